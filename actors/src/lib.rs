@@ -1,0 +1,9 @@
+//! The actors of a node and the pure cores inside them.
+//!
+//! Every actor is a shell around a state machine `handle(input, now) -> effects` that knows no
+//! clock, socket, database or ractor type. Other crates get small cloneable handles.
+
+pub mod clock;
+pub mod conversation;
+
+pub use clock::{Clock, SystemClock};

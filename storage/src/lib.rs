@@ -1,0 +1,22 @@
+//! What the product keeps, and the promises a keeper of it must make.
+//!
+//! A conversation's append-only log is the only truth; everything else in here is either a
+//! projection that can be rebuilt from it, or a register that lives beside it. The traits mention
+//! no database. Every adapter passes the same conformance suite against a real server; the
+//! embedded store (`embedded`) is the default.
+
+mod error;
+mod ids;
+mod traits;
+mod types;
+
+pub use error::{AcquireError, AppendError, StoreError};
+pub use ids::{
+    ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,
+    UserId, WorkspaceId,
+};
+pub use traits::{
+    ConversationStore, Health, LogStore, PeopleStore, RegisterStore, SecurityStore, SharedStore,
+    Store,
+};
+pub use types::*;

@@ -1,0 +1,298 @@
+//! The traits an adapter implements. All methods may be called concurrently. A method that writes
+//! returns only once the write is durable (fsync, or the backend's majority commit).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    AcquireError, Acquired, Append, AppendError, Appended, Claim, Conversation, ConversationId,
+    ConversationSummary, Created, DeviceCursor, DeviceId, Entry, Epoch, Key16, Marks, Member,
+    Message, MessageId, Missed, NewConversation, Page, Person, Profile, ProfileChange,
+    RegisterWrite, Registers, Revocation, RevokedSubject, Role, Seq, StoreError, StreamCursor,
+    Timestamp, UserId, WorkspaceId,
+};
+
+/// Conversations and who is in them.
+#[async_trait]
+pub trait ConversationStore: Send + Sync {
+    /// Creates a conversation, or finds the one that the pair or the id already has.
+    async fn create_conversation(&self, new: NewConversation) -> Result<Created, StoreError>;
+
+    /// One conversation.
+    async fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, StoreError>;
+
+    /// The direct conversation of two people, if they have one.
+    async fn direct(
+        &self,
+        workspace: &WorkspaceId,
+        a: &UserId,
+        b: &UserId,
+    ) -> Result<Option<ConversationId>, StoreError>;
+
+    /// Open memberships, ordered by user id, starting above `after`.
+    async fn members(
+        &self,
+        id: &ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError>;
+
+    /// Every interval of one person's membership, oldest first.
+    async fn membership(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+    ) -> Result<Vec<Member>, StoreError>;
+
+    /// The conversations (without the person's own) in which a person is a member now.
+    async fn conversations_of(
+        &self,
+        person: &Person,
+    ) -> Result<Vec<(ConversationId, Role)>, StoreError>;
+
+    /// A person's list, the most recently active first, starting below `(active_at, id)`.
+    async fn list_conversations(
+        &self,
+        person: &Person,
+        below: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>, StoreError>;
+
+    /// One item of that list, if the person is a member.
+    async fn summary(
+        &self,
+        person: &Person,
+        id: &ConversationId,
+    ) -> Result<Option<ConversationSummary>, StoreError>;
+}
+
+/// The logs, and the views that commit with them.
+#[async_trait]
+pub trait LogStore: Send + Sync {
+    /// Takes a conversation: in one atomic update its epoch grows by one, its owner becomes the
+    /// claimant and it is marked hot. An owner that claims again gets a new epoch at once.
+    async fn acquire(&self, id: &ConversationId, claim: Claim) -> Result<Acquired, AcquireError>;
+
+    /// Appends, in one durable commit that may serve many callers. The results stand in the order
+    /// of the parts; a part's failure does not touch the others.
+    async fn append(&self, parts: Vec<Append>) -> Vec<Result<Appended, AppendError>>;
+
+    /// Clears `hot`, if epoch and tail are still as named; otherwise does nothing.
+    async fn release(&self, id: &ConversationId, epoch: Epoch, tail: Seq)
+    -> Result<(), StoreError>;
+
+    /// The entries that hold these keys, in no particular order.
+    async fn by_keys(&self, id: &ConversationId, keys: &[Key16]) -> Result<Vec<Entry>, StoreError>;
+
+    /// Entries with `after < seq`, ascending.
+    async fn entries(
+        &self,
+        id: &ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// The confirmed tails of conversations; those that do not exist are left out.
+    async fn tails(&self, ids: &[ConversationId])
+    -> Result<Vec<(ConversationId, Seq)>, StoreError>;
+
+    /// The folded view of messages, in no particular order.
+    async fn messages(
+        &self,
+        id: &ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// A page of messages visible in one of `visible`, ascending. Messages that `hidden_for` has
+    /// deleted for themselves are left out. `thread` picks a thread, `None` the main timeline.
+    async fn history(
+        &self,
+        id: &ConversationId,
+        visible: &[Member],
+        hidden_for: &UserId,
+        thread: Option<MessageId>,
+        page: Page,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// Visible messages, newest first below `before`, in which every word of `query` begins a
+    /// word of the text (case folded). Stops after looking at `scan` messages; the second value
+    /// says below which place to go on, `None` at the end.
+    async fn search(
+        &self,
+        id: &ConversationId,
+        visible: &[Member],
+        hidden_for: &UserId,
+        query: &str,
+        before: Option<Seq>,
+        limit: usize,
+        scan: usize,
+    ) -> Result<(Vec<Message>, Option<Seq>), StoreError>;
+
+    /// Hides a message from one person's history ("delete for me").
+    async fn hide_message(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+        message: MessageId,
+    ) -> Result<(), StoreError>;
+
+    /// Pinned messages, oldest first.
+    async fn pinned(&self, id: &ConversationId) -> Result<Vec<Message>, StoreError>;
+
+    /// What a person missed over all conversations since a cursor, their own included, each entry
+    /// only where it is visible to them. An unreadable cursor is an empty page whose `next` is
+    /// now: callers check with [`LogStore::cursor_valid`] first.
+    async fn missed(
+        &self,
+        person: &Person,
+        after: &StreamCursor,
+        limit: usize,
+    ) -> Result<Missed, StoreError>;
+
+    /// The cursor that stands behind everything written so far.
+    async fn cursor_now(&self) -> Result<StreamCursor, StoreError>;
+
+    /// Whether a cursor was issued by this store.
+    async fn cursor_valid(&self, cursor: &StreamCursor) -> Result<bool, StoreError>;
+
+    /// The cursor just behind one entry.
+    async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError>;
+}
+
+/// Registers beside the log.
+#[async_trait]
+pub trait RegisterStore: Send + Sync {
+    /// Applies changes in one transaction and returns, in order, the registers as they stand
+    /// after each. Marks never go back; a change that changes nothing keeps its version.
+    async fn write_registers(
+        &self,
+        writes: Vec<RegisterWrite>,
+    ) -> Result<Vec<Registers>, StoreError>;
+
+    /// One person's registers.
+    async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError>;
+
+    /// The marks of members that changed after `version`, at most `limit`, ascending by version.
+    async fn marks_since(
+        &self,
+        id: &ConversationId,
+        version: u64,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Marks)>, StoreError>;
+
+    /// Unread messages of a person: `n` at the tail less `n` at the read mark (or `unread_from`).
+    async fn unread(&self, id: &ConversationId, user: &UserId) -> Result<u64, StoreError>;
+
+    /// Raises device cursors; never lowers one.
+    async fn write_cursors(&self, cursors: Vec<DeviceCursor>) -> Result<(), StoreError>;
+
+    /// One device's place.
+    async fn device_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        id: &ConversationId,
+    ) -> Result<Option<Seq>, StoreError>;
+
+    /// Keeps the stream cursor that a device acknowledged on its `user:` topic.
+    async fn write_stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        cursor: &StreamCursor,
+    ) -> Result<(), StoreError>;
+
+    /// The stream cursor that a device acknowledged last.
+    async fn stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+    ) -> Result<Option<StreamCursor>, StoreError>;
+}
+
+/// People: profiles, privacy, blocks.
+#[async_trait]
+pub trait PeopleStore: Send + Sync {
+    /// Creates or changes a profile.
+    async fn put_profile(&self, person: &Person, change: ProfileChange) -> Result<(), StoreError>;
+
+    /// Profiles of those who have one.
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, StoreError>;
+
+    /// `person` blocks or unblocks `other`.
+    async fn set_block(
+        &self,
+        person: &Person,
+        other: &UserId,
+        blocked: bool,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Everyone with whom there is a block in either direction.
+    async fn blocks(&self, person: &Person) -> Result<Vec<UserId>, StoreError>;
+}
+
+/// One-time tickets and revocations.
+#[async_trait]
+pub trait SecurityStore: Send + Sync {
+    /// Keeps the claims behind a ticket (the store gets a hash of the ticket, not the ticket).
+    async fn put_ticket(
+        &self,
+        hash: [u8; 32],
+        claims: &str,
+        expires: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a ticket: at most one caller ever gets its claims, and none after it expired.
+    async fn take_ticket(
+        &self,
+        hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError>;
+
+    /// Writes a revocation down and numbers it.
+    async fn revoke(
+        &self,
+        subject: RevokedSubject,
+        at: Timestamp,
+        forget_after: Timestamp,
+    ) -> Result<Revocation, StoreError>;
+
+    /// Revocations above a number, ascending.
+    async fn revocations_since(&self, number: u64) -> Result<Vec<Revocation>, StoreError>;
+}
+
+/// How a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it takes writes.
+    pub writable: bool,
+    /// What is wrong, for people.
+    pub detail: Option<String>,
+    /// How long the probe took, in microseconds.
+    pub latency_us: u64,
+}
+
+/// Everything a node needs kept.
+#[async_trait]
+pub trait Store:
+    ConversationStore + LogStore + RegisterStore + PeopleStore + SecurityStore + 'static
+{
+    /// Names this set of data; nodes on different stores do not belong together.
+    fn store_id(&self) -> uuid::Uuid;
+
+    /// Writes and reads something small.
+    async fn health(&self) -> Health;
+
+    /// Ends background work; what was acknowledged is durable already.
+    async fn close(&self);
+}
+
+/// How a store is handed about.
+pub type SharedStore = Arc<dyn Store>;
