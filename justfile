@@ -1,0 +1,45 @@
+# The door for people. `just` lists the recipes.
+
+_default:
+    @just --list
+
+# Run the product on the embedded store and print the page's URL.
+run *ARGS:
+    cargo run --release -- serve {{ARGS}}
+
+# Every check, installing what it needs.
+test *ARGS:
+    scripts/test {{ARGS}}
+
+# What CI runs.
+ci:
+    .ci/run
+
+# Formatting and lints.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Rewrite the references under docs/ that are generated from the code.
+bless:
+    QUIKAPP_BLESS=1 cargo test --workspace reference
+
+# Replay the recordings of a real Phoenix server.
+conformance:
+    cargo test --test it conformance -- --nocapture
+
+# The real phoenix.js under node, and the page in headless Chromium.
+js:
+    scripts/test --only js
+
+# Fuzz every target for so many seconds each (default an hour).
+fuzz SECONDS="3600":
+    scripts/fuzz {{SECONDS}}
+
+# Load a running server, e.g. `just bench fanout --url http://127.0.0.1:4000`.
+bench *ARGS:
+    cargo run --release -- bench {{ARGS}}
+
+# Tests that need root: full and read-only disks.
+faults:
+    cargo test -p quikapp-storage --test faults -- --nocapture
