@@ -91,7 +91,7 @@ fn sections() -> Vec<Section> {
 fn collect(root: &Value, node: &Value, defaults: &Value, name: &str, found: &mut Vec<Section>) {
     let about = description(node);
     let mut section = Section {
-        name: name.clone(),
+        name: name.to_owned(),
         about,
         settings: Vec::new(),
     };
