@@ -1,1 +1,5 @@
-//! Skeleton.
+//! The edge of a node: sockets, channels, authentication, authorization and REST.
+
+pub mod auth;
+pub mod errors;
+pub mod policy;

@@ -1,0 +1,141 @@
+//! The outcome of authentication: a person, on a device, with what the token allows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quikapp_storage::{DeviceId, Person, Timestamp, UserId, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+/// Somebody whose token was verified. These are the assigns of every socket of the product, and
+/// the only place from which a tenant is ever taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// The token's `workspace` and `sub`.
+    pub person: Person,
+    /// The device, as the client named it when it connected.
+    pub device: Option<DeviceId>,
+    /// What they may do in their workspace.
+    pub role: AccountRole,
+    /// Which broadcast rooms the token opens.
+    pub rooms: Rooms,
+    /// The token's id: what a revocation names.
+    pub jti: Arc<str>,
+    /// When the token was issued.
+    pub issued_at: Timestamp,
+    /// When it ends, and with it the socket.
+    pub expires_at: Timestamp,
+}
+
+impl Principal {
+    /// The user within the workspace.
+    pub fn user(&self) -> &UserId {
+        &self.person.user
+    }
+
+    /// The tenant.
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.person.workspace
+    }
+
+    /// The socket id: every socket of the person listens on it to be disconnected.
+    pub fn socket_id(&self) -> String {
+        socket_id(&self.person)
+    }
+}
+
+/// The id shared by all sockets of a person. The user comes first, as in Phoenix's habit of
+/// `users_socket:<user>`; the workspace is kept apart by a character that no id may hold, so that
+/// two tenants with a user of the same name never share it.
+pub(crate) fn socket_id(person: &Person) -> String {
+    format!("users_socket:{}\u{1f}{}", person.user, person.workspace)
+}
+
+/// A person's standing in their workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountRole {
+    /// Uses the product.
+    #[default]
+    Member,
+    /// Also revokes tokens and people of the workspace.
+    Admin,
+}
+
+/// What a room may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomAccess {
+    /// Join and listen.
+    Read,
+    /// Broadcast into it.
+    Write,
+}
+
+/// The `rooms` claim: patterns of topics, and what each allows. A pattern is a whole topic, or a
+/// prefix followed by `*`. Sockets of one token share it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rooms(Option<Arc<BTreeMap<String, Vec<RoomAccess>>>>);
+
+impl Rooms {
+    /// Rooms by pattern.
+    pub fn new(patterns: BTreeMap<String, Vec<RoomAccess>>) -> Self {
+        if patterns.is_empty() {
+            return Self(None);
+        }
+        Self(Some(Arc::new(patterns)))
+    }
+
+    /// Whether any pattern that fits the topic grants this access.
+    pub fn allow(&self, topic: &str, access: RoomAccess) -> bool {
+        self.0
+            .iter()
+            .flat_map(|patterns| patterns.iter())
+            .any(|(pattern, granted)| fits(pattern, topic) && granted.contains(&access))
+    }
+}
+
+fn fits(pattern: &str, topic: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => topic.starts_with(prefix),
+        None => pattern == topic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn rooms(json: &str) -> Rooms {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_is_a_whole_topic_or_a_prefix() {
+        let rooms = rooms(r#"{"broadcast:game-*": ["read", "write"], "broadcast:news": ["read"]}"#);
+        assert!(rooms.allow("broadcast:game-7", RoomAccess::Write));
+        assert!(rooms.allow("broadcast:news", RoomAccess::Read));
+        assert!(!rooms.allow("broadcast:news", RoomAccess::Write));
+        assert!(!rooms.allow("broadcast:newsroom", RoomAccess::Read));
+        assert!(!rooms.allow("broadcast:gam", RoomAccess::Read));
+    }
+
+    #[test]
+    fn no_claim_opens_no_room() {
+        assert!(!Rooms::default().allow("broadcast:any", RoomAccess::Read));
+        assert!(!rooms("null").allow("broadcast:any", RoomAccess::Read));
+    }
+
+    #[test]
+    fn people_of_the_same_name_in_two_workspaces_have_different_sockets() {
+        let person = |workspace: &str, user: &str| Person {
+            workspace: WorkspaceId::new(workspace).unwrap(),
+            user: UserId::new(user).unwrap(),
+        };
+        let ids = [("a", "b:c"), ("a:b", "c"), ("c", "a:b"), ("b:c", "a")];
+        let unique: std::collections::HashSet<_> =
+            ids.iter().map(|(w, u)| socket_id(&person(w, u))).collect();
+        assert_eq!(unique.len(), ids.len());
+    }
+}

@@ -1,0 +1,111 @@
+//! The one table of everything that can be refused, and of every close code.
+//!
+//! A [`Refusal`] is what a client sees, over a socket as the response of an error reply and over
+//! REST as a problem document. Domain errors become refusals here and nowhere else, each by one
+//! exhaustive match. `docs/errors.md` and `docs/close-codes.md` are generated from these tables.
+
+mod close;
+mod reason;
+
+pub use close::CloseCode;
+pub use reason::Reason;
+
+use std::borrow::Cow;
+
+use quikapp_actors::conversation::CommandError;
+use quikapp_storage::StoreError;
+use serde::Serialize;
+
+/// A request that is not carried out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{}{}", .reason.as_str(), .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+pub struct Refusal {
+    /// A row of the table.
+    pub reason: Reason,
+    /// The payload's field that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<Cow<'static, str>>,
+    /// For people; never holds a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When trying again makes sense, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal that its reason explains.
+    pub fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            field: None,
+            detail: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// A field that is missing or does not fit.
+    pub fn invalid_field(field: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..Self::new(Reason::InvalidField).detail(detail)
+        }
+    }
+
+    /// Adds a sentence for people.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after_ms(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self
+    }
+
+    /// The JSON object of an error reply: `{reason, field?, detail?, retry_after_ms?}`.
+    pub fn payload(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::ConversationNotFound => Reason::ConversationNotFound.into(),
+            CommandError::NotAParticipant => Reason::NotAParticipant.into(),
+            CommandError::MessageNotFound => Reason::MessageNotFound.into(),
+            CommandError::Forbidden => Reason::Forbidden.into(),
+            CommandError::Blocked => Reason::Blocked.into(),
+            CommandError::IdempotencyConflict => Reason::IdempotencyConflict.into(),
+            CommandError::InvalidField { field, detail } => Self::invalid_field(field, detail),
+            CommandError::Overloaded => Reason::Overloaded.into(),
+            CommandError::Moved { retry_after_ms } => {
+                Self::new(Reason::Moved).retry_after_ms(retry_after_ms)
+            }
+            CommandError::Unavailable => Reason::Unavailable.into(),
+            CommandError::OutcomeUnknown => Reason::OutcomeUnknown.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    /// What the store says is for operators; clients learn only whether to try again.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Reason::Unavailable.into(),
+            StoreError::Unknown(_) => Reason::OutcomeUnknown.into(),
+            StoreError::Overloaded => Reason::Overloaded.into(),
+            StoreError::Corrupt(_) => Reason::Internal.into(),
+        }
+    }
+}

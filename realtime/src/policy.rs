@@ -1,0 +1,318 @@
+//! The one door of authorization.
+//!
+//! Every join, event and route asks [`Policy::check`] before anything is done. The tenant is the
+//! principal's, never a payload's: a conversation of another workspace does not exist for them.
+//! Finer rules that need the state of a conversation at the very place in its log (who may edit
+//! which message, a group keeps an owner) are decided by its sequencer.
+
+mod cache;
+
+use std::sync::Arc;
+
+use quikapp_actors::Clock;
+use quikapp_storage::{
+    ConversationId, ConversationKind, Role, SharedStore, StoreError, UserId, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    auth::{AccountRole, Principal, RoomAccess},
+    errors::{Reason, Refusal},
+};
+use cache::{Cache, Standing};
+
+/// Something a principal wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Something in a conversation.
+    Conversation {
+        /// Which, as the client named it.
+        id: &'a ConversationId,
+        /// What.
+        act: ConversationAct,
+    },
+    /// Begin a conversation; a direct one needs both to be free of blocks.
+    CreateConversation {
+        /// Direct or group.
+        kind: ConversationKind,
+        /// With whom.
+        members: &'a [UserId],
+    },
+    /// Join or read `user:<id>`, or list what belongs to that user.
+    OwnStream {
+        /// Whose.
+        user: &'a UserId,
+    },
+    /// The lobby of one's own workspace, under any of its names.
+    Lobby,
+    /// The presence topic of a named workspace.
+    WorkspacePresence {
+        /// Which.
+        workspace: &'a WorkspaceId,
+    },
+    /// See whether a person of one's workspace is there.
+    SeePerson {
+        /// Whom.
+        user: &'a UserId,
+    },
+    /// Block or unblock a person of one's workspace.
+    Block {
+        /// Whom.
+        user: &'a UserId,
+    },
+    /// Use a broadcast room.
+    Room {
+        /// The topic, `broadcast:<name>`.
+        topic: &'a str,
+        /// To listen, or to broadcast.
+        access: RoomAccess,
+    },
+    /// One's own tokens: a ticket, signing out.
+    OwnTokens,
+    /// Revoke tokens and people of one's workspace.
+    Administer,
+}
+
+/// What is done in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConversationAct {
+    /// Join, read, search, acknowledge, hear who types.
+    Read,
+    /// Send, edit, react, pin, type.
+    Write,
+    /// Add and remove members (admins and owners).
+    ManageMembers,
+    /// Change roles (owners).
+    ChangeRoles,
+}
+
+/// Rules of the installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who may use broadcast rooms that a token does not open: nobody, or everybody signed in.
+    pub rooms: OpenRooms,
+    /// Whose presence people see: of everyone in the workspace, or of those they share a
+    /// conversation with. Blocks hide in either case.
+    pub presence: PresenceVisibility,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rooms: OpenRooms::Claimed,
+            presence: PresenceVisibility::Workspace,
+        }
+    }
+}
+
+/// Who may use a broadcast room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenRooms {
+    /// Only whom the token's `rooms` claim allows.
+    Claimed,
+    /// Everybody signed in to the workspace (development mode sets this).
+    Workspace,
+}
+
+/// Whose presence is visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceVisibility {
+    /// Everyone of the workspace.
+    Workspace,
+    /// People with whom one shares a conversation.
+    SharedConversation,
+}
+
+/// Decides. Cheap to clone.
+#[derive(Clone)]
+pub struct Policy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: SharedStore,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    cache: Cache,
+}
+
+impl Policy {
+    /// A policy over what the store says of memberships and blocks.
+    pub fn new(store: SharedStore, clock: Arc<dyn Clock>, config: Config) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                config,
+                cache: Cache::default(),
+            }),
+        }
+    }
+
+    /// Whether `principal` may do this now. What is remembered of memberships and blocks is never
+    /// older than half a second.
+    pub async fn check(&self, principal: &Principal, action: Action<'_>) -> Result<(), Refusal> {
+        if principal.expires_at <= self.inner.clock.now() {
+            return Err(Reason::TokenExpired.into());
+        }
+        match action {
+            Action::Conversation { id, act } => self.conversation(principal, id, act).await,
+            Action::CreateConversation { kind, members } => {
+                self.create(principal, kind, members).await
+            }
+            Action::OwnStream { user } => allow(user == principal.user(), Reason::Forbidden),
+            Action::Lobby | Action::OwnTokens => Ok(()),
+            Action::WorkspacePresence { workspace } => {
+                allow(workspace == principal.workspace(), Reason::Forbidden)
+            }
+            Action::SeePerson { user } => self.see(principal, user).await,
+            Action::Block { user } => allow(user != principal.user(), Reason::Forbidden),
+            Action::Room { topic, access } => self.room(principal, topic, access),
+            Action::Administer => allow(principal.role == AccountRole::Admin, Reason::Forbidden),
+        }
+    }
+
+    /// Forgets what is remembered of a conversation, at once: call it after a membership changed.
+    pub fn membership_changed(&self, id: &ConversationId) {
+        self.inner.cache.forget_conversation(id);
+    }
+
+    /// Forgets what is remembered of a person's blocks.
+    pub fn blocks_changed(&self, principal: &Principal, other: &UserId) {
+        self.inner.cache.forget_blocks(&principal.person, other);
+    }
+
+    async fn conversation(
+        &self,
+        principal: &Principal,
+        id: &ConversationId,
+        act: ConversationAct,
+    ) -> Result<(), Refusal> {
+        match self.standing(principal, id).await? {
+            Standing::Unknown => Err(Reason::ConversationNotFound.into()),
+            Standing::Outsider => Err(Reason::NotAParticipant.into()),
+            Standing::Member(role) => allow(role_allows(role, act), Reason::Forbidden),
+        }
+    }
+
+    async fn create(
+        &self,
+        principal: &Principal,
+        kind: ConversationKind,
+        members: &[UserId],
+    ) -> Result<(), Refusal> {
+        match kind {
+            ConversationKind::Person => Err(Reason::Forbidden.into()),
+            ConversationKind::Group => Ok(()),
+            ConversationKind::Direct => {
+                let blocks = self.blocks(principal).await?;
+                let blocked = members.iter().any(|member| blocks.contains(member));
+                allow(!blocked, Reason::Blocked)
+            }
+        }
+    }
+
+    async fn see(&self, principal: &Principal, user: &UserId) -> Result<(), Refusal> {
+        if user == principal.user() {
+            return Ok(());
+        }
+        if self.blocks(principal).await?.contains(user) {
+            return Err(Reason::UserNotFound.into());
+        }
+        match self.inner.config.presence {
+            PresenceVisibility::Workspace => Ok(()),
+            PresenceVisibility::SharedConversation => {
+                let shared = self.share_a_conversation(principal, user).await?;
+                allow(shared, Reason::UserNotFound)
+            }
+        }
+    }
+
+    fn room(&self, principal: &Principal, topic: &str, access: RoomAccess) -> Result<(), Refusal> {
+        let open = self.inner.config.rooms == OpenRooms::Workspace;
+        allow(
+            open || principal.rooms.allow(topic, access),
+            Reason::RoomForbidden,
+        )
+    }
+
+    async fn standing(
+        &self,
+        principal: &Principal,
+        id: &ConversationId,
+    ) -> Result<Standing, StoreError> {
+        if let Some(standing) = self.inner.cache.standing(&principal.person, id) {
+            return Ok(standing);
+        }
+        let asked = self.inner.cache.asking();
+        let standing = self.look_up_standing(principal, id).await?;
+        self.inner
+            .cache
+            .put_standing(asked, &principal.person, id, standing);
+        Ok(standing)
+    }
+
+    async fn look_up_standing(
+        &self,
+        principal: &Principal,
+        id: &ConversationId,
+    ) -> Result<Standing, StoreError> {
+        let store = &self.inner.store;
+        match store.conversation(id).await? {
+            Some(found)
+                if found.workspace == *principal.workspace()
+                    && found.kind != ConversationKind::Person => {}
+            _ => return Ok(Standing::Unknown),
+        }
+        let intervals = store.membership(id, principal.user()).await?;
+        let open = intervals.iter().find(|member| member.to_seq.is_none());
+        Ok(open.map_or(Standing::Outsider, |member| Standing::Member(member.role)))
+    }
+
+    async fn blocks(&self, principal: &Principal) -> Result<Arc<[UserId]>, StoreError> {
+        if let Some(blocks) = self.inner.cache.blocks(&principal.person) {
+            return Ok(blocks);
+        }
+        let asked = self.inner.cache.asking();
+        let blocks: Arc<[UserId]> = self.inner.store.blocks(&principal.person).await?.into();
+        self.inner
+            .cache
+            .put_blocks(asked, &principal.person, blocks.clone());
+        Ok(blocks)
+    }
+
+    async fn share_a_conversation(
+        &self,
+        principal: &Principal,
+        user: &UserId,
+    ) -> Result<bool, StoreError> {
+        let other = quikapp_storage::Person {
+            workspace: principal.workspace().clone(),
+            user: user.clone(),
+        };
+        let mine = self.inner.store.conversations_of(&principal.person).await?;
+        let theirs = self.inner.store.conversations_of(&other).await?;
+        Ok(mine
+            .iter()
+            .any(|(id, _)| theirs.iter().any(|(other, _)| id == other)))
+    }
+}
+
+fn role_allows(role: Role, act: ConversationAct) -> bool {
+    match act {
+        ConversationAct::Read | ConversationAct::Write => true,
+        ConversationAct::ManageMembers => role >= Role::Admin,
+        ConversationAct::ChangeRoles => role >= Role::Owner,
+    }
+}
+
+fn allow(allowed: bool, otherwise: Reason) -> Result<(), Refusal> {
+    if allowed {
+        Ok(())
+    } else {
+        Err(otherwise.into())
+    }
+}
