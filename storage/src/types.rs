@@ -447,8 +447,10 @@ pub struct Revocation {
 /// What a revocation names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RevokedSubject {
-    /// One token.
+    /// One token, by an administrator.
     Jti(String),
+    /// One token, given up by its owner: sockets close with another code.
+    SignedOut(String),
     /// All tokens of a person.
     Person(Person),
 }
