@@ -5,5 +5,6 @@
 
 pub mod clock;
 pub mod conversation;
+pub mod fanout;
 
 pub use clock::{Clock, SystemClock};

@@ -1,0 +1,205 @@
+//! The sharded map from topics to subscribers.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, OnceLock},
+};
+
+use parking_lot::RwLock;
+
+use super::{
+    Broadcast, Close, Lane, Note, Outbox, SlotKey, Subscription, outbox::ConnectionId, topic::Topic,
+};
+
+/// Enough that publishers of different topics rarely meet.
+const SHARDS: usize = 64;
+
+/// Carries broadcasts to the other nodes of the cluster.
+pub trait Relay: Send + Sync + fmt::Debug {
+    /// Called once per published broadcast, after the local subscribers have it. Must not block.
+    fn relay(&self, broadcast: &Arc<Broadcast>);
+}
+
+/// The handle of the topic registry. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Fanout(Arc<Registry>);
+
+#[derive(Debug)]
+struct Registry {
+    shards: Box<[Arc<Shard>]>,
+    hasher: RandomState,
+    relay: OnceLock<Arc<dyn Relay>>,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    broadcasts: metrics::Counter,
+    deliveries: metrics::Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shard(RwLock<HashMap<Arc<str>, Arc<Topic>>>);
+
+impl Fanout {
+    /// An empty registry. Install the metrics recorder first: its counters are taken here.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends what is published from now on to the other nodes too. The first relay stays.
+    pub fn set_relay(&self, relay: Arc<dyn Relay>) {
+        if self.0.relay.set(relay).is_err() {
+            tracing::warn!("a relay is already set");
+        }
+    }
+
+    /// Puts a channel of a connection on a topic. From the return on, every broadcast reaches its
+    /// outbox.
+    pub fn subscribe(
+        &self,
+        topic: &str,
+        outbox: &Arc<Outbox>,
+        slot: SlotKey,
+        lane: Lane,
+    ) -> Subscription {
+        let outbox = Arc::clone(outbox);
+        let shard = self.0.shard(topic);
+        let topics = shard.0.read();
+        if let Some(found) = topics.get(topic) {
+            // Added under the shard's lock, so that the topic is not dropped as empty meanwhile.
+            return Arc::clone(found).add(outbox, slot, lane);
+        }
+        drop(topics);
+        let mut topics = shard.0.write();
+        let name: Arc<str> = topic.into();
+        let entry = topics
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Arc::new(Topic::new(name, Arc::clone(shard))));
+        Arc::clone(entry).add(outbox, slot, lane)
+    }
+
+    /// Hands a broadcast to every subscriber of its topic, on every node. Returns how many there
+    /// were on this one.
+    pub fn publish(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
+        self.publish_except(broadcast.into(), None)
+    }
+
+    /// Like [`publish`](Self::publish), but not to the channel that sends it.
+    pub fn publish_from(
+        &self,
+        connection: ConnectionId,
+        slot: SlotKey,
+        broadcast: impl Into<Arc<Broadcast>>,
+    ) -> usize {
+        self.publish_except(broadcast.into(), Some((connection, slot)))
+    }
+
+    /// Hands a broadcast to the subscribers on this node only.
+    pub fn publish_local(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
+        self.deliver(&broadcast.into(), None)
+    }
+
+    /// Like [`publish_local`](Self::publish_local), but not to the channel that sends it.
+    pub fn publish_local_from(
+        &self,
+        connection: ConnectionId,
+        slot: SlotKey,
+        broadcast: impl Into<Arc<Broadcast>>,
+    ) -> usize {
+        self.deliver(&broadcast.into(), Some((connection, slot)))
+    }
+
+    /// Sends a note to the `handle_info` of every channel subscribed to `topic` on this node,
+    /// within the bound of their outboxes. Returns how many there were.
+    pub fn note(&self, topic: &str, note: &Note) -> usize {
+        self.0.topic(topic).map_or(0, |topic| topic.note(note))
+    }
+
+    /// Closes every connection of this node that is known under a socket id, after what is
+    /// already queued for it. Returns how many there were.
+    pub fn disconnect(&self, socket_id: &str, close: &Close) -> usize {
+        self.0
+            .topic(socket_id)
+            .map_or(0, |topic| topic.close(close))
+    }
+
+    /// How many channels are subscribed to a topic on this node.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.0.topic(topic).map_or(0, |topic| topic.len())
+    }
+
+    /// How many topics have subscribers on this node.
+    pub fn topics(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.0.read().len()).sum()
+    }
+
+    fn publish_except(
+        &self,
+        broadcast: Arc<Broadcast>,
+        except: Option<(ConnectionId, SlotKey)>,
+    ) -> usize {
+        let delivered = self.deliver(&broadcast, except);
+        if let Some(relay) = self.0.relay.get() {
+            relay.relay(&broadcast);
+        }
+        delivered
+    }
+
+    fn deliver(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        except: Option<(ConnectionId, SlotKey)>,
+    ) -> usize {
+        let topic = self.0.topic(broadcast.topic());
+        let delivered = topic.map_or(0, |topic| topic.deliver(broadcast, except));
+        self.0.metrics.broadcasts.increment(1);
+        self.0.metrics.deliveries.increment(delivered as u64);
+        delivered
+    }
+}
+
+impl Registry {
+    fn shard(&self, topic: &str) -> &Arc<Shard> {
+        let hash = self.hasher.hash_one(topic) as usize;
+        &self.shards[hash % self.shards.len()]
+    }
+
+    fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.shard(name).0.read().get(name).map(Arc::clone)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Arc::default()).collect(),
+            hasher: RandomState::new(),
+            relay: OnceLock::new(),
+            metrics: Metrics {
+                broadcasts: metrics::counter!("quikapp_broadcasts_total"),
+                deliveries: metrics::counter!("quikapp_broadcast_deliveries_total"),
+            },
+        }
+    }
+}
+
+impl Shard {
+    /// Forgets a topic whose last subscriber left, unless another came meanwhile.
+    pub(super) fn remove_if_empty(&self, topic: &Arc<Topic>) {
+        let mut topics = self.0.write();
+        let is_same = topics
+            .get(topic.name())
+            .is_some_and(|found| Arc::ptr_eq(found, topic));
+        if is_same && topic.len() == 0 {
+            topics.remove(topic.name());
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}

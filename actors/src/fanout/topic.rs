@@ -1,0 +1,153 @@
+//! One topic and its subscribers.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::{
+    Broadcast, Close, Note, Outbox, SlotKey,
+    outbox::{ConnectionId, Delivery},
+    registry::Shard,
+};
+
+/// What becomes of a broadcast that reaches a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// The channel's own topic: written to the client, save events the channel intercepts.
+    Own,
+    /// Another topic that the channel lets through: written to the client under the channel's
+    /// topic, unless the client has joined the broadcast's own topic on the same connection.
+    Forward,
+    /// Another topic, handed to the channel's `handle_out` whatever the event.
+    Intercept,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    outbox: Arc<Outbox>,
+    slot: SlotKey,
+    lane: Lane,
+}
+
+/// A topic with at least one subscriber, or about to be dropped.
+#[derive(Debug)]
+pub(super) struct Topic {
+    name: Arc<str>,
+    shard: Arc<Shard>,
+    subscribers: Mutex<Slab<Subscriber>>,
+}
+
+impl Topic {
+    pub(super) fn new(name: Arc<str>, shard: Arc<Shard>) -> Self {
+        Self {
+            name,
+            shard,
+            subscribers: Mutex::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.subscribers.lock().len()
+    }
+
+    pub(super) fn add(
+        self: Arc<Self>,
+        outbox: Arc<Outbox>,
+        slot: SlotKey,
+        lane: Lane,
+    ) -> Subscription {
+        let key = self
+            .subscribers
+            .lock()
+            .insert(Subscriber { outbox, slot, lane });
+        Subscription { topic: self, key }
+    }
+
+    /// Hands a broadcast to everyone but `except`, and says to how many. Holding the topic's lock
+    /// makes the order of broadcasts the same for every subscriber.
+    pub(super) fn deliver(
+        &self,
+        broadcast: &Arc<Broadcast>,
+        except: Option<(ConnectionId, SlotKey)>,
+    ) -> usize {
+        let subscribers = self.subscribers.lock();
+        let mut delivered = 0;
+        for (_, to) in subscribers.iter().filter(|(_, to)| !to.is(except)) {
+            to.outbox.push(Delivery::Broadcast {
+                slot: to.slot,
+                lane: to.lane,
+                broadcast: Arc::clone(broadcast),
+            });
+            delivered += 1;
+        }
+        delivered
+    }
+
+    pub(super) fn note(&self, note: &Note) -> usize {
+        let subscribers = self.subscribers.lock();
+        for (_, to) in subscribers.iter() {
+            to.outbox.push(Delivery::Note {
+                slot: to.slot,
+                note: note.clone(),
+            });
+        }
+        subscribers.len()
+    }
+
+    pub(super) fn close(&self, close: &Close) -> usize {
+        let subscribers = self.subscribers.lock();
+        for (_, to) in subscribers.iter() {
+            to.outbox.close(close.clone());
+        }
+        subscribers.len()
+    }
+}
+
+impl Subscriber {
+    fn is(&self, other: Option<(ConnectionId, SlotKey)>) -> bool {
+        other == Some((self.outbox.id(), self.slot))
+    }
+}
+
+/// A place on a topic. Dropping it unsubscribes, at a cost that does not depend on how many
+/// others listen.
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription {
+    topic: Arc<Topic>,
+    key: usize,
+}
+
+impl Subscription {
+    /// What is subscribed to.
+    pub fn topic(&self) -> &Arc<str> {
+        self.topic.name()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let (removed, is_last) = {
+            let mut subscribers = self.topic.subscribers.lock();
+            let removed = subscribers.try_remove(self.key);
+            (removed, subscribers.is_empty())
+        };
+        // The outbox goes outside the lock: it may be the last reference to a full queue.
+        drop(removed);
+        if is_last {
+            self.topic.shard.remove_if_empty(&self.topic);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subscription")
+            .field(&self.topic.name)
+            .finish()
+    }
+}
