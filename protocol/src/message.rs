@@ -1,6 +1,9 @@
-//! The types both serializers read and write.
+//! What both serializers read and write.
 
 use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{Event, Payload, Ref, Topic};
 
 /// Which serializer a socket speaks, chosen by the `vsn` parameter at connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,32 +14,18 @@ pub enum Vsn {
     V2,
 }
 
-/// A `ref` or `join_ref`: opaque JSON that is echoed as it came. Clients send strings or null;
-/// numbers and objects are legal and kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ref(pub(crate) Option<Bytes>);
-
-/// What a message carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
-    /// JSON text, known to be valid. Any JSON value, usually an object.
-    Json(Bytes),
-    /// Bytes of a binary frame.
-    Binary(Bytes),
-}
-
-/// One message from a client.
+/// One message from a client. Its parts are slices of the frame and keep it alive: `detached()`
+/// what is to outlive the handling of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The join this belongs to.
     pub join_ref: Ref,
     /// What a reply will echo.
     pub msg_ref: Ref,
-    /// The topic; `None` when it was not a string, which is simply an unmatched topic. The raw
-    /// JSON stands in `raw_topic` then, to be echoed.
-    pub topic: String,
-    /// The event name.
-    pub event: String,
+    /// Which channel it is for. Not a string: nobody's channel, an unmatched topic.
+    pub topic: Topic,
+    /// The event name. Not a string: no handler can know it.
+    pub event: Event,
     /// The payload.
     pub payload: Payload,
 }
@@ -52,11 +41,63 @@ pub enum Status {
     Other(String),
 }
 
+impl Status {
+    /// The status as it stands on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 /// One encoded message, ready to be framed by a transport. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoded {
-    /// UTF-8 text.
-    Text(Bytes),
+    /// A text frame.
+    Text(ByteString),
     /// A binary frame (V2 only).
     Binary(Bytes),
+}
+
+impl Encoded {
+    /// The frame's payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The frame's payload, shared.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text of a text frame.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// Whether the transport must send it as a text frame.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Length of the frame's payload in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether there is no payload at all.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
 }
