@@ -71,9 +71,6 @@ impl Broadcast {
     /// What it counts against an outbox's byte bound. The bytes are shared, but each slow reader
     /// keeps them alive.
     pub(super) fn weight(&self) -> usize {
-        let payload = match &self.payload {
-            Payload::Json(bytes) | Payload::Binary(bytes) => bytes.len(),
-        };
-        self.topic.len() + self.event.len() + payload
+        self.topic.len() + self.event.len() + self.payload.as_bytes().len()
     }
 }

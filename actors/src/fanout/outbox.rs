@@ -81,7 +81,7 @@ impl Delivery {
     fn weight(&self) -> usize {
         match self {
             Self::Broadcast { broadcast, .. } => broadcast.weight(),
-            Self::Frame(Encoded::Text(bytes) | Encoded::Binary(bytes)) => bytes.len(),
+            Self::Frame(frame) => frame.len(),
             Self::Note { .. } => NOTE_WEIGHT,
         }
     }
