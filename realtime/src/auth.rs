@@ -1,6 +1,18 @@
 //! Who somebody is: tokens, tickets and revocation. What they may do is decided in
 //! [`policy`](crate::policy).
 
+mod claims;
+mod config;
+mod jwks;
+mod keys;
 mod principal;
+mod secret;
+mod tokens;
 
+pub use claims::{Audience, Claims};
+pub use config::{Config, ConfigError, JwksSource, JwksSourceError};
+pub use jwks::JwksError;
+pub use keys::Algorithm;
 pub use principal::{AccountRole, Principal, RoomAccess, Rooms};
+pub use secret::{Secret, SecretFileError, WeakSecret, load_or_generate};
+pub use tokens::{Grant, MintError, Minted, TokenError, Tokens, TokensError};

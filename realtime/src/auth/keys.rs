@@ -1,0 +1,172 @@
+//! The keys that tokens are verified with. A key is bound to its algorithms, so that what is
+//! public can never serve as an HMAC secret.
+
+use aws_lc_rs::digest;
+use jsonwebtoken::{
+    DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+};
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// RSA moduli below 2048 bits are not used (RFC 7518, section 3.3).
+const MIN_RSA_BITS: usize = 2048;
+/// How many keys are tried for a token that names none.
+const MAX_TRIED: usize = 4;
+
+/// A signature algorithm that may be accepted. Others do not exist here, `none` least of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    HS256,
+    /// HMAC with SHA-384.
+    HS384,
+    /// HMAC with SHA-512.
+    HS512,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::HS256,
+        Self::HS384,
+        Self::HS512,
+        Self::RS256,
+        Self::ES256,
+        Self::EdDSA,
+    ];
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    }
+
+    pub(super) fn is_hmac(self) -> bool {
+        matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+            Self::RS256 => "RS256",
+            Self::ES256 => "ES256",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+}
+
+impl From<Algorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::HS256 => Self::HS256,
+            Algorithm::HS384 => Self::HS384,
+            Algorithm::HS512 => Self::HS512,
+            Algorithm::RS256 => Self::RS256,
+            Algorithm::ES256 => Self::ES256,
+            Algorithm::EdDSA => Self::EdDSA,
+        }
+    }
+}
+
+/// A key and the algorithms it may be used with.
+#[derive(Clone)]
+pub(super) struct VerifyingKey {
+    kid: Option<String>,
+    usage: Usage,
+    pub(super) key: DecodingKey,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Hmac,
+    Public(Algorithm),
+}
+
+impl VerifyingKey {
+    pub(super) fn hmac(secret: &Secret) -> Self {
+        Self {
+            kid: Some(hmac_kid(secret)),
+            usage: Usage::Hmac,
+            key: DecodingKey::from_secret(secret.as_bytes()),
+        }
+    }
+
+    /// A public key of a set; `None` for what we do not verify with: another type or curve, a key
+    /// for encryption, a short modulus, and above all a symmetric key, which has no place in a
+    /// published set.
+    pub(super) fn from_jwk(jwk: &Jwk) -> Option<Self> {
+        let algorithm = public_algorithm(jwk)?;
+        if !matches!(
+            jwk.common.public_key_use,
+            None | Some(PublicKeyUse::Signature)
+        ) {
+            return None;
+        }
+        Some(Self {
+            kid: jwk.common.key_id.clone(),
+            usage: Usage::Public(algorithm),
+            key: DecodingKey::from_jwk(jwk).ok()?,
+        })
+    }
+
+    fn verifies(&self, algorithm: Algorithm) -> bool {
+        match self.usage {
+            Usage::Hmac => algorithm.is_hmac(),
+            Usage::Public(only) => only == algorithm,
+        }
+    }
+}
+
+fn public_algorithm(jwk: &Jwk) -> Option<Algorithm> {
+    let (algorithm, declared) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) if rsa.n.len() * 6 >= MIN_RSA_BITS => {
+            (Algorithm::RS256, KeyAlgorithm::RS256)
+        }
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let fits = jwk
+        .common
+        .key_algorithm
+        .is_none_or(|named| named == declared);
+    fits.then_some(algorithm)
+}
+
+/// Names a secret without giving it away: tokens say which of several secrets signed them.
+pub(super) fn hmac_kid(secret: &Secret) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"quikapp kid\0");
+    context.update(secret.as_bytes());
+    let hash = context.finish();
+    hash.as_ref()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The keys that may have signed a token: those with its `kid`, or, if it names none, the first
+/// few that fit its algorithm. A `kid` is only ever compared with the keys we hold.
+pub(super) fn candidates<'a>(
+    keys: &'a [VerifyingKey],
+    algorithm: Algorithm,
+    kid: Option<&str>,
+) -> Vec<&'a VerifyingKey> {
+    keys.iter()
+        .filter(|key| key.verifies(algorithm))
+        .filter(|key| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid)))
+        .take(MAX_TRIED)
+        .collect()
+}
