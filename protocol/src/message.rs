@@ -52,6 +52,16 @@ impl Status {
     }
 }
 
+impl From<&str> for Status {
+    fn from(name: &str) -> Self {
+        match name {
+            "ok" => Self::Ok,
+            "error" => Self::Error,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
 /// One encoded message, ready to be framed by a transport. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoded {

@@ -184,3 +184,21 @@ impl TryFrom<Bytes> for Opaque {
         ByteString::try_from(bytes).map(Self::Text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn refs_can_be_frozen_and_thawed() {
+        for json in ["null", "\"1\"", "1", "{\"a\":[1]}", "\"\\\"\""] {
+            let reference = Ref(Opaque::try_from(json.to_owned()).unwrap());
+            let frozen = serde_json::to_string(&reference).unwrap();
+            assert_eq!(serde_json::from_str::<Ref>(&frozen).unwrap(), reference);
+            assert_eq!(reference.to_json(), json);
+        }
+        assert!(Opaque::try_from("1 2".to_owned()).is_err());
+    }
+}

@@ -146,3 +146,65 @@ pub enum PayloadError {
     #[error(transparent)]
     Shape(#[from] serde_json::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Sent<'a> {
+        content: &'a str,
+        reply_to: Option<u64>,
+    }
+
+    #[test]
+    fn a_handler_reads_what_it_needs_without_copies() {
+        let payload = Payload::from(json!({"content": "hi", "more": [1]}));
+        assert_eq!(
+            payload.parse::<Sent<'_>>().unwrap(),
+            Sent {
+                content: "hi",
+                reply_to: None
+            }
+        );
+    }
+
+    #[test]
+    fn another_shape_is_an_error_and_so_are_bytes() {
+        let payload = Payload::from(json!({"content": 5}));
+        assert!(matches!(
+            payload.parse::<Sent<'_>>(),
+            Err(PayloadError::Shape(_))
+        ));
+        let payload = Payload::Binary(Bytes::from_static(b"{}"));
+        assert!(matches!(
+            payload.parse::<Sent<'_>>(),
+            Err(PayloadError::Binary)
+        ));
+    }
+
+    #[test]
+    fn text_from_elsewhere_is_checked_and_trimmed() {
+        assert_eq!(Json::parse(" {\"a\":1} ").unwrap().as_str(), "{\"a\":1}");
+        assert!(Json::parse("{\"a\":}").is_err());
+    }
+
+    #[test]
+    fn json_is_embedded_as_it_is() {
+        let inner = Json::parse("{\"n\":1e3, \"big\":123456789012345678901234567890}").unwrap();
+        let outer = BTreeMap::from([("inner", inner)]);
+        let expected = "{\"inner\":{\"n\":1e3, \"big\":123456789012345678901234567890}}";
+        assert_eq!(Json::from_serialize(&outer).unwrap().as_str(), expected);
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_an_error() {
+        assert!(Payload::from_serialize(&BTreeMap::from([(vec![1], 2)])).is_err());
+    }
+}
