@@ -1,5 +1,6 @@
 //! The edge of a node: sockets, channels, authentication, authorization and REST.
 
 pub mod auth;
+pub mod endpoint;
 pub mod errors;
 pub mod policy;

@@ -1,0 +1,33 @@
+//! The listener: one port for sockets, long-poll, REST, health and metrics.
+//!
+//! [`Listener::bind`] takes the address first; [`Listener::serve`] accepts later. A connection
+//! passes the caps of [`Admission`], optional TLS, and hyper's HTTP/1 with a header timeout. A
+//! request for a socket mount is negotiated here as Phoenix does (versions, origins,
+//! subprotocols, connect); everything else goes to an axum router.
+
+mod admission;
+mod answer;
+mod client;
+mod config;
+mod connection;
+mod handshake;
+mod listener;
+mod origin;
+mod query;
+mod request_id;
+mod service;
+mod stream;
+mod subprotocol;
+mod tls;
+mod vsn;
+
+pub use admission::{Admission, Full, Permit};
+pub use client::{Client, ForwardedHeader, TrustedProxies};
+pub use config::{Config, InvalidConfig, LongPollConfig, TlsConfig};
+pub use listener::{BindError, Listener};
+pub use origin::{InvalidOrigin, OriginPattern, OriginPolicy};
+pub use request_id::RequestId;
+pub use service::Endpoint;
+pub use stream::NetStream;
+pub use tls::{Tls, TlsError};
+pub use vsn::negotiate as negotiate_vsn;

@@ -1,0 +1,76 @@
+//! The few plain answers that the endpoint itself gives.
+
+use axum::{body::Body, response::Response};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+use serde_json::json;
+
+/// What Phoenix sends unless a handler says otherwise.
+pub(crate) const PRIVATE: HeaderValue =
+    HeaderValue::from_static("max-age=0, private, must-revalidate");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// After how long a refused client may come again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// A status and a body as they are; an empty one has no content type.
+pub(crate) fn plain(status: StatusCode, body: impl Into<Body>) -> Response {
+    with_headers(status, body, [(CACHE_CONTROL, PRIVATE)])
+}
+
+/// The error page of Phoenix's own `ErrorJSON`.
+pub(crate) fn phoenix_error(status: StatusCode) -> Response {
+    let body = json!({"errors": {"detail": format!("{}.json", status.as_u16())}});
+    let headers = [(CONTENT_TYPE, JSON), (CACHE_CONTROL, PRIVATE)];
+    with_headers(status, body.to_string(), headers)
+}
+
+/// 404, as in the recordings.
+pub(crate) fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "not found")
+}
+
+/// 503 that says why, and when to come again (RFC 9457).
+pub(crate) fn unavailable(reason: &str, detail: &str) -> Response {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = problem(status, reason, detail);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    response
+}
+
+/// The same for a connection that is not kept.
+pub(crate) fn unavailable_and_close(reason: &str, detail: &str) -> Response {
+    let mut response = unavailable(reason, detail);
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
+}
+
+/// An RFC 9457 problem with the stable `reason` of docs/errors.md.
+pub(crate) fn problem(status: StatusCode, reason: &str, detail: &str) -> Response {
+    let body = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "reason": reason,
+        "detail": detail,
+    });
+    let headers = [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, PRIVATE)];
+    with_headers(status, body.to_string(), headers)
+}
+
+fn with_headers<const N: usize>(
+    status: StatusCode,
+    body: impl Into<Body>,
+    headers: [(HeaderName, HeaderValue); N],
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    response
+}

@@ -1,0 +1,74 @@
+//! One connection, as long as it speaks HTTP.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::response::Response;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Endpoint,
+    admission::{Full, Permit},
+    answer,
+    stream::NetStream,
+};
+
+/// What is known about a connection before its first request. An upgraded socket keeps it, and
+/// with it its place under the connection cap.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) peer: SocketAddr,
+    pub(crate) tls: bool,
+    pub(crate) permit: Arc<Permit>,
+}
+
+/// Serves requests until the client leaves, falls silent, or upgrades; after `stop`, the request
+/// in flight is the last.
+pub(crate) async fn serve(stream: NetStream, connection: Connection, stop: &CancellationToken) {
+    let builder = builder(connection.endpoint.shared.header_timeout);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let connection = connection.clone();
+        async move { Ok::<Response, Infallible>(connection.answer(request).await) }
+    });
+    let served = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// Answers one request with 503 and closes.
+pub(crate) async fn refuse(stream: NetStream, full: Full, header_timeout: Duration) {
+    let service = service_fn(|_: Request<Incoming>| async move {
+        let answer = answer::unavailable_and_close(full.reason(), &full.to_string());
+        Ok::<Response, Infallible>(answer)
+    });
+    let served = builder(header_timeout)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // The client is turned away; how it takes it changes nothing.
+    let _ = served.await;
+}
+
+fn builder(header_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEADER_BYTES);
+    builder
+}
+
+/// Bytes of a request's line and headers, which hold at most a few tokens.
+const MAX_HEADER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,246 @@
+//! Binding, accepting, and stopping.
+//!
+//! Our own accept loop, because `axum::serve` and hyper-util's automatic builder never close a
+//! silent connection, and cannot count connections before they cost anything.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Endpoint,
+    admission::{Full, Permit},
+    connection::{self, Connection},
+    stream::NetStream,
+};
+
+/// Refused connections that are answered at the same time; beyond, they are closed unanswered.
+const ANSWERED_REFUSALS: usize = 256;
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// A bound address: connections queue in the kernel until [`Listener::serve`] accepts them, so
+/// every listener of a process can be bound before any part of it starts.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds an address (port 0 for any free one). Must be called inside a tokio runtime.
+    pub fn bind(address: SocketAddr, backlog: u32) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        let tcp = open(address, backlog).map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { tcp, address })
+    }
+
+    /// The address in use, with the port that was chosen.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts and serves connections until `stop`; then stops accepting, lets open requests end
+    /// within the drain timeout, and cuts the rest. Upgraded sockets are not waited for: they are
+    /// closed by [`Connections`](crate::socket::Connections).
+    pub async fn serve(self, endpoint: Endpoint, stop: CancellationToken) {
+        let server = Arc::new(Server {
+            endpoint,
+            open: TaskTracker::new(),
+            stop,
+            cut: CancellationToken::new(),
+            refusals: Semaphore::new(ANSWERED_REFUSALS),
+        });
+        tokio::join!(server.watch_tls(), server.accept_until_stopped(&self.tcp));
+        drop(self.tcp);
+        server.drain().await;
+    }
+}
+
+fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// One listener at work.
+struct Server {
+    endpoint: Endpoint,
+    open: TaskTracker,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    refusals: Semaphore,
+}
+
+impl Server {
+    async fn watch_tls(&self) {
+        if let Some(tls) = &self.endpoint.shared.tls {
+            tls.watch(&self.stop).await;
+        }
+    }
+
+    async fn accept_until_stopped(self: &Arc<Self>, tcp: &TcpListener) {
+        let mut trouble = AcceptTrouble::default();
+        while let Some(accepted) = self.stop.run_until_cancelled(tcp.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => {
+                    trouble = AcceptTrouble::default();
+                    self.spawn(stream, peer);
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    let pause = trouble.pause();
+                    tracing::error!(%error, ?pause, "cannot accept connections");
+                    metrics::counter!("quikapp_accept_errors_total").increment(1);
+                    self.stop.run_until_cancelled(sleep(pause)).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // Latency matters more than packets; a failure here shows up at the first read.
+        let _ = stream.set_nodelay(true);
+        let server = self.clone();
+        match self.endpoint.admit(peer) {
+            Ok(permit) => {
+                self.open
+                    .spawn(async move { server.serve_connection(stream, peer, permit).await });
+            }
+            Err(full) => {
+                self.open
+                    .spawn(async move { server.refuse(stream, full).await });
+            }
+        }
+    }
+
+    async fn serve_connection(&self, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
+        let Some(stream) = self.establish(tcp).await else {
+            return;
+        };
+        let connection = Connection {
+            endpoint: self.endpoint.clone(),
+            peer,
+            tls: stream.is_tls(),
+            permit: Arc::new(permit),
+        };
+        let served = connection::serve(stream, connection, &self.stop);
+        self.cut.run_until_cancelled(served).await;
+    }
+
+    /// Tells a client over a cap why it is turned away.
+    async fn refuse(&self, tcp: TcpStream, full: Full) {
+        metrics::counter!("quikapp_connections_refused_total", "reason" => full.reason())
+            .increment(1);
+        let Ok(_slot) = self.refusals.try_acquire() else {
+            return;
+        };
+        if let Some(stream) = self.establish(tcp).await {
+            let header_timeout = self.endpoint.shared.header_timeout;
+            let refused = connection::refuse(stream, full, header_timeout);
+            self.cut.run_until_cancelled(refused).await;
+        }
+    }
+
+    async fn establish(&self, tcp: TcpStream) -> Option<NetStream> {
+        let Some(tls) = &self.endpoint.shared.tls else {
+            return Some(NetStream::Plain(tcp));
+        };
+        match self.stop.run_until_cancelled(tls.accept(tcp)).await? {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                metrics::counter!("quikapp_tls_handshakes_failed_total").increment(1);
+                None
+            }
+        }
+    }
+
+    async fn drain(&self) {
+        self.open.close();
+        if timeout(self.endpoint.shared.drain_timeout, self.open.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(open = self.open.len(), "requests cut at the drain deadline");
+            self.cut.cancel();
+            self.open.wait().await;
+        }
+    }
+}
+
+/// Errors of `accept` that belong to the connection that would have been accepted: the next one
+/// may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Out of file descriptors or memory: the queue stays full, so that trying again at once would
+/// spin. Each failure in a row doubles the pause.
+#[derive(Debug, Default)]
+struct AcceptTrouble {
+    failures: u32,
+}
+
+impl AcceptTrouble {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn pause(&mut self) -> Duration {
+        let pause = Self::FIRST.saturating_mul(1 << self.failures.min(10));
+        self.failures += 1;
+        pause.min(Self::LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_doubles_the_pause_up_to_a_second() {
+        let mut trouble = AcceptTrouble::default();
+        let pauses: Vec<u128> = (0..9).map(|_| trouble.pause().as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        trouble.failures = u32::MAX - 1;
+        assert_eq!(trouble.pause(), AcceptTrouble::LONGEST);
+    }
+
+    #[test]
+    fn a_full_descriptor_table_is_trouble_and_a_reset_is_not() {
+        const EMFILE: i32 = 24;
+        const ECONNABORTED: i32 = 103;
+        assert!(!concerns_one_connection(&io::Error::from_raw_os_error(
+            EMFILE
+        )));
+        assert!(concerns_one_connection(&io::Error::from_raw_os_error(
+            ECONNABORTED
+        )));
+    }
+}
