@@ -361,3 +361,6 @@ fn hash_of(signed: &str) -> String {
     let hash = digest::digest(&digest::SHA256, signed.as_bytes());
     format!("sha256:{}", URL_SAFE_NO_PAD.encode(hash))
 }
+
+#[cfg(test)]
+mod tests;
