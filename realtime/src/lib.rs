@@ -2,5 +2,7 @@
 
 pub mod auth;
 pub mod endpoint;
+pub mod channel;
 pub mod errors;
 pub mod policy;
+pub mod socket;

@@ -1,0 +1,22 @@
+//! Sockets: one task per connection, whatever carries it.
+//!
+//! A [`Mount`] is a place where clients connect: a [`SocketHandler`] that knows who they are, and
+//! a router of channels. [`Mount::connect`] makes a [`Session`], which takes whole messages in and
+//! hands whole messages out; WebSocket and long-poll are transports around it.
+
+mod connect;
+mod connections;
+mod limits;
+mod link;
+mod mount;
+mod scope;
+
+pub use connect::{ConnectInfo, ConnectRefusal, Connected, SocketHandler, Transport};
+pub use connections::{Connections, DrainOptions};
+pub use limits::Limits;
+pub use link::Hub;
+pub use mount::{LongPollOptions, MountOptions, Origins};
+
+pub(crate) use connections::Registered;
+pub(crate) use link::Link;
+pub(crate) use scope::Assigned;
