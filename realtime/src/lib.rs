@@ -1,8 +1,8 @@
 //! The edge of a node: sockets, channels, authentication, authorization and REST.
 
 pub mod auth;
-pub mod endpoint;
 pub mod channel;
+pub mod endpoint;
 pub mod errors;
 pub mod policy;
 pub mod socket;

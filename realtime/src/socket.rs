@@ -15,7 +15,7 @@ pub use connect::{ConnectInfo, ConnectRefusal, Connected, SocketHandler, Transpo
 pub use connections::{Connections, DrainOptions};
 pub use limits::Limits;
 pub use link::Hub;
-pub use mount::{LongPollOptions, MountOptions, Origins};
+pub use mount::{LongPollOptions, MountOptions};
 
 pub(crate) use connections::Registered;
 pub(crate) use link::Link;

@@ -5,18 +5,7 @@ use std::time::Duration;
 use quikapp_protocol::Vsn;
 
 use super::Limits;
-
-/// Which web pages may connect. A request without an `Origin` is no web page and is let through.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Origins {
-    /// Any.
-    Any,
-    /// Those of the host that the request itself names.
-    #[default]
-    OwnHost,
-    /// A list of `scheme://host[:port]`, `//host[:port]` and `//*.host`.
-    List(Vec<String>),
-}
+use crate::endpoint::OriginPolicy;
 
 /// How the long-poll transport of a mount behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +13,7 @@ pub struct LongPollOptions {
     /// How long a GET waits for messages.
     pub window: Duration,
     /// Which pages may poll, if others than may open a WebSocket.
-    pub origins: Option<Origins>,
+    pub origins: Option<OriginPolicy>,
 }
 
 impl Default for LongPollOptions {
@@ -46,7 +35,7 @@ pub struct MountOptions {
     /// The serializers that may be asked for.
     pub serializers: Vec<Vsn>,
     /// Which pages may connect.
-    pub origins: Origins,
+    pub origins: OriginPolicy,
     /// WebSocket subprotocols; none configured means that none is looked at.
     pub subprotocols: Vec<String>,
     /// Accept the token that phoenix.js 1.8 sends beside the query.
@@ -71,7 +60,7 @@ impl Default for MountOptions {
             websocket_path: "/websocket".into(),
             longpoll: Some(LongPollOptions::default()),
             serializers: vec![Vsn::V1, Vsn::V2],
-            origins: Origins::default(),
+            origins: OriginPolicy::OwnHost,
             subprotocols: Vec::new(),
             auth_token: false,
             compress: false,
