@@ -64,7 +64,12 @@ impl Health {
 
     /// Whether every dependency answers and the node is not draining.
     pub async fn is_ready(&self) -> bool {
-        !self.is_draining() && self.check().await.iter().all(|(_, checked)| checked.is_up())
+        !self.is_draining()
+            && self
+                .check()
+                .await
+                .iter()
+                .all(|(_, checked)| checked.is_up())
     }
 
     /// Each dependency's name and its state of the last second.
@@ -100,7 +105,11 @@ impl HealthBuilder {
 
     /// Adds a number for people, such as open connections.
     #[must_use]
-    pub fn stat(mut self, name: &'static str, read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+    pub fn stat(
+        mut self,
+        name: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
         let read = Box::new(read);
         self.0.stats.push(Stat { name, read });
         self

@@ -65,7 +65,10 @@ async fn draining_is_not_ready() {
     let (status, body) = get(&health.routes(), "/health/ready").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["draining"], true);
-    assert_eq!(get(&health.routes(), "/health").await.1["status"], "draining");
+    assert_eq!(
+        get(&health.routes(), "/health").await.1["status"],
+        "draining"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +77,13 @@ async fn results_are_kept_for_a_second_and_a_recovery_shows() {
     let counter = asked.clone();
     let first_fails = move || {
         let nth = counter.fetch_add(1, Ordering::SeqCst);
-        async move { if nth == 0 { Err("down".to_owned()) } else { Ok(()) } }
+        async move {
+            if nth == 0 {
+                Err("down".to_owned())
+            } else {
+                Ok(())
+            }
+        }
     };
     let health = builder().probe("store", first_fails).build();
     assert!(!health.is_ready().await);

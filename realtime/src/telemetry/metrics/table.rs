@@ -32,6 +32,12 @@ pub const METRICS: &[Metric] = &[
         "Always 1; the label is the version that runs.",
     ),
     metric(
+        "quikapp_connections",
+        Gauge,
+        &[],
+        "Sockets open now, of both transports.",
+    ),
+    metric(
         "quikapp_connections_refused_total",
         Counter,
         &["reason"],
