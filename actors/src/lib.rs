@@ -6,5 +6,8 @@
 pub mod clock;
 pub mod conversation;
 pub mod fanout;
+pub mod people;
+pub mod presence;
+pub mod typing;
 
 pub use clock::{Clock, SystemClock};

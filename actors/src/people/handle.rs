@@ -1,0 +1,352 @@
+//! The handle: shards of people, and the effects of what happens to them.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use quikapp_storage::{
+    DeviceId, PeopleStore, Person, Profile, StoreError, Timestamp, UserId, WorkspaceId,
+};
+
+use super::{
+    Chosen, Core, CustomStatus, Effect, InvalidStatus, NotConnected, PersonSeen, Shown, Status,
+    keeper::{Choice, Keeper},
+    wire,
+};
+use crate::{
+    Clock,
+    fanout::{ConnectionId, Fanout},
+    presence::{Presence, Tracker},
+};
+
+const SHARDS: u64 = 16;
+
+/// Why a choice was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// The person has no socket here.
+    #[error(transparent)]
+    NotConnected(#[from] NotConnected),
+    /// The custom status is not taken.
+    #[error(transparent)]
+    Invalid(#[from] InvalidStatus),
+    /// Too many choices wait to be written down. Nothing was done.
+    #[error("too many changes wait to be written")]
+    Overloaded,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A person as one asks for them, and what decides who may see all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The person, last seen included.
+    pub seen: PersonSeen,
+    /// Whether everyone may see when they were last here.
+    pub last_seen_public: bool,
+}
+
+/// Who is online. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct People(Arc<Inner>);
+
+pub(super) struct Inner {
+    fanout: Fanout,
+    presence: Presence,
+    store: Arc<dyn PeopleStore>,
+    clock: Arc<dyn Clock>,
+    shards: Box<[Mutex<Core>]>,
+    hasher: RandomState,
+    keeper: Keeper,
+}
+
+/// A connected socket of a person. Dropping it is the socket's end: it leaves no ghost, whatever
+/// became of the connection's task.
+#[derive(Debug)]
+#[must_use = "dropping it means that the socket has gone"]
+pub struct Connected {
+    people: People,
+    person: Person,
+    connection: ConnectionId,
+}
+
+impl People {
+    /// Nobody is online. Starts the tasks that write choices down and clear custom statuses.
+    pub fn start(
+        fanout: Fanout,
+        presence: Presence,
+        store: Arc<dyn PeopleStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self(Arc::new_cyclic(|people| Inner {
+            fanout,
+            presence,
+            keeper: Keeper::start(people.clone(), store.clone()),
+            store,
+            clock,
+            shards,
+            hasher: RandomState::new(),
+        }))
+    }
+
+    /// A socket of a person has come. They are online until the last of what this returns is
+    /// dropped.
+    pub async fn connected(
+        &self,
+        person: &Person,
+        connection: ConnectionId,
+        device: Option<DeviceId>,
+    ) -> Result<Connected, StoreError> {
+        let is_known = self.0.shard(person).lock().knows(person);
+        // Without the profile an invisible person would show: no profile, no socket.
+        let profile = if is_known {
+            None
+        } else {
+            self.profile(person).await?
+        };
+        let now = self.0.clock.now();
+        self.0.change(person, |core| {
+            core.connected(person, profile.as_ref(), connection, device, now)
+        });
+        Ok(Connected {
+            people: self.clone(),
+            person: person.clone(),
+            connection,
+        })
+    }
+
+    /// A channel of a connected person joined a topic that shows who is there. It is tracked under
+    /// the user id, unless the person is invisible. Push `presence_state` first.
+    pub fn entered(
+        &self,
+        person: &Person,
+        tracker: Tracker,
+        topic: &Arc<str>,
+    ) -> Result<(), NotConnected> {
+        self.0
+            .try_change(person, |core| core.entered(person, tracker, topic))
+    }
+
+    /// A channel has ended.
+    pub fn left(&self, person: &Person, tracker: Tracker) {
+        self.0.change(person, |core| core.left(person, tracker));
+    }
+
+    /// A socket's person looks at the conversation of one topic that they have entered.
+    pub fn viewing(&self, person: &Person, connection: ConnectionId, topic: &str) {
+        self.0
+            .change(person, |core| core.viewing(person, connection, topic));
+    }
+
+    /// A connected person chooses a status: written down, published, and then this returns.
+    pub async fn choose_status(&self, person: &Person, status: Status) -> Result<(), ChooseError> {
+        self.0.chosen(person)?;
+        self.0.keeper.choose(person, Choice::Status(status)).await
+    }
+
+    /// A connected person sets or clears their custom status, likewise.
+    pub async fn choose_custom(
+        &self,
+        person: &Person,
+        custom: Option<CustomStatus>,
+    ) -> Result<(), ChooseError> {
+        if let Some(custom) = &custom {
+            custom.validate(self.0.clock.now())?;
+        }
+        self.0.chosen(person)?;
+        self.0.keeper.choose(person, Choice::Custom(custom)).await
+    }
+
+    /// People as others see them, in the order asked for. Who is not known looks offline.
+    pub async fn ask(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Asked>, StoreError> {
+        let mut asked: Vec<_> = users
+            .iter()
+            .map(|user| self.0.asked(workspace, user))
+            .collect();
+        let is_missing =
+            |(user, asked): (&UserId, &Option<Asked>)| asked.is_none().then(|| user.clone());
+        let missing: Vec<_> = users.iter().zip(&asked).filter_map(is_missing).collect();
+        if !missing.is_empty() {
+            let profiles = self.0.store.profiles(workspace, &missing).await?;
+            for (user, asked) in users.iter().zip(&mut asked) {
+                asked.get_or_insert_with(|| from_profile(user, &profiles));
+            }
+        }
+        Ok(asked.into_iter().flatten().collect())
+    }
+
+    /// How a connected person sees themselves.
+    pub fn myself(&self, person: &Person) -> Option<PersonSeen> {
+        self.0.shard(person).lock().seen_by_self(person)
+    }
+
+    /// People of a workspace who look online, in the order of their ids, above `after`, with last
+    /// seen left out.
+    pub fn online(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Vec<PersonSeen> {
+        let pages = self.0.shards.iter();
+        let pages = pages.flat_map(|core| core.lock().online(workspace, after, limit));
+        let mut people: Vec<_> = pages.collect();
+        people.sort_by(|a, b| a.user_id.cmp(&b.user_id));
+        people.truncate(limit);
+        people
+    }
+
+    /// How many people are connected to this node, invisible ones included.
+    pub fn count(&self) -> usize {
+        self.0.shards.iter().map(|core| core.lock().len()).sum()
+    }
+
+    /// Returns when everything that was to be written down before is. Call it before stopping.
+    pub async fn flush(&self) {
+        self.0.keeper.flush().await;
+    }
+
+    async fn profile(&self, person: &Person) -> Result<Option<Profile>, StoreError> {
+        let users = std::slice::from_ref(&person.user);
+        let profiles = self.0.store.profiles(&person.workspace, users).await?;
+        Ok(profiles.into_iter().next())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let Self {
+            people,
+            person,
+            connection,
+        } = self;
+        let now = people.0.clock.now();
+        let gone = |core: &mut Core| core.disconnected(person, *connection, now);
+        people.0.change(person, gone);
+        people.0.presence.untrack_connection(*connection);
+    }
+}
+
+impl Inner {
+    /// What a connected person has chosen.
+    pub(super) fn chosen(&self, person: &Person) -> Result<Chosen, NotConnected> {
+        self.shard(person).lock().chosen(person).cloned()
+    }
+
+    /// A choice has been written down.
+    pub(super) fn choose(&self, person: &Person, chosen: Chosen) -> Result<(), NotConnected> {
+        let now = self.clock.now();
+        self.try_change(person, |core| core.choose(person, chosen, now))
+    }
+
+    /// Clears custom statuses; returns when the next one is due.
+    pub(super) fn expire(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        for core in &self.shards {
+            let mut core = core.lock();
+            let effects = core.expire(now);
+            self.run(effects);
+        }
+        let expiries = self.shards.iter();
+        expiries.filter_map(|core| core.lock().next_expiry()).min()
+    }
+
+    fn change(&self, person: &Person, change: impl FnOnce(&mut Core) -> Vec<Effect>) {
+        let mut core = self.shard(person).lock();
+        let effects = change(&mut core);
+        self.run(effects);
+    }
+
+    fn try_change(
+        &self,
+        person: &Person,
+        change: impl FnOnce(&mut Core) -> Result<Vec<Effect>, NotConnected>,
+    ) -> Result<(), NotConnected> {
+        let mut core = self.shard(person).lock();
+        let effects = change(&mut core)?;
+        self.run(effects);
+        Ok(())
+    }
+
+    /// Under the shard's lock, so that effects happen in the order of their causes.
+    fn run(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Track {
+                    tracker,
+                    topic,
+                    user,
+                    meta,
+                } => drop(self.presence.track(tracker, &topic, &key(&user), meta)),
+                Effect::Update {
+                    tracker,
+                    topic,
+                    user,
+                    meta,
+                } => drop(self.presence.update(tracker, &topic, &key(&user), |_| meta)),
+                Effect::Untrack {
+                    tracker,
+                    topic,
+                    user,
+                } => drop(self.presence.untrack(tracker, &topic, &key(&user))),
+                Effect::KeepLastSeen { person, at } => self.keeper.keep_last_seen(person, at),
+                told => self.tell(&told),
+            }
+        }
+    }
+
+    fn tell(&self, effect: &Effect) {
+        for broadcast in wire::broadcasts(effect, self.clock.now()) {
+            self.fanout.publish(broadcast);
+        }
+    }
+
+    fn asked(&self, workspace: &WorkspaceId, user: &UserId) -> Option<Asked> {
+        let person = Person {
+            workspace: workspace.clone(),
+            user: user.clone(),
+        };
+        let core = self.shard(&person).lock();
+        Some(Asked {
+            seen: core.seen(&person)?,
+            last_seen_public: core.last_seen_public(&person)?,
+        })
+    }
+
+    fn shard(&self, person: &Person) -> &Mutex<Core> {
+        let number = self.hasher.hash_one(person) % SHARDS;
+        &self.shards[number as usize]
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("People").finish_non_exhaustive()
+    }
+}
+
+fn key(user: &UserId) -> Arc<str> {
+    user.as_str().into()
+}
+
+fn from_profile(user: &UserId, profiles: &[Profile]) -> Asked {
+    let profile = profiles.iter().find(|profile| profile.person.user == *user);
+    Asked {
+        seen: PersonSeen {
+            user_id: user.clone(),
+            status: Shown::Offline,
+            last_seen: profile.and_then(|profile| profile.last_seen),
+            custom_status: None,
+            devices: Vec::new(),
+        },
+        last_seen_public: profile.is_some_and(|profile| profile.last_seen_public),
+    }
+}

@@ -1,0 +1,216 @@
+//! Writes down what people choose and when they were last here, in the order in which it happened
+//! and many at a time, so that the store's commits are shared.
+
+use std::{sync::Arc, sync::Weak, time::Duration};
+
+use futures_util::future::join_all;
+use indexmap::IndexMap;
+use quikapp_storage::{PeopleStore, Person, ProfileChange, StoreError, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{ChooseError, Chosen, CustomStatus, Status, handle::Inner};
+
+/// As many wishes may wait; beyond, choices are refused and last-seen times are lost.
+const QUEUE: usize = 8192;
+
+/// As many wishes are written at once.
+const BATCH: usize = 256;
+
+/// The clock of the machine may jump: expiries are looked at no less often than this.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a person chooses.
+#[derive(Debug)]
+pub(super) enum Choice {
+    /// A status.
+    Status(Status),
+    /// A custom status, or none.
+    Custom(Option<CustomStatus>),
+}
+
+#[derive(Debug)]
+enum Wish {
+    Choose {
+        person: Person,
+        choice: Choice,
+        reply_to: oneshot::Sender<Result<(), ChooseError>>,
+    },
+    LastSeen {
+        person: Person,
+        at: Timestamp,
+    },
+    Flush {
+        reply_to: oneshot::Sender<()>,
+    },
+}
+
+/// The queue of the writing task. Bounded: when it is full, choices are refused as overloaded and
+/// last-seen times are dropped and counted.
+#[derive(Debug)]
+pub(super) struct Keeper(mpsc::Sender<Wish>);
+
+impl Keeper {
+    /// Starts the task. It ends when the handle of the people is gone.
+    pub(super) fn start(people: Weak<Inner>, store: Arc<dyn PeopleStore>) -> Self {
+        let (wishes, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(run(people, store, queue));
+        Self(wishes)
+    }
+
+    pub(super) async fn choose(&self, person: &Person, choice: Choice) -> Result<(), ChooseError> {
+        let (reply_to, reply) = oneshot::channel();
+        let wish = Wish::Choose {
+            person: person.clone(),
+            choice,
+            reply_to,
+        };
+        let queued = self.0.try_send(wish);
+        queued.map_err(|_| ChooseError::Overloaded)?;
+        reply.await.unwrap_or(Err(ChooseError::Overloaded))
+    }
+
+    pub(super) fn keep_last_seen(&self, person: Person, at: Timestamp) {
+        if self.0.try_send(Wish::LastSeen { person, at }).is_err() {
+            metrics::counter!("quikapp_last_seen_dropped_total").increment(1);
+        }
+    }
+
+    pub(super) async fn flush(&self) {
+        let (reply_to, reply) = oneshot::channel();
+        if self.0.send(Wish::Flush { reply_to }).await.is_ok() {
+            // An error means that the task has ended, and nothing is left to wait for.
+            let _ = reply.await;
+        }
+    }
+}
+
+async fn run(people: Weak<Inner>, store: Arc<dyn PeopleStore>, mut queue: mpsc::Receiver<Wish>) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut wishes = Vec::new();
+    loop {
+        tokio::select! {
+            received = queue.recv_many(&mut wishes, BATCH) => {
+                if received == 0 {
+                    return;
+                }
+                Batch::of(&people, wishes.drain(..)).write(&people, store.as_ref()).await;
+            }
+            _ = looks.tick() => {
+                if let Some(people) = people.upgrade() {
+                    people.expire();
+                }
+            }
+        }
+    }
+}
+
+/// What is to be written of one person, and who waits for it.
+#[derive(Debug, Default)]
+struct Wanted {
+    chosen: Option<Chosen>,
+    last_seen: Option<Timestamp>,
+    waiting: Vec<oneshot::Sender<Result<(), ChooseError>>>,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    wanted: IndexMap<Person, Wanted>,
+    flushed: Vec<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    fn of(people: &Weak<Inner>, wishes: impl Iterator<Item = Wish>) -> Self {
+        let mut batch = Self::default();
+        for wish in wishes {
+            match wish {
+                Wish::Choose {
+                    person,
+                    choice,
+                    reply_to,
+                } => batch.choose(people, person, choice, reply_to),
+                Wish::LastSeen { person, at } => {
+                    batch.wanted.entry(person).or_default().last_seen = Some(at);
+                }
+                Wish::Flush { reply_to } => batch.flushed.push(reply_to),
+            }
+        }
+        batch
+    }
+
+    /// Lays a choice over what the person has chosen before, in this batch or earlier.
+    fn choose(
+        &mut self,
+        people: &Weak<Inner>,
+        person: Person,
+        choice: Choice,
+        reply_to: oneshot::Sender<Result<(), ChooseError>>,
+    ) {
+        let now_chosen = people
+            .upgrade()
+            .and_then(|people| people.chosen(&person).ok());
+        let wanted = self.wanted.entry(person).or_default();
+        let Some(mut chosen) = wanted.chosen.take().or(now_chosen) else {
+            // Nobody waits for the reply of a person who has gone.
+            let _ = reply_to.send(Err(super::NotConnected.into()));
+            return;
+        };
+        match choice {
+            Choice::Status(status) => chosen.status = status,
+            Choice::Custom(custom) => chosen.custom = custom.map(Box::new),
+        }
+        wanted.chosen = Some(chosen);
+        wanted.waiting.push(reply_to);
+    }
+
+    async fn write(self, people: &Weak<Inner>, store: &dyn PeopleStore) {
+        let writes = self.wanted.into_iter();
+        let writes = writes.map(|(person, wanted)| wanted.write(person, people, store));
+        join_all(writes).await;
+        for flushed in self.flushed {
+            let _ = flushed.send(());
+        }
+    }
+}
+
+impl Wanted {
+    async fn write(self, person: Person, people: &Weak<Inner>, store: &dyn PeopleStore) {
+        let change = match self.change() {
+            Some(change) => change,
+            None => return,
+        };
+        let written = store.put_profile(&person, change).await;
+        if let Err(error) = &written {
+            tracing::warn!(%error, "a profile could not be written");
+        }
+        let outcome = self.outcome(&person, people, written);
+        for reply_to in self.waiting {
+            let _ = reply_to.send(outcome.clone());
+        }
+    }
+
+    fn change(&self) -> Option<ProfileChange> {
+        let presence = self.chosen.as_ref().map(|chosen| {
+            // Statuses and times have no keys that JSON could not hold.
+            serde_json::to_string(chosen).ok().map(Into::into)
+        });
+        (presence.is_some() || self.last_seen.is_some()).then(|| ProfileChange {
+            last_seen: self.last_seen,
+            presence,
+            ..ProfileChange::default()
+        })
+    }
+
+    /// Once it is written, it is published.
+    fn outcome(
+        &self,
+        person: &Person,
+        people: &Weak<Inner>,
+        written: Result<(), StoreError>,
+    ) -> Result<(), ChooseError> {
+        written?;
+        if let (Some(people), Some(chosen)) = (people.upgrade(), &self.chosen) {
+            people.choose(person, chosen.clone())?;
+        }
+        Ok(())
+    }
+}

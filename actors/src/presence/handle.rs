@@ -1,0 +1,268 @@
+//! The handle: replicas sharded by topic, and the publishing of what changes in them.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Replica, ReplicaId, Tracker,
+};
+use crate::fanout::{Broadcast, ConnectionId, Fanout};
+
+/// Enough that topics rarely meet; the shard's number is the low byte of its replica's id.
+const SHARDS: u64 = 16;
+
+/// How many operations a shard remembers for peers that lag.
+const LOG_LIMIT: usize = 4096;
+
+/// Where a topic's counts are published, for those who joined with `mode: "count"`. No client can
+/// name it.
+pub fn count_topic(topic: &str) -> String {
+    format!("{topic}\u{1f}count")
+}
+
+/// Who is present on topics. Cloning shares it.
+///
+/// Diffs are published as `presence_diff` on the topic, on this node only (other nodes publish
+/// their own once they have the delta), in the order of the changes. A channel subscribes to the
+/// topic, reads [`Presence::list`] for its `presence_state`, and then tracks: so it misses nothing,
+/// and what it sees twice is the same entry twice.
+#[derive(Debug, Clone)]
+pub struct Presence(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    fanout: Fanout,
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    counting: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Shard {
+    replica: Replica,
+    /// Topics whose counts changed since they were last published.
+    recount: HashSet<Arc<str>>,
+}
+
+impl Presence {
+    /// Nobody is present. `node` is fresh at every start; its low byte is not used.
+    pub fn new(fanout: Fanout, node: ReplicaId) -> Self {
+        let shard = |number| {
+            Mutex::new(Shard {
+                replica: Replica::new(shard_of(node, number), LOG_LIMIT),
+                recount: HashSet::new(),
+            })
+        };
+        Self(Arc::new(Inner {
+            fanout,
+            shards: (0..SHARDS).map(shard).collect(),
+            hasher: RandomState::new(),
+            counting: AtomicBool::new(false),
+        }))
+    }
+
+    /// Publishes counts once per `period`, until the last handle is gone.
+    pub fn start_counting(&self, period: Duration) {
+        self.0.counting.store(true, Ordering::Relaxed);
+        let inner = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(period);
+            loop {
+                ticks.tick().await;
+                match inner.upgrade() {
+                    Some(inner) => Self(inner).publish_counts(),
+                    None => return,
+                }
+            }
+        });
+    }
+
+    /// Starts to show a channel under a key.
+    pub fn track(
+        &self,
+        tracker: Tracker,
+        topic: &Arc<str>,
+        key: &Arc<str>,
+        meta: Meta,
+    ) -> Result<(), AlreadyTracked> {
+        let mut shard = self.shard(topic).lock();
+        let diff = shard.replica.track(tracker, topic, key, meta)?;
+        self.publish(&mut shard, [diff]);
+        Ok(())
+    }
+
+    /// Replaces a channel's meta by what `change` makes of it.
+    pub fn update(
+        &self,
+        tracker: Tracker,
+        topic: &Arc<str>,
+        key: &Arc<str>,
+        change: impl FnOnce(&Meta) -> Meta,
+    ) -> Result<(), NotTracked> {
+        let mut shard = self.shard(topic).lock();
+        let diff = shard.replica.update(tracker, topic, key, change)?;
+        self.publish(&mut shard, [diff]);
+        Ok(())
+    }
+
+    /// Stops showing a channel under a key.
+    pub fn untrack(
+        &self,
+        tracker: Tracker,
+        topic: &Arc<str>,
+        key: &Arc<str>,
+    ) -> Result<(), NotTracked> {
+        let mut shard = self.shard(topic).lock();
+        let diff = shard.replica.untrack(tracker, topic, key)?;
+        self.publish(&mut shard, [diff]);
+        Ok(())
+    }
+
+    /// Stops showing everything that a channel tracks, under whatever topic and key.
+    pub fn untrack_channel(&self, tracker: Tracker) {
+        self.everywhere(|replica| replica.untrack_channel(tracker));
+    }
+
+    /// Stops showing everything of a connection that is gone.
+    pub fn untrack_connection(&self, connection: ConnectionId) {
+        self.everywhere(|replica| replica.untrack_connection(connection));
+    }
+
+    /// Everyone on a topic: the payload of `presence_state` is [`Metas::to_payload`] of it.
+    pub fn list(&self, topic: &str) -> Metas {
+        self.shard(topic).lock().replica.list(topic)
+    }
+
+    /// The metas of one key, the oldest first; empty if it is not there.
+    pub fn get(&self, topic: &str, key: &str) -> Metas {
+        let shard = self.shard(topic).lock();
+        let mut metas = Metas::default();
+        for entry in shard.replica.get(topic, key) {
+            metas.push(key.into(), entry.clone());
+        }
+        metas
+    }
+
+    /// How many are on a topic.
+    pub fn counts(&self, topic: &str) -> Counts {
+        self.shard(topic).lock().replica.counts(topic)
+    }
+
+    /// Publishes the counts of topics that changed since the last call and have listeners.
+    pub fn publish_counts(&self) {
+        for shard in &self.0.shards {
+            let mut shard = shard.lock();
+            for topic in std::mem::take(&mut shard.recount) {
+                let name = count_topic(&topic);
+                if self.0.fanout.subscribers(&name) > 0 {
+                    let payload = shard.replica.counts(&topic).to_payload();
+                    let counts = Broadcast::new(name, "presence_count", payload);
+                    self.0.fanout.publish_local(counts);
+                }
+            }
+        }
+    }
+
+    /// What the other nodes are to be told now, in any order. Call it once per broadcast period.
+    pub fn take_deltas(&self) -> Vec<Message> {
+        let deltas = self
+            .0
+            .shards
+            .iter()
+            .map(|shard| shard.lock().replica.take_delta());
+        deltas.flatten().map(Message::Delta).collect()
+    }
+
+    /// The clocks that this node knows, shard by shard: the heartbeat to the other nodes.
+    pub fn digests(&self) -> Vec<Message> {
+        let digests = self
+            .0
+            .shards
+            .iter()
+            .map(|shard| shard.lock().replica.digest());
+        digests.collect()
+    }
+
+    /// Takes in a message of another node, and returns what to answer it.
+    pub fn receive(&self, message: Message) -> Vec<Message> {
+        let Some(shard) = self.addressed(&message) else {
+            return Vec::new();
+        };
+        let mut shard = shard.lock();
+        let reaction = shard.replica.receive(message);
+        self.publish(&mut shard, reaction.diffs);
+        reaction.replies
+    }
+
+    /// Another node has been seen alive.
+    pub fn node_up(&self, node: ReplicaId) {
+        for (number, shard) in (0..).zip(&self.0.shards) {
+            shard.lock().replica.replica_up(shard_of(node, number));
+        }
+    }
+
+    /// Another node is gone, or cut off: who is present there leaves here.
+    pub fn node_down(&self, node: ReplicaId) {
+        for (number, shard) in (0..).zip(&self.0.shards) {
+            let mut shard = shard.lock();
+            let diffs = shard.replica.replica_down(shard_of(node, number));
+            self.publish(&mut shard, diffs);
+        }
+    }
+
+    fn everywhere(&self, change: impl Fn(&mut Replica) -> Vec<Diff>) {
+        for shard in &self.0.shards {
+            let mut shard = shard.lock();
+            let diffs = change(&mut shard.replica);
+            self.publish(&mut shard, diffs);
+        }
+    }
+
+    /// Under the shard's lock, so that diffs of a topic go out in the order of their changes.
+    fn publish(&self, shard: &mut Shard, diffs: impl IntoIterator<Item = Diff>) {
+        for diff in diffs {
+            if self.0.counting.load(Ordering::Relaxed) {
+                shard.recount.insert(diff.topic.clone());
+            }
+            self.0.fanout.publish_local(broadcast(&diff));
+        }
+    }
+
+    fn shard(&self, topic: &str) -> &Mutex<Shard> {
+        let hash = self.0.hasher.hash_one(topic);
+        let number = hash % SHARDS;
+        &self.0.shards[number as usize]
+    }
+
+    fn addressed(&self, message: &Message) -> Option<&Mutex<Shard>> {
+        let replica = match message {
+            Message::Delta(delta) => delta.replica,
+            Message::Snapshot(snapshot) => snapshot.replica,
+            Message::Want { replica, .. } => *replica,
+            Message::Digest(clocks) => clocks.first()?.0,
+        };
+        self.0.shards.get(usize::try_from(replica.0 & 0xff).ok()?)
+    }
+}
+
+fn shard_of(node: ReplicaId, number: u64) -> ReplicaId {
+    ReplicaId(node.0 & !0xff | number)
+}
+
+/// A conversation's topic has a second name, under which many clients know it.
+fn broadcast(diff: &Diff) -> Broadcast {
+    let broadcast = Broadcast::new(diff.topic.clone(), "presence_diff", diff.to_payload());
+    match diff.topic.strip_prefix("chat:") {
+        Some(id) => broadcast.with_alias(format!("conversation:{id}")),
+        None => broadcast,
+    }
+}

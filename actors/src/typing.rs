@@ -1,0 +1,13 @@
+//! Who is typing where. Nothing of it is ever stored.
+//!
+//! [`Typing`] is the handle. A person types in a conversation for as long as one of their channels
+//! says so: each `start` holds for five seconds, a `stop` or the end of the channel ends it at
+//! once. The others of the conversation hear `typing:start` when it begins (and now and then while
+//! it lasts, for those who came later) and `typing:stop` when it ends. One task watches all
+//! deadlines.
+
+mod core;
+mod handle;
+
+pub use core::{Config, Core, Full, TypingEvent};
+pub use handle::Typing;

@@ -1,0 +1,162 @@
+//! The handle, and the task that watches the deadlines.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use quikapp_storage::{ConversationId, UserId};
+use serde_json::json;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Config, Core, Full, TypingEvent};
+use crate::{
+    Clock,
+    fanout::{Broadcast, Fanout},
+    presence::Tracker,
+};
+
+const SHARDS: u64 = 16;
+
+/// Who is typing. Cloning shares it. Events are published on `chat:<conversation>`.
+#[derive(Debug, Clone)]
+pub struct Typing(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    fanout: Fanout,
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    shards: Box<[Mutex<Core>]>,
+    hasher: RandomState,
+    /// Wakes the task when there may be an earlier deadline than the one it waits for.
+    earlier: Arc<Notify>,
+}
+
+impl Typing {
+    /// Nobody types. Starts the task that ends what is not refreshed; it ends with the last
+    /// handle.
+    pub fn start(fanout: Fanout, clock: Arc<dyn Clock>, config: &Config) -> Self {
+        let shard = |_| Mutex::new(Core::new(config.clone()));
+        let inner = Arc::new(Inner {
+            fanout,
+            clock,
+            began: Instant::now(),
+            shards: (0..SHARDS).map(shard).collect(),
+            hasher: RandomState::new(),
+            earlier: Arc::new(Notify::new()),
+        });
+        tokio::spawn(watch(Arc::downgrade(&inner), inner.earlier.clone()));
+        Self(inner)
+    }
+
+    /// A channel says that its person types. The caller has checked that they may write here.
+    pub fn started(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+        tracker: Tracker,
+    ) -> Result<(), Full> {
+        let now = self.0.now();
+        let mut core = self.0.shard(conversation).lock();
+        let was_idle = core.is_empty();
+        let event = core.start(conversation, user, tracker, now)?;
+        self.0.publish(event);
+        drop(core);
+        if was_idle {
+            self.0.earlier.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A channel says that its person no longer types, or ends. Harmless when they did not.
+    pub fn stopped(&self, conversation: &ConversationId, tracker: Tracker) {
+        let mut core = self.0.shard(conversation).lock();
+        let event = core.stop(conversation, tracker);
+        self.0.publish(event);
+    }
+
+    /// Who types in a conversation, ordered by user id.
+    pub fn list(&self, conversation: &ConversationId) -> Vec<UserId> {
+        self.0.shard(conversation).lock().list(conversation)
+    }
+
+    /// How many channels type on this node.
+    pub fn count(&self) -> usize {
+        self.0.shards.iter().map(|core| core.lock().len()).sum()
+    }
+}
+
+impl Inner {
+    fn shard(&self, conversation: &ConversationId) -> &Mutex<Core> {
+        let number = self.hasher.hash_one(conversation) % SHARDS;
+        &self.shards[number as usize]
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Ends what is due; returns when to look again.
+    fn expire(&self) -> Option<Instant> {
+        let now = self.now();
+        for core in &self.shards {
+            let mut core = core.lock();
+            let events = core.expire(now);
+            self.publish(events);
+        }
+        let deadlines = self
+            .shards
+            .iter()
+            .filter_map(|core| core.lock().next_deadline());
+        deadlines.min().map(|deadline| self.began + deadline)
+    }
+
+    /// Under the shard's lock, so that starts and stops go out in the order in which they happened.
+    fn publish(&self, events: impl IntoIterator<Item = TypingEvent>) {
+        for event in events {
+            let from = event.from;
+            let broadcast = broadcast(&event, &self.clock.now().to_string());
+            self.fanout
+                .publish_from(from.connection, from.slot, broadcast);
+        }
+    }
+}
+
+async fn watch(inner: Weak<Inner>, earlier: Arc<Notify>) {
+    loop {
+        let Some(due) = inner.upgrade().map(|inner| inner.expire()) else {
+            return;
+        };
+        match due {
+            Some(due) => {
+                let _ = tokio::time::timeout_at(due, earlier.notified()).await;
+            }
+            None => earlier.notified().await,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.earlier.notify_one();
+    }
+}
+
+fn broadcast(event: &TypingEvent, timestamp: &str) -> Broadcast {
+    let id = event.conversation.as_str();
+    let name = if event.typing {
+        "typing:start"
+    } else {
+        "typing:stop"
+    };
+    let payload = json!({
+        "conversation_id": id,
+        "user_id": event.user,
+        "timestamp": timestamp,
+    });
+    Broadcast::new(format!("chat:{id}"), name, payload.into())
+        .with_alias(format!("conversation:{id}"))
+}
