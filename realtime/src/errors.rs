@@ -105,7 +105,7 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable(_) => Reason::Unavailable.into(),
             StoreError::Unknown(_) => Reason::OutcomeUnknown.into(),
             StoreError::Overloaded => Reason::Overloaded.into(),
-            StoreError::Corrupt(_) => Reason::Internal.into(),
+            StoreError::Corrupt(_) | StoreError::Invalid(_) => Reason::Internal.into(),
         }
     }
 }

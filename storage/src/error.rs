@@ -18,6 +18,11 @@ pub enum StoreError {
     /// What was read does not decode.
     #[error("the store holds damaged data: {0}")]
     Corrupt(String),
+    /// The request contradicts itself or the records it names (a direct conversation of three, an
+    /// empty batch, the view of a message that does not exist). A mistake of the caller; nothing
+    /// of the request was kept, and trying again does not help.
+    #[error("the store was asked for the impossible: {0}")]
+    Invalid(String),
 }
 
 /// Why a conversation could not be taken.

@@ -5,11 +5,15 @@
 //! no database. Every adapter passes the same conformance suite against a real server; the
 //! embedded store (`embedded`) is the default.
 
+mod config;
+mod embedded;
 mod error;
 mod ids;
 mod traits;
 mod types;
 
+pub use config::{Config, ConfigError};
+pub use embedded::{OpenError, open};
 pub use error::{AcquireError, AppendError, StoreError};
 pub use ids::{
     ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,

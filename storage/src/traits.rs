@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use crate::{
     AcquireError, Acquired, Append, AppendError, Appended, Claim, Conversation, ConversationId,
     ConversationSummary, Created, DeviceCursor, DeviceId, Entry, Epoch, Key16, Marks, Member,
-    Message, MessageId, Missed, NewConversation, Page, Person, Profile, ProfileChange,
-    RegisterWrite, Registers, Revocation, RevokedSubject, Role, Seq, StoreError, StreamCursor,
-    Timestamp, UserId, WorkspaceId,
+    Message, MessageId, MessageSearch, Missed, NewConversation, Page, Person, Profile,
+    ProfileChange, RegisterWrite, Registers, Revocation, RevokedSubject, Role, Seq, StoreError,
+    StreamCursor, Timestamp, UserId, WorkspaceId,
 };
 
 /// Conversations and who is in them.
@@ -116,18 +116,13 @@ pub trait LogStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// Visible messages, newest first below `before`, in which every word of `query` begins a
-    /// word of the text (case folded). Stops after looking at `scan` messages; the second value
+    /// Visible messages, newest first, in which every word of the query begins a word of the text
+    /// (case folded). Stops after looking at `scan` messages or finding `limit`; the second value
     /// says below which place to go on, `None` at the end.
     async fn search(
         &self,
         id: &ConversationId,
-        visible: &[Member],
-        hidden_for: &UserId,
-        query: &str,
-        before: Option<Seq>,
-        limit: usize,
-        scan: usize,
+        search: &MessageSearch,
     ) -> Result<(Vec<Message>, Option<Seq>), StoreError>;
 
     /// Hides a message from one person's history ("delete for me").

@@ -327,6 +327,23 @@ pub enum Page {
     Latest,
 }
 
+/// What to look for in the messages of a conversation.
+#[derive(Debug, Clone)]
+pub struct MessageSearch {
+    /// What the searcher may see.
+    pub visible: Vec<Member>,
+    /// The searcher; messages that they deleted for themselves are left out.
+    pub hidden_for: UserId,
+    /// Words, each of which must begin a word of the text. Without a word nothing is found.
+    pub query: String,
+    /// Only messages below this place.
+    pub before: Option<Seq>,
+    /// At most so many results.
+    pub limit: usize,
+    /// At most so many messages are looked at.
+    pub scan: usize,
+}
+
 /// Where a person stands in a conversation. Marks only move forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {

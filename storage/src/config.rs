@@ -1,0 +1,135 @@
+//! What the embedded store can be told.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where and how the embedded store keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The directory of the database. It is created, closed to others (0700), where there is
+    /// none. Several processes of one host may use it at the same time.
+    pub data_dir: PathBuf,
+    /// Connections that read at the same time.
+    pub readers: usize,
+    /// Writes that may wait for the writer; beyond that a write is refused as overloaded.
+    pub write_queue: usize,
+    /// Reads that may wait for a connection; beyond that a read is refused as overloaded.
+    pub read_queue: usize,
+    /// Writes that share one commit at most.
+    pub max_batch: usize,
+    /// For how long, in milliseconds, a write waits for another process that is writing.
+    pub busy_timeout_ms: u64,
+    /// Page cache of the writer, in MiB. All readers together get as much again.
+    pub cache_mib: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("quikapp-data"),
+            readers: 4,
+            write_queue: 8192,
+            read_queue: 8192,
+            max_batch: 1024,
+            busy_timeout_ms: 5000,
+            cache_mib: 32,
+        }
+    }
+}
+
+/// A setting of the store is out of its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} {problem}")]
+pub struct ConfigError {
+    /// Which setting.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl Config {
+    /// The defaults, in a given directory.
+    pub fn at(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (
+                "data_dir",
+                !self.data_dir.as_os_str().is_empty(),
+                "must not be empty",
+            ),
+            (
+                "readers",
+                (1..=64).contains(&self.readers),
+                "must be 1 to 64",
+            ),
+            (
+                "write_queue",
+                (1..=1 << 20).contains(&self.write_queue),
+                "must be 1 to 1048576",
+            ),
+            (
+                "read_queue",
+                (1..=1 << 20).contains(&self.read_queue),
+                "must be 1 to 1048576",
+            ),
+            (
+                "max_batch",
+                (1..=1 << 16).contains(&self.max_batch),
+                "must be 1 to 65536",
+            ),
+            (
+                "busy_timeout_ms",
+                (1..=60_000).contains(&self.busy_timeout_ms),
+                "must be 1 to 60000",
+            ),
+            (
+                "cache_mib",
+                (1..=65_536).contains(&self.cache_mib),
+                "must be 1 to 65536",
+            ),
+        ];
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, problem)) => Err(ConfigError { key, problem }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_names_the_key() {
+        let config = Config {
+            readers: 0,
+            ..Config::default()
+        };
+        let refusal = config.validate().map_err(|error| error.to_string());
+        assert_eq!(refusal, Err("readers must be 1 to 64".to_owned()));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = serde_json::from_str::<Config>(r#"{"data_dirr": "/x"}"#)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(error.contains("data_dirr"), "{error}");
+    }
+}

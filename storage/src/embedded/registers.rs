@@ -1,0 +1,328 @@
+//! Registers beside the log: marks, drafts, mutes, and the cursors of devices.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+use super::{
+    EmbeddedStore,
+    fault::Sql,
+    marks,
+    row::{self, Columns, int},
+    stream,
+};
+use crate::{
+    ConversationId, DeviceCursor, DeviceId, JsonText, Marks, Mute, Person, RegisterChange,
+    RegisterStore, RegisterWrite, Registers, Seq, StoreError, StreamCursor, Timestamp, UserId,
+};
+
+#[async_trait]
+impl RegisterStore for EmbeddedStore {
+    async fn write_registers(
+        &self,
+        writes: Vec<RegisterWrite>,
+    ) -> Result<Vec<Registers>, StoreError> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(move |conn| write_all(conn, &writes)).await
+    }
+
+    async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError> {
+        let (id, user) = (id.clone(), user.clone());
+        self.read(move |conn| match row::conversation_row(conn, &id)? {
+            Some(conv) => load(conn, conv, &user),
+            None => Ok(Registers::default()),
+        })
+        .await
+    }
+
+    async fn marks_since(
+        &self,
+        id: &ConversationId,
+        version: u64,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Marks)>, StoreError> {
+        let id = id.clone();
+        self.read(move |conn| {
+            let sql = "SELECT k.user, k.delivered, k.read, k.unread_from, k.version
+                       FROM conversations c
+                       JOIN marks k ON k.conv = c.conv AND k.version > ?2
+                       WHERE c.id = ?1 ORDER BY k.version LIMIT ?3";
+            let key = (id.as_str(), int(version), row::rows(limit));
+            row::all(conn, sql, key, |row| {
+                Ok((row.user(0)?, marks::decode(row, 1)?))
+            })
+        })
+        .await
+    }
+
+    async fn unread(&self, id: &ConversationId, user: &UserId) -> Result<u64, StoreError> {
+        let (id, user) = (id.clone(), user.clone());
+        self.read(move |conn| match head(conn, &id)? {
+            Some(head) => unread(conn, head.conv, head.n, &user),
+            None => Ok(0),
+        })
+        .await
+    }
+
+    async fn write_cursors(&self, cursors: Vec<DeviceCursor>) -> Result<(), StoreError> {
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        self.write(move |conn| cursors.iter().try_for_each(|cursor| raise(conn, cursor)))
+            .await
+    }
+
+    async fn device_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        id: &ConversationId,
+    ) -> Result<Option<Seq>, StoreError> {
+        let (person, device, id) = (person.clone(), device.clone(), id.clone());
+        self.read(move |conn| {
+            let sql = "SELECT d.seq FROM conversations c JOIN device_cursors d ON d.conv = c.conv
+                       WHERE c.id = ?1 AND d.workspace = ?2 AND d.user = ?3 AND d.device = ?4";
+            let key = (
+                id.as_str(),
+                person.workspace.as_str(),
+                person.user.as_str(),
+                device.as_str(),
+            );
+            row::first(conn, sql, key, |row| row.seq(0))
+        })
+        .await
+    }
+
+    async fn write_stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        cursor: &StreamCursor,
+    ) -> Result<(), StoreError> {
+        let pos = stream::parse(self.place.store_id(), cursor)
+            .ok_or_else(|| StoreError::Invalid("not a cursor of this store".to_owned()))?;
+        let (person, device) = (person.clone(), device.clone());
+        self.write(move |conn| {
+            row::run(
+                conn,
+                "INSERT INTO stream_cursors (workspace, user, device, pos) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (workspace, user, device)
+                 DO UPDATE SET pos = excluded.pos WHERE excluded.pos > pos",
+                params![
+                    person.workspace.as_str(),
+                    person.user.as_str(),
+                    device.as_str(),
+                    int(pos)
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+    ) -> Result<Option<StreamCursor>, StoreError> {
+        let (person, device) = (person.clone(), device.clone());
+        let store_id = self.place.store_id();
+        self.read(move |conn| {
+            let sql = "SELECT pos FROM stream_cursors
+                       WHERE workspace = ?1 AND user = ?2 AND device = ?3";
+            let key = (
+                person.workspace.as_str(),
+                person.user.as_str(),
+                device.as_str(),
+            );
+            row::first(conn, sql, key, |row| {
+                Ok(stream::format(store_id, row.count(0)?))
+            })
+        })
+        .await
+    }
+}
+
+/// Unread messages of a person in a conversation whose tail stands at `n`.
+pub(super) fn unread(conn: &Connection, conv: i64, n: u64, user: &UserId) -> Sql<u64> {
+    let marks = marks::load(conn, conv, user)?;
+    let read = match marks.unread_from {
+        Some(seq) => Seq(seq.0.saturating_sub(1)),
+        None => marks.read,
+    };
+    Ok(n.saturating_sub(n_at(conn, conv, read)?))
+}
+
+fn n_at(conn: &Connection, conv: i64, seq: Seq) -> Sql<u64> {
+    let sql = "SELECT n FROM entries WHERE conv = ?1 AND seq = ?2";
+    let n = row::first(conn, sql, (conv, int(seq.0)), |row| row.count(0))?;
+    Ok(n.unwrap_or(0))
+}
+
+/// What a change of registers needs to know of a conversation.
+struct Head {
+    conv: i64,
+    tail: Seq,
+    n: u64,
+    marks_version: u64,
+}
+
+fn head(conn: &Connection, id: &ConversationId) -> Sql<Option<Head>> {
+    let sql = "SELECT conv, tail, n, marks_version FROM conversations WHERE id = ?1";
+    row::first(conn, sql, [id.as_str()], |row| {
+        Ok(Head {
+            conv: row.get(0)?,
+            tail: row.seq(1)?,
+            n: row.count(2)?,
+            marks_version: row.count(3)?,
+        })
+    })
+}
+
+fn write_all(conn: &Connection, writes: &[RegisterWrite]) -> Sql<Vec<Registers>> {
+    let mut heads: HashMap<&ConversationId, Option<Head>> = HashMap::new();
+    let mut results = Vec::with_capacity(writes.len());
+    for write in writes {
+        let id = &write.conversation;
+        let head = match heads.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(head(conn, id)?),
+        };
+        results.push(match head {
+            Some(head) => write_one(conn, head, &write.user, &write.change)?,
+            None => Registers::default(),
+        });
+    }
+    for head in heads.values().flatten() {
+        let sql = "UPDATE conversations SET marks_version = ?2
+                   WHERE conv = ?1 AND marks_version < ?2";
+        row::run(conn, sql, (head.conv, int(head.marks_version)))?;
+    }
+    Ok(results)
+}
+
+fn write_one(
+    conn: &Connection,
+    head: &mut Head,
+    user: &UserId,
+    change: &RegisterChange,
+) -> Sql<Registers> {
+    match change {
+        RegisterChange::Draft(draft) => write_draft(conn, head.conv, user, draft.as_ref())?,
+        RegisterChange::Mute(mute) => write_mute(conn, head.conv, user, *mute)?,
+        RegisterChange::Delivered(_) | RegisterChange::Read(_) | RegisterChange::UnreadFrom(_) => {
+            write_marks(conn, head, user, change)?;
+        }
+    }
+    load(conn, head.conv, user)
+}
+
+fn write_marks(
+    conn: &Connection,
+    head: &mut Head,
+    user: &UserId,
+    change: &RegisterChange,
+) -> Sql<()> {
+    let old = marks::load(conn, head.conv, user)?;
+    let new = moved(old, change, head.tail);
+    if new == old {
+        return Ok(());
+    }
+    head.marks_version += 1;
+    let version = head.marks_version;
+    marks::store(conn, head.conv, user, &Marks { version, ..new })
+}
+
+/// The marks after a change. No mark passes the tail, and none goes back.
+fn moved(old: Marks, change: &RegisterChange, tail: Seq) -> Marks {
+    match change {
+        RegisterChange::Delivered(seq) => Marks {
+            delivered: old.delivered.max(*seq.min(&tail)),
+            ..old
+        },
+        RegisterChange::Read(seq) => {
+            let read = *seq.min(&tail);
+            Marks {
+                delivered: old.delivered.max(read),
+                read: old.read.max(read),
+                unread_from: old.unread_from.filter(|from| read < *from),
+                ..old
+            }
+        }
+        RegisterChange::UnreadFrom(seq) => Marks {
+            unread_from: Some(*seq.clamp(&Seq(1), &tail.next())),
+            ..old
+        },
+        RegisterChange::Draft(_) | RegisterChange::Mute(_) => old,
+    }
+}
+
+fn write_draft(conn: &Connection, conv: i64, user: &UserId, draft: Option<&JsonText>) -> Sql<()> {
+    row::run(
+        conn,
+        "INSERT INTO personal (conv, user, draft) VALUES (?1, ?2, ?3)
+         ON CONFLICT (conv, user) DO UPDATE SET draft = excluded.draft",
+        (conv, user.as_str(), draft.map(|text| &**text)),
+    )?;
+    Ok(())
+}
+
+fn write_mute(conn: &Connection, conv: i64, user: &UserId, mute: Option<Mute>) -> Sql<()> {
+    row::run(
+        conn,
+        "INSERT INTO personal (conv, user, muted, mute_until, mentions_only)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (conv, user) DO UPDATE SET
+             muted = excluded.muted, mute_until = excluded.mute_until,
+             mentions_only = excluded.mentions_only",
+        (
+            conv,
+            user.as_str(),
+            mute.is_some(),
+            mute.and_then(|mute| mute.until).map(|until| until.0),
+            mute.is_some_and(|mute| mute.mentions_only),
+        ),
+    )?;
+    Ok(())
+}
+
+fn load(conn: &Connection, conv: i64, user: &UserId) -> Sql<Registers> {
+    let sql = "SELECT draft, muted, mute_until, mentions_only FROM personal
+               WHERE conv = ?1 AND user = ?2";
+    let personal = row::first(conn, sql, (conv, user.as_str()), |row| {
+        let draft: Option<String> = row.get(0)?;
+        let mute = Mute {
+            until: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+            mentions_only: row.get(3)?,
+        };
+        Ok((draft, row.get::<_, bool>(1)?.then_some(mute)))
+    })?;
+    let (draft, mute) = personal.unwrap_or_default();
+    Ok(Registers {
+        marks: marks::load(conn, conv, user)?,
+        draft: draft.map(JsonText::from),
+        mute,
+    })
+}
+
+/// Raises one device's cursor, not beyond the tail.
+fn raise(conn: &Connection, cursor: &DeviceCursor) -> Sql<()> {
+    row::run(
+        conn,
+        "INSERT INTO device_cursors (workspace, user, device, conv, seq)
+         SELECT ?1, ?2, ?3, conv, min(?5, tail) FROM conversations WHERE id = ?4
+         ON CONFLICT (workspace, user, device, conv)
+         DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+        params![
+            cursor.person.workspace.as_str(),
+            cursor.person.user.as_str(),
+            cursor.device.as_str(),
+            cursor.conversation.as_str(),
+            int(cursor.seq.0),
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! The one writer: a thread that drains what is queued into one transaction, commits, and then
+//! answers all. While it waits for the disk the next batch gathers, so the cost of an fsync is
+//! shared by everybody who waits (group commit).
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{
+    fault::{self, Fault, Sql},
+    place::Place,
+};
+use crate::StoreError;
+
+/// Hands jobs to the writer thread.
+///
+/// The queue is bounded; when it is full a write is refused with [`StoreError::Overloaded`].
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    trouble: Arc<Trouble>,
+}
+
+/// Why the last commit that met the disk failed; cleared by a probe that succeeds.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    /// What is wrong, if anything is.
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    fn set(&self, reason: &str) {
+        let mut trouble = self.0.lock();
+        if trouble.is_none() {
+            tracing::error!(reason, "the store does not take writes");
+        }
+        *trouble = Some(reason.to_owned());
+    }
+
+    /// Writes work again.
+    pub(super) fn clear(&self) {
+        if let Some(reason) = self.0.lock().take() {
+            tracing::info!(reason, "the store takes writes again");
+        }
+    }
+}
+
+enum Message {
+    Write(Box<dyn Job>),
+    Stop,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        place: Arc<Place>,
+        queue_len: usize,
+        max_batch: usize,
+        cache_kib: u32,
+    ) -> std::io::Result<Self> {
+        let (queue, inbox) = mpsc::channel(queue_len);
+        let trouble = Arc::new(Trouble::default());
+        let worker = Worker {
+            place,
+            cache_kib,
+            trouble: Arc::clone(&trouble),
+            connection: None,
+        };
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || worker.run(inbox, max_batch))?;
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+            trouble,
+        })
+    }
+
+    /// Runs a piece of work in the next transaction, behind a savepoint of its own. Returns once
+    /// it is durable; an error of the work undoes the work alone.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_guarded(move |conn| savepoint(conn, work)).await
+    }
+
+    /// The same for work that guards itself: what it leaves behind when it fails stays.
+    pub(super) async fn write_guarded<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply_to, reply) = oneshot::channel();
+        let job = Box::new(Pending {
+            work: Some(work),
+            outcome: None,
+            reply_to,
+        });
+        self.queue
+            .try_send(Message::Write(job))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => closed(),
+            })?;
+        reply
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unknown("the writer gave up".to_owned())))
+    }
+
+    /// What keeps writes from working.
+    pub(super) fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    /// Commits what is queued and ends the thread.
+    pub(super) async fn stop(&self) {
+        // A writer that is gone already is what is wanted.
+        let _ = self.queue.send(Message::Stop).await;
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+/// Runs work behind a savepoint, so that its failure undoes nothing but itself.
+pub(super) fn savepoint<T>(conn: &Connection, work: impl FnOnce(&Connection) -> Sql<T>) -> Sql<T> {
+    conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let outcome = work(conn);
+    match &outcome {
+        Ok(_) => {}
+        // The whole transaction is given up, or SQLite has already done so.
+        Err(fault) if fault.is_environmental() || conn.is_autocommit() => return outcome,
+        Err(_) => {
+            conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        }
+    }
+    conn.prepare_cached("RELEASE job")?.execute([])?;
+    outcome
+}
+
+/// A piece of work with somebody who waits for it.
+trait Job: Send {
+    /// Does the work. An error means that the transaction cannot go on.
+    fn run(&mut self, conn: &Connection) -> Result<(), Fault>;
+
+    /// Tells whoever waits, once it is known what became of the transaction.
+    fn answer(self: Box<Self>, committed: &Result<(), StoreError>);
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    reply_to: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> Sql<T> + Send> Job for Pending<T, F> {
+    fn run(&mut self, conn: &Connection) -> Result<(), Fault> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        self.outcome = match work(conn) {
+            Ok(value) => Some(Ok(value)),
+            Err(fault) if fault.is_environmental() || conn.is_autocommit() => return Err(fault),
+            Err(fault) => Some(Err(fault.into())),
+        };
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: &Result<(), StoreError>) {
+        let answer = match (committed, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(closed()),
+            (Err(error), _) => Err(error.clone()),
+        };
+        // Whoever asked may have gone; the work is done all the same.
+        let _ = self.reply_to.send(answer);
+    }
+}
+
+struct Worker {
+    place: Arc<Place>,
+    cache_kib: u32,
+    trouble: Arc<Trouble>,
+    connection: Option<(u64, Connection)>,
+}
+
+impl Worker {
+    fn run(mut self, mut inbox: mpsc::Receiver<Message>, max_batch: usize) {
+        let mut messages = Vec::with_capacity(max_batch);
+        let mut stopped = false;
+        while !stopped && inbox.blocking_recv_many(&mut messages, max_batch) > 0 {
+            metrics::gauge!("quikapp_store_write_queue").set(to_f64(inbox.len()));
+            let mut batch = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Write(job) => batch.push(job),
+                    Message::Stop => stopped = true,
+                }
+            }
+            self.commit_or_recover(batch);
+        }
+    }
+
+    /// A panic in one job (a bug) costs its batch, whose callers learn that the outcome is
+    /// unknown, and not the store.
+    fn commit_or_recover(&mut self, batch: Vec<Box<dyn Job>>) {
+        if catch_unwind(AssertUnwindSafe(|| self.commit(batch))).is_err() {
+            tracing::error!("a write panicked; its batch was rolled back");
+            self.connection = None;
+        }
+    }
+
+    fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = self.transact(&mut batch);
+        metrics::histogram!("quikapp_store_commit_seconds").record(started.elapsed());
+        metrics::histogram!("quikapp_store_batch_writes").record(to_f64(batch.len()));
+        if let Err(error) = &outcome {
+            self.trouble.set(&error.to_string());
+            metrics::counter!("quikapp_store_commit_failures").increment(1);
+        }
+        for job in batch {
+            job.answer(&outcome);
+        }
+    }
+
+    fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let place = Arc::clone(&self.place);
+        let conn = self.connect()?;
+        let outcome = fill(conn, batch).and_then(|()| commit(conn));
+        if outcome.is_err() {
+            // What a failed commit leaves in a connection is not worth reasoning about.
+            self.connection = None;
+            return outcome;
+        }
+        place.check().map_err(StoreError::Unknown)
+    }
+
+    /// The connection, made anew after a failure or when the file was exchanged.
+    fn connect(&mut self) -> Result<&Connection, StoreError> {
+        if self.place.check().is_err() {
+            self.place.adopt().map_err(StoreError::Unavailable)?;
+        }
+        let generation = self.place.generation();
+        if !matches!(&self.connection, Some((made, _)) if *made == generation) {
+            let conn = self.place.connect(self.cache_kib);
+            let conn = conn.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            self.connection = Some((generation, conn));
+        }
+        match &self.connection {
+            Some((_, conn)) => Ok(conn),
+            None => Err(closed()),
+        }
+    }
+}
+
+/// Opens a transaction and does the work. Nothing is kept when this fails.
+fn fill(conn: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let unavailable = |fault: Fault| match StoreError::from(fault) {
+        StoreError::Unavailable(reason) => StoreError::Unavailable(reason),
+        other => StoreError::Unavailable(other.to_string()),
+    };
+    execute(conn, "BEGIN IMMEDIATE").map_err(|error| unavailable(error.into()))?;
+    for job in batch {
+        job.run(conn).map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+fn commit(conn: &Connection) -> Result<(), StoreError> {
+    execute(conn, "COMMIT").map_err(|error| fault::of_commit(&error))
+}
+
+fn execute(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a queue length, for a gauge")]
+pub(super) fn to_f64(count: usize) -> f64 {
+    count as f64
+}
