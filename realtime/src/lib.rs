@@ -6,3 +6,4 @@ pub mod endpoint;
 pub mod errors;
 pub mod policy;
 pub mod socket;
+pub mod ws;
