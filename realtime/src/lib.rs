@@ -4,6 +4,8 @@ pub mod auth;
 pub mod channel;
 pub mod endpoint;
 pub mod errors;
+pub mod health;
 pub mod policy;
 pub mod socket;
+pub mod telemetry;
 pub mod ws;

@@ -1,0 +1,11 @@
+//! What the node tells its operators: logs, and metrics at `/metrics`.
+//!
+//! A secret never reaches a log line: paths are logged without their queries, and what may be
+//! shown of a query or of headers goes through [`redact`].
+
+pub mod logs;
+pub mod metrics;
+pub mod redact;
+
+pub use logs::{BadFilter, LogFormat};
+pub use metrics::{METRICS, Metric, Metrics};

@@ -1,0 +1,96 @@
+//! Every metric of the product. Adding one to the code without a line here fails a test.
+
+use super::{
+    Kind::{Counter, Gauge, Histogram},
+    Metric,
+};
+
+/// All metrics, by name.
+pub const METRICS: &[Metric] = &[
+    metric(
+        "quikapp_accept_errors_total",
+        Counter,
+        &[],
+        "Failures to accept a connection: out of descriptors or memory.",
+    ),
+    metric(
+        "quikapp_broadcast_deliveries_total",
+        Counter,
+        &[],
+        "Broadcasts queued for a subscriber.",
+    ),
+    metric(
+        "quikapp_broadcasts_total",
+        Counter,
+        &[],
+        "Broadcasts published on this node.",
+    ),
+    metric(
+        "quikapp_build_info",
+        Gauge,
+        &["version"],
+        "Always 1; the label is the version that runs.",
+    ),
+    metric(
+        "quikapp_connections",
+        Gauge,
+        &[],
+        "Sockets open now, of both transports.",
+    ),
+    metric(
+        "quikapp_connections_refused_total",
+        Counter,
+        &["reason"],
+        "Connections turned away at a cap.",
+    ),
+    metric(
+        "quikapp_http_request_duration_seconds",
+        Histogram,
+        &["method"],
+        "Time from a request's header to its answer's.",
+    ),
+    metric(
+        "quikapp_http_requests_total",
+        Counter,
+        &["method", "status"],
+        "HTTP requests answered, by class of status.",
+    ),
+    metric(
+        "quikapp_open_descriptors",
+        Gauge,
+        &[],
+        "File descriptors that the process holds.",
+    ),
+    metric(
+        "quikapp_resident_memory_bytes",
+        Gauge,
+        &[],
+        "Memory that the process occupies.",
+    ),
+    metric(
+        "quikapp_slow_consumers_total",
+        Counter,
+        &[],
+        "Connections cut because they did not read what they were owed.",
+    ),
+    metric(
+        "quikapp_tls_handshakes_failed_total",
+        Counter,
+        &[],
+        "TLS handshakes that failed or took too long.",
+    ),
+];
+
+const fn metric(
+    name: &'static str,
+    kind: super::Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        help,
+        labels,
+    }
+}
