@@ -1,18 +1,24 @@
 //! Who somebody is: tokens, tickets and revocation. What they may do is decided in
 //! [`policy`](crate::policy).
 
+mod authenticator;
 mod claims;
 mod config;
 mod jwks;
 mod keys;
 mod principal;
+mod revocations;
 mod secret;
+mod tickets;
 mod tokens;
 
+pub use authenticator::{Authenticator, Credential};
 pub use claims::{Audience, Claims};
 pub use config::{Config, ConfigError, JwksSource, JwksSourceError};
 pub use jwks::JwksError;
 pub use keys::Algorithm;
 pub use principal::{AccountRole, Principal, RoomAccess, Rooms};
+pub use revocations::Revocations;
 pub use secret::{Secret, SecretFileError, WeakSecret, load_or_generate};
+pub use tickets::Tickets;
 pub use tokens::{Grant, MintError, Minted, TokenError, Tokens, TokensError};

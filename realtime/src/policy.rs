@@ -16,7 +16,7 @@ use quikapp_storage::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{AccountRole, Principal, RoomAccess},
+    auth::{AccountRole, Principal, Revocations, RoomAccess},
     errors::{Reason, Refusal},
 };
 use cache::{Cache, Standing};
@@ -134,17 +134,25 @@ pub struct Policy {
 
 struct Inner {
     store: SharedStore,
+    revocations: Revocations,
     clock: Arc<dyn Clock>,
     config: Config,
     cache: Cache,
 }
 
 impl Policy {
-    /// A policy over what the store says of memberships and blocks.
-    pub fn new(store: SharedStore, clock: Arc<dyn Clock>, config: Config) -> Self {
+    /// A policy over what the store says of memberships and blocks. A revoked principal may do
+    /// nothing any more, even in the moment before its sockets close.
+    pub fn new(
+        store: SharedStore,
+        revocations: Revocations,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 store,
+                revocations,
                 clock,
                 config,
                 cache: Cache::default(),
@@ -157,6 +165,9 @@ impl Policy {
     pub async fn check(&self, principal: &Principal, action: Action<'_>) -> Result<(), Refusal> {
         if principal.expires_at <= self.inner.clock.now() {
             return Err(Reason::TokenExpired.into());
+        }
+        if self.inner.revocations.refuse(principal) {
+            return Err(Reason::TokenRevoked.into());
         }
         match action {
             Action::Conversation { id, act } => self.conversation(principal, id, act).await,

@@ -36,9 +36,14 @@ impl Principal {
         &self.person.workspace
     }
 
-    /// The socket id: every socket of the person listens on it to be disconnected.
+    /// The id shared by every socket of the person, to disconnect them all.
     pub fn socket_id(&self) -> String {
         socket_id(&self.person)
+    }
+
+    /// The id shared by every socket of this token, to disconnect only those.
+    pub fn token_socket_id(&self) -> String {
+        token_socket_id(&super::revocations::qualified(self.workspace(), &self.jti))
     }
 }
 
@@ -47,6 +52,11 @@ impl Principal {
 /// two tenants with a user of the same name never share it.
 pub(crate) fn socket_id(person: &Person) -> String {
     format!("users_socket:{}\u{1f}{}", person.user, person.workspace)
+}
+
+/// The id shared by all sockets of a token, given the token's id within its workspace.
+pub(crate) fn token_socket_id(qualified_jti: &str) -> String {
+    format!("tokens_socket:{qualified_jti}")
 }
 
 /// A person's standing in their workspace.
