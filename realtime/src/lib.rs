@@ -5,6 +5,7 @@ pub mod channel;
 pub mod endpoint;
 pub mod errors;
 pub mod health;
+pub mod page;
 pub mod policy;
 pub mod socket;
 pub mod telemetry;
