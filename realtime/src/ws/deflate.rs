@@ -156,23 +156,26 @@ fn inflate_into(
         let room =
             (limit.saturating_add(1) - out.len()).min(out.len().max(2 * input.len()).max(256));
         out.reserve_exact(room);
-        let before = state.total_in();
+        let (consumed_before, produced_before) = (state.total_in(), out.len());
         let status = state
             .decompress_vec(input, out, FlushDecompress::Sync)
             .map_err(|_| ProtocolError::BadDeflate)?;
         if out.len() > limit {
             return Err(ProtocolError::MessageTooBig { limit });
         }
-        let consumed = usize::try_from(state.total_in() - before).unwrap_or(usize::MAX);
+        let consumed = usize::try_from(state.total_in() - consumed_before).unwrap_or(usize::MAX);
         input = &input[consumed.min(input.len())..];
-        match status {
+        if status == Status::StreamEnd {
             // A final block ends the stream; what follows is a new one (section 7.2.3.4).
-            Status::StreamEnd => state.reset(false),
-            _ if out.len() < out.capacity() && input.is_empty() => return Ok(()),
-            _ if out.len() < out.capacity() && consumed == 0 => {
-                return Err(ProtocolError::BadDeflate);
-            }
-            _ => {}
+            state.reset(false);
+        }
+        if consumed == 0 && out.len() == produced_before {
+            let complete = input.is_empty();
+            return if complete {
+                Ok(())
+            } else {
+                Err(ProtocolError::BadDeflate)
+            };
         }
     }
 }

@@ -123,3 +123,31 @@ pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     write_close(code, reason, &mut out);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn headers_are_as_short_as_the_length_allows() {
+        assert_eq!(&*FrameHeader::new(OpCode::Text, 125), [0x81, 125]);
+        assert_eq!(&*FrameHeader::new(OpCode::Binary, 126), [0x82, 126, 0, 126]);
+        assert_eq!(
+            &*FrameHeader::new(OpCode::Text, 65_535),
+            [0x81, 126, 0xff, 0xff]
+        );
+        let long = FrameHeader::new(OpCode::Text, 65_536);
+        assert_eq!(&*long, [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(&*FrameHeader::compressed(OpCode::Text, 5), [0xc1, 5]);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let frame = close_frame(1013, &"é".repeat(100));
+        assert_eq!(frame[..4], [0x88, 124, 0x03, 0xf5]);
+        assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), "é".repeat(61));
+        assert_eq!(close_frame(1000, ""), [0x88, 2, 0x03, 0xe8]);
+    }
+}
