@@ -23,7 +23,7 @@ pub use context::{Context, NoteSender, ReplyTo};
 pub use flow::{Flow, JoinError, Reply, StopReason, Terminate, json};
 pub use router::Router;
 
-pub(crate) use address::{Address, PushError};
+pub(crate) use address::Address;
 pub(crate) use erased::{Effects, Follow, Handled, Input, Instance, Joined};
 
 /// What happens on a family of topics. Handlers are `async fn`s.

@@ -4,18 +4,22 @@
 //! a router of channels. [`Mount::connect`] makes a [`Session`], which takes whole messages in and
 //! hands whole messages out; WebSocket and long-poll are transports around it.
 
+mod bucket;
 mod connect;
 mod connections;
 mod limits;
 mod link;
+mod metrics;
 mod mount;
 mod scope;
+mod session;
 
 pub use connect::{ConnectInfo, ConnectRefusal, Connected, SocketHandler, Transport};
 pub use connections::{Connections, DrainOptions};
 pub use limits::Limits;
 pub use link::Hub;
-pub use mount::{LongPollOptions, MountOptions};
+pub use mount::{LongPollOptions, Mount, MountOptions};
+pub use session::{FrameSink, Inbound, Session};
 
 pub(crate) use connections::Registered;
 pub(crate) use link::Link;

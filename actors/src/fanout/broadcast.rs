@@ -1,8 +1,11 @@
 //! One event for everybody on a topic.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
-use quikapp_protocol::Payload;
+use quikapp_protocol::{Encoded, Payload, Vsn};
 use quikapp_storage::Seq;
 
 /// An event on its way to all subscribers of a topic, shared between them.
@@ -13,6 +16,9 @@ pub struct Broadcast {
     event: Box<str>,
     payload: Payload,
     seq: Option<Seq>,
+    /// Under the topic and under its alias, each for V1 and V2. Filled by the first subscriber
+    /// that needs it; `None` inside where the broadcast has no form (bytes for V1).
+    encoded: [OnceLock<Option<Encoded>>; 4],
 }
 
 impl Broadcast {
@@ -24,6 +30,7 @@ impl Broadcast {
             event: event.into(),
             payload,
             seq: None,
+            encoded: Default::default(),
         }
     }
 
@@ -66,6 +73,33 @@ impl Broadcast {
     /// Its place in the log of the topic, if it has one.
     pub fn seq(&self) -> Option<Seq> {
         self.seq
+    }
+
+    /// The frame for a subscriber that speaks `vsn` and knows the topic as `topic`: shared where
+    /// that is the topic or its alias, made for this subscriber alone otherwise. Nothing if it
+    /// cannot be said so: V1 has no binary messages.
+    pub fn encoded_as(&self, topic: &str, vsn: Vsn) -> Option<Cow<'_, Encoded>> {
+        let place = match &self.alias {
+            _ if *topic == *self.topic => 0,
+            Some(alias) if *topic == **alias => 2,
+            _ => return self.encode(topic, vsn).map(Cow::Owned),
+        };
+        let place = &self.encoded[place + usize::from(vsn == Vsn::V2)];
+        let frame = place.get_or_init(|| self.encode(topic, vsn));
+        frame.as_ref().map(Cow::Borrowed)
+    }
+
+    fn encode(&self, topic: &str, vsn: Vsn) -> Option<Encoded> {
+        let broadcast = quikapp_protocol::Broadcast {
+            topic,
+            event: &self.event,
+            payload: &self.payload,
+        };
+        let encoded = broadcast.encode(vsn);
+        if let Err(error) = &encoded {
+            tracing::debug!(topic, event = &*self.event, %error, "broadcast not encodable");
+        }
+        encoded.ok()
     }
 
     /// What it counts against an outbox's byte bound. The bytes are shared, but each slow reader

@@ -186,6 +186,11 @@ impl Outbox {
         self.state.lock().close.as_deref().cloned()
     }
 
+    /// Whether a close is pending.
+    pub fn is_closing(&self) -> bool {
+        self.state.lock().close.is_some()
+    }
+
     /// How many deliveries wait.
     pub fn len(&self) -> usize {
         self.state.lock().queue.len()

@@ -8,7 +8,7 @@ use quikapp_actors::{
 };
 use quikapp_protocol::Vsn;
 
-use super::{Connections, Transport};
+use super::{Connections, Transport, metrics::Metrics};
 
 /// What all sockets of a process share.
 #[derive(Debug, Clone)]
@@ -19,15 +19,17 @@ pub struct Hub {
     pub clock: Arc<dyn Clock>,
     /// The open connections.
     pub connections: Connections,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Hub {
-    /// A hub without connections.
+    /// A hub without connections. Install the metrics recorder first: the counters are taken here.
     pub fn new(fanout: Fanout, clock: Arc<dyn Clock>) -> Self {
         Self {
             fanout,
             clock,
             connections: Connections::new(),
+            metrics: Arc::new(Metrics::new()),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A place where clients connect.
 
-use std::time::Duration;
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
+use quikapp_actors::fanout::Outbox;
 use quikapp_protocol::Vsn;
 
-use super::Limits;
-use crate::endpoint::OriginPolicy;
+use super::{
+    ConnectInfo, ConnectRefusal, Hub, Limits, Link, Session, SocketHandler, scope::SocketScope,
+};
+use crate::{channel::Router, endpoint::OriginPolicy};
 
 /// How the long-poll transport of a mount behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,5 +74,116 @@ impl Default for MountOptions {
             connect_timeout: Duration::from_secs(10),
             limits: Limits::default(),
         }
+    }
+}
+
+/// A socket at a path. Cloning shares it.
+#[derive(Clone)]
+pub struct Mount {
+    path: Arc<str>,
+    options: Arc<MountOptions>,
+    hub: Hub,
+    socket: Arc<dyn Connect>,
+}
+
+impl Mount {
+    /// Puts a socket at a path, whose segments may be variables: `/socket/:tenant`.
+    pub fn new<H: SocketHandler>(
+        path: &str,
+        handler: H,
+        router: Router<H::Assigns>,
+        hub: &Hub,
+        options: MountOptions,
+    ) -> Self {
+        let socket = Socket {
+            handler: Arc::new(handler),
+            router: Arc::new(router),
+        };
+        Self {
+            path: path.into(),
+            options: Arc::new(options),
+            hub: hub.clone(),
+            socket: Arc::new(socket),
+        }
+    }
+
+    /// The path, without the transport's.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How its transports behave.
+    pub fn options(&self) -> &MountOptions {
+        &self.options
+    }
+
+    /// What its sockets share with those of other mounts.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Asks the handler. A handler that panics is answered 500, one that takes too long 503, and
+    /// so is everybody while the process stops.
+    pub async fn connect(&self, info: ConnectInfo) -> Result<Session, ConnectRefusal> {
+        if self.hub.connections.is_draining() {
+            return Err(ConnectRefusal::forbidden("draining").with_status(503));
+        }
+        let (hub, options) = (self.hub.clone(), Arc::clone(&self.options));
+        let connecting = Arc::clone(&self.socket).connect(info, hub, options);
+        let caught = AssertUnwindSafe(connecting).catch_unwind();
+        match tokio::time::timeout(self.options.connect_timeout, caught).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => {
+                tracing::error!(path = self.path(), "connect panicked");
+                Err(ConnectRefusal::forbidden("connect crashed").with_status(500))
+            }
+            Err(_elapsed) => Err(ConnectRefusal::forbidden("connect timed out").with_status(503)),
+        }
+    }
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mount").field(&self.path).finish()
+    }
+}
+
+/// A handler and its router, without their types.
+trait Connect: Send + Sync {
+    fn connect(
+        self: Arc<Self>,
+        info: ConnectInfo,
+        hub: Hub,
+        options: Arc<MountOptions>,
+    ) -> BoxFuture<'static, Result<Session, ConnectRefusal>>;
+}
+
+struct Socket<H: SocketHandler> {
+    handler: Arc<H>,
+    router: Arc<Router<H::Assigns>>,
+}
+
+impl<H: SocketHandler> Connect for Socket<H> {
+    fn connect(
+        self: Arc<Self>,
+        info: ConnectInfo,
+        hub: Hub,
+        options: Arc<MountOptions>,
+    ) -> BoxFuture<'static, Result<Session, ConnectRefusal>> {
+        Box::pin(async move {
+            let (vsn, transport) = (info.vsn, info.transport);
+            let connected = self.handler.connect(info).await?;
+            let outbox = Outbox::new(hub.connections.next_id(), options.limits.outbox);
+            let link = Link {
+                outbox: Arc::new(outbox),
+                hub,
+                vsn,
+                transport,
+            };
+            let (handler, router) = (Arc::clone(&self.handler), Arc::clone(&self.router));
+            let scope = Arc::new(SocketScope::new(handler, router, connected.assigns));
+            let ids = connected.socket_ids;
+            Ok(Session::new(Arc::new(link), scope, options, &ids))
+        })
     }
 }

@@ -1,0 +1,212 @@
+//! What others sent, to the client or to its channels.
+
+use std::{sync::Arc, task::Context};
+
+use quikapp_actors::fanout::{Broadcast, Close, Delivery, Lane, Note, SlotKey};
+
+use super::{
+    FrameSink, Session,
+    outcome::Settled,
+    sequence::{Sequence, Verdict},
+    slot::{Queued, Slot},
+};
+use crate::channel::Input;
+
+impl Session {
+    pub(super) fn write_backlog<S: FrameSink>(&mut self, cx: &mut Context<'_>, sink: &mut S) {
+        let mut counting = Counting { sink, sent: 0 };
+        while !counting.is_full() {
+            let Some(delivery) = self.backlog.pop_front() else {
+                break;
+            };
+            self.deliver_one(cx, &mut counting, delivery);
+        }
+        self.link.hub.metrics.sent.increment(counting.sent);
+    }
+
+    fn deliver_one<S: FrameSink>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut S,
+        delivery: Delivery,
+    ) {
+        match delivery {
+            Delivery::Frame(frame) => sink.send(&frame),
+            Delivery::Broadcast {
+                slot: SlotKey::SOCKET,
+                broadcast,
+                ..
+            } => self.deliver_to_socket(&broadcast),
+            Delivery::Broadcast {
+                slot,
+                lane,
+                broadcast,
+            } => self.deliver_broadcast(cx, sink, slot, lane, broadcast),
+            Delivery::Note { slot, note } if note.get::<Settled>().is_some() => {
+                self.settle(cx, sink, slot);
+            }
+            Delivery::Note { slot, note } => self.deliver_note(cx, slot, note),
+        }
+    }
+
+    /// What Phoenix does with a `disconnect` that is broadcast on the socket's id.
+    fn deliver_to_socket(&self, broadcast: &Broadcast) {
+        if broadcast.event() == "disconnect" {
+            self.link.outbox.close(Close::disconnected());
+        }
+    }
+
+    fn deliver_note(&mut self, cx: &mut Context<'_>, key: SlotKey, note: Note) {
+        self.enqueue_input(cx, key, Input::Info(note));
+    }
+
+    fn deliver_broadcast<S: FrameSink>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut S,
+        key: SlotKey,
+        lane: Lane,
+        broadcast: Arc<Broadcast>,
+    ) {
+        let limit = usize::from(self.options.limits.held_per_topic);
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if !slot.is_settled {
+            return slot.hold(lane, broadcast, limit);
+        }
+        match lane {
+            Lane::Intercept => self.enqueue_input(cx, key, Input::Out(broadcast)),
+            Lane::Forward => self.forward(sink, key, &broadcast),
+            Lane::Own if slot.intercepts.contains(&broadcast.event()) => {
+                self.enqueue_input(cx, key, Input::Out(broadcast));
+            }
+            Lane::Own => self.deliver_own(cx, sink, key, &broadcast),
+        }
+    }
+
+    fn deliver_own<S: FrameSink>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut S,
+        key: SlotKey,
+        broadcast: &Arc<Broadcast>,
+    ) {
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        let verdict = match broadcast.seq() {
+            Some(seq) => slot.sequence.arrives(seq),
+            None => Verdict::Pass,
+        };
+        match verdict {
+            Verdict::Pass => write(slot, broadcast, sink),
+            Verdict::Drop => {}
+            Verdict::Fill(missing) => self.enqueue_input(cx, key, Input::Gap(missing)),
+        }
+    }
+
+    fn forward<S: FrameSink>(&mut self, sink: &mut S, key: SlotKey, broadcast: &Broadcast) {
+        if self.is_joined_here(broadcast) {
+            return;
+        }
+        if let Some(slot) = self.slots.get(key) {
+            write(slot, broadcast, sink);
+        }
+    }
+
+    /// Whether the client hears the broadcast on its own topic anyway.
+    fn is_joined_here(&self, broadcast: &Broadcast) -> bool {
+        let alias = broadcast.alias();
+        let mut names = std::iter::once(broadcast.topic()).chain(alias);
+        names.any(|topic| self.slots.find(topic).is_some())
+    }
+
+    /// The join's reply is on the wire: now what was held follows.
+    fn settle<S: FrameSink>(&mut self, cx: &mut Context<'_>, sink: &mut S, key: SlotKey) {
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        slot.is_settled = true;
+        let held = std::mem::take(&mut slot.held);
+        let missed = slot.missed.take();
+        for (lane, broadcast) in held {
+            self.deliver_broadcast(cx, sink, key, lane, broadcast);
+        }
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if let Some(seq) = missed
+            && slot.sequence != Sequence::Off
+            && let Verdict::Fill(missing) = slot.sequence.arrives_unseen(seq)
+        {
+            self.enqueue_input(cx, key, Input::Gap(missing));
+        }
+        self.end_if_overrun(cx, key);
+    }
+
+    /// Begins an input of a resting channel, or puts it behind what the channel is doing.
+    fn enqueue_input(&mut self, cx: &mut Context<'_>, key: SlotKey, input: Input) {
+        let limits = &self.options.limits;
+        let limit = usize::from(limits.held_per_topic) + usize::from(limits.pending_per_topic);
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if slot.is_idle() && slot.pending.is_empty() {
+            self.begin_input(cx, key, input);
+            self.advance(cx, key);
+        } else if slot.pending.len() < limit {
+            slot.pending.push_back(Queued::Input(input));
+        } else {
+            slot.is_overrun = true;
+        }
+    }
+
+    fn end_if_overrun(&mut self, cx: &mut Context<'_>, key: SlotKey) {
+        let slot = self.slots.get(key);
+        if slot.is_some_and(|slot| slot.is_overrun && slot.is_idle()) {
+            self.crash(
+                cx,
+                key,
+                "more was broadcast during its join than can be held",
+            );
+        }
+    }
+}
+
+impl Slot {
+    fn hold(&mut self, lane: Lane, broadcast: Arc<Broadcast>, limit: usize) {
+        if self.held.len() < limit {
+            self.held.push_back((lane, broadcast));
+        } else if let (Lane::Own, Some(seq)) = (lane, broadcast.seq()) {
+            // It is in the log, and will be read from there.
+            self.missed = self.missed.max(Some(seq));
+        } else {
+            self.is_overrun = true;
+        }
+    }
+}
+
+fn write<S: FrameSink>(slot: &Slot, broadcast: &Broadcast, sink: &mut S) {
+    let address = &slot.address;
+    if let Some(frame) = broadcast.encoded_as(address.topic(), address.link.vsn) {
+        sink.send(&frame);
+    }
+}
+
+/// Counts what is sent.
+struct Counting<'a, S> {
+    sink: &'a mut S,
+    sent: u64,
+}
+
+impl<S: FrameSink> FrameSink for Counting<'_, S> {
+    fn send(&mut self, frame: &quikapp_protocol::Encoded) {
+        self.sent += 1;
+        self.sink.send(frame);
+    }
+
+    fn is_full(&self) -> bool {
+        self.sink.is_full()
+    }
+}
