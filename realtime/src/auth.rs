@@ -4,9 +4,11 @@
 mod authenticator;
 mod claims;
 mod config;
+mod connect_rate;
 mod jwks;
 mod keys;
 mod principal;
+mod product_socket;
 mod revocations;
 mod secret;
 mod tickets;
@@ -18,7 +20,11 @@ pub use config::{Config, ConfigError, JwksSource, JwksSourceError};
 pub use jwks::JwksError;
 pub use keys::Algorithm;
 pub use principal::{AccountRole, Principal, RoomAccess, Rooms};
+pub use product_socket::ProductSocket;
 pub use revocations::Revocations;
 pub use secret::{Secret, SecretFileError, WeakSecret, load_or_generate};
 pub use tickets::Tickets;
 pub use tokens::{Grant, MintError, Minted, TokenError, Tokens, TokensError};
+
+#[cfg(test)]
+pub(crate) mod test_kit;

@@ -54,7 +54,8 @@ pub struct Config {
     pub revocation_poll: Duration,
     /// Open sockets of one person; 0 is without limit.
     pub sockets_per_user: u32,
-    /// Connects of one address within a minute, IPv6 by /64; 0 is without limit.
+    /// Connects of one address within a minute, IPv6 by /64; 0 is without limit. This machine
+    /// itself is not limited.
     pub connects_per_address_per_minute: u32,
 }
 
@@ -75,7 +76,7 @@ impl Default for Config {
             ticket_ttl: Duration::from_secs(60),
             revocation_poll: Duration::from_millis(400),
             sockets_per_user: 64,
-            connects_per_address_per_minute: 0,
+            connects_per_address_per_minute: 600,
         }
     }
 }

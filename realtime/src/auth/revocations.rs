@@ -90,6 +90,13 @@ impl Revocations {
         self.inner.revoke(subject, self.inner.longest()).await
     }
 
+    /// A socket goes on with a fresh token. It stays known under the token it was opened with, so
+    /// that revoking the fresh one must find it there.
+    pub fn renewed(&self, holder: &Principal, fresh: &Principal) {
+        let mut set = self.inner.set.write();
+        set.link(holder, fresh);
+    }
+
     /// Why revocations of other nodes may be unknown at the moment, for readiness.
     pub fn problem(&self) -> Option<String> {
         self.inner.problem.read().clone()
@@ -126,9 +133,17 @@ impl Inner {
 
     /// First nothing new is let in, then what is in is closed.
     fn enforce(&self, revocation: &Revocation) {
-        if self.set.write().add(revocation) {
-            let (id, close) = socket_of(&revocation.subject);
-            self.fanout.disconnect(&id, &close);
+        let Some(tokens) = self.set.write().add(revocation) else {
+            return;
+        };
+        let close = close_of(&revocation.subject);
+        if let RevokedSubject::Person(person) = &revocation.subject {
+            self.fanout
+                .disconnect(&principal::socket_id(person), &close);
+        }
+        for token in tokens {
+            self.fanout
+                .disconnect(&principal::token_socket_id(&token), &close);
         }
     }
 
@@ -158,22 +173,12 @@ async fn follow(inner: Weak<Inner>, poll: Duration) {
     }
 }
 
-fn socket_of(subject: &RevokedSubject) -> (String, Close) {
-    let close = |code: CloseCode, reason: &'static str| Close::new(code.code(), reason);
-    match subject {
-        RevokedSubject::Person(person) => (
-            principal::socket_id(person),
-            close(CloseCode::Policy, "revoked"),
-        ),
-        RevokedSubject::Jti(token) => (
-            principal::token_socket_id(token),
-            close(CloseCode::Policy, "revoked"),
-        ),
-        RevokedSubject::SignedOut(token) => (
-            principal::token_socket_id(token),
-            close(CloseCode::SignedOut, "signed_out"),
-        ),
-    }
+fn close_of(subject: &RevokedSubject) -> Close {
+    let (code, reason) = match subject {
+        RevokedSubject::Person(_) | RevokedSubject::Jti(_) => (CloseCode::Policy, "revoked"),
+        RevokedSubject::SignedOut(_) => (CloseCode::SignedOut, "signed_out"),
+    };
+    Close::new(code.code(), reason)
 }
 
 /// Other issuers may number tokens as they like, so a token's id counts within its workspace.

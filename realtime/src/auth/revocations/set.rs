@@ -11,6 +11,8 @@ use super::{super::Principal, qualified};
 pub(super) struct RevokedSet {
     tokens: HashMap<String, Timestamp>,
     people: HashMap<Person, Ban>,
+    /// Renewed tokens, and the tokens under which their sockets are known.
+    opened_with: HashMap<String, OpenedWith>,
     read_up_to: u64,
     /// Known before they were read: those made by this node.
     ahead: BTreeSet<u64>,
@@ -26,19 +28,46 @@ struct Ban {
     forget_after: Timestamp,
 }
 
+#[derive(Debug)]
+struct OpenedWith {
+    tokens: BTreeSet<String>,
+    forget_after: Timestamp,
+}
+
 impl RevokedSet {
-    /// Adds a revocation; false if it was known.
-    pub(super) fn add(&mut self, revocation: &Revocation) -> bool {
+    /// Adds a revocation. Answers the tokens under which sockets to close are known (those of a
+    /// person are known under the person), or `None` if the revocation is not new.
+    pub(super) fn add(&mut self, revocation: &Revocation) -> Option<BTreeSet<String>> {
         if revocation.number <= self.read_up_to || !self.ahead.insert(revocation.number) {
-            return false;
+            return None;
         }
         match &revocation.subject {
             RevokedSubject::Jti(token) | RevokedSubject::SignedOut(token) => {
                 self.tokens.insert(token.clone(), revocation.forget_after);
+                Some(self.known_under(token))
             }
-            RevokedSubject::Person(person) => self.ban(person, revocation),
+            RevokedSubject::Person(person) => {
+                self.ban(person, revocation);
+                Some(BTreeSet::new())
+            }
         }
-        true
+    }
+
+    /// Sockets of `holder` go on with `fresh`.
+    pub(super) fn link(&mut self, holder: &Principal, fresh: &Principal) {
+        let known_under = self.known_under(&name(holder));
+        let entry = self.opened_with.entry(name(fresh)).or_insert(OpenedWith {
+            tokens: BTreeSet::new(),
+            forget_after: fresh.expires_at,
+        });
+        entry.tokens.extend(known_under);
+    }
+
+    fn known_under(&self, token: &str) -> BTreeSet<String> {
+        let earlier = self.opened_with.get(token).map(|opened| &opened.tokens);
+        let mut all = earlier.cloned().unwrap_or_default();
+        all.insert(token.to_owned());
+        all
     }
 
     /// Bans of one person may be read in any order; the latest counts.
@@ -77,14 +106,17 @@ impl RevokedSet {
         self.next_cleaning = Timestamp(now.0.saturating_add(CLEANING_INTERVAL_MS));
         self.tokens.retain(|_, forget_after| *forget_after >= now);
         self.people.retain(|_, ban| ban.forget_after >= now);
+        self.opened_with
+            .retain(|_, opened| opened.forget_after >= now);
     }
 
     fn has_token(&self, principal: &Principal) -> bool {
-        !self.tokens.is_empty()
-            && self
-                .tokens
-                .contains_key(&qualified(principal.workspace(), &principal.jti))
+        !self.tokens.is_empty() && self.tokens.contains_key(&name(principal))
     }
+}
+
+fn name(principal: &Principal) -> String {
+    qualified(principal.workspace(), &principal.jti)
 }
 
 #[cfg(test)]
@@ -127,7 +159,10 @@ mod tests {
     fn a_token_is_revoked_in_its_workspace_only() {
         let mut set = RevokedSet::default();
         let token = qualified(&person("acme").workspace, "t1");
-        assert!(set.add(&revocation(1, RevokedSubject::Jti(token))));
+        assert!(
+            set.add(&revocation(1, RevokedSubject::Jti(token)))
+                .is_some()
+        );
         assert!(set.refuses(&principal("acme", "t1", 5_000)));
         assert!(!set.refuses(&principal("acme", "t2", 0)));
         assert!(!set.refuses(&principal("other", "t1", 0)));
@@ -146,13 +181,32 @@ mod tests {
     fn what_this_node_revoked_is_not_enforced_again_when_it_is_read() {
         let mut set = RevokedSet::default();
         let fifth = revocation(5, RevokedSubject::Person(person("acme")));
-        assert!(set.add(&fifth), "made here, before 4 was read");
+        assert!(set.add(&fifth).is_some(), "made here, before 4 was read");
         assert_eq!(set.read_up_to(), 0, "4 is still to be read");
-        assert!(set.add(&revocation(4, RevokedSubject::Jti("x".into()))));
+        assert!(
+            set.add(&revocation(4, RevokedSubject::Jti("x".into())))
+                .is_some()
+        );
         set.has_read(4);
-        assert!(!set.add(&fifth));
+        assert!(set.add(&fifth).is_none());
         set.has_read(5);
-        assert!(!set.add(&fifth));
+        assert!(set.add(&fifth).is_none());
+    }
+
+    #[test]
+    fn a_renewed_token_leads_to_the_sockets_of_all_tokens_before_it() {
+        let mut set = RevokedSet::default();
+        let [first, second, third] = ["t1", "t2", "t3"].map(|jti| principal("acme", jti, 5_000));
+        set.link(&first, &second);
+        set.link(&second, &third);
+        let closed = set
+            .add(&revocation(1, RevokedSubject::Jti(name(&third))))
+            .unwrap();
+        assert_eq!(closed, [&first, &second, &third].map(name).into());
+        let closed = set
+            .add(&revocation(2, RevokedSubject::Jti(name(&first))))
+            .unwrap();
+        assert_eq!(closed, [name(&first)].into());
     }
 
     #[test]
