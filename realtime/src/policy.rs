@@ -13,6 +13,7 @@ use quikapp_actors::Clock;
 use quikapp_storage::{
     ConversationId, ConversationKind, Role, SharedStore, StoreError, UserId, WorkspaceId,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,7 +88,7 @@ pub enum ConversationAct {
 }
 
 /// Rules of the installation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Who may use broadcast rooms that a token does not open: nobody, or everybody signed in.
@@ -107,7 +108,7 @@ impl Default for Config {
 }
 
 /// Who may use a broadcast room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenRooms {
     /// Only whom the token's `rooms` claim allows.
@@ -117,7 +118,7 @@ pub enum OpenRooms {
 }
 
 /// Whose presence is visible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PresenceVisibility {
     /// Everyone of the workspace.

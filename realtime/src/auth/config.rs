@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,21 +16,26 @@ use super::{
 };
 
 /// Tokens, tickets, revocation and the limits of connecting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The HMAC secret, of at least 32 bytes. Without one, a secret is generated into the data
     /// directory at the first start.
+    #[schemars(with = "Option<String>")]
     pub secret: Option<Secret>,
     /// Secrets of before; their tokens stay valid until they end.
+    #[schemars(with = "Vec<String>")]
     pub previous_secrets: Vec<Secret>,
     /// Where the public keys of another issuer stand: a file, or an https URL (http for loopback).
+    #[schemars(with = "Option<String>")]
     pub jwks: Option<JwksSource>,
     /// How often the keys at a URL are fetched again.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub jwks_refresh: Duration,
     /// How long one fetch of the keys may take.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub jwks_timeout: Duration,
     /// The algorithms that are accepted. There is no `none`.
     pub algorithms: Vec<Algorithm>,
@@ -39,18 +45,23 @@ pub struct Config {
     pub audience: String,
     /// How far `nbf` and `iat` may lie ahead of this machine's clock. `exp` has no leeway.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub leeway: Duration,
     /// The longest time from `iat` to `exp`. Revocations are kept as long.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub max_lifetime: Duration,
     /// How long the token of a guest lives (development mode only).
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub guest_ttl: Duration,
     /// How long a one-time ticket may wait to be used.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub ticket_ttl: Duration,
     /// How often revocations of other nodes are read from the store; well below a second.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub revocation_poll: Duration,
     /// Open sockets of one person; 0 is without limit.
     pub sockets_per_user: u32,
