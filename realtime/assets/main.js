@@ -52,7 +52,6 @@ class Page {
     names.set(user.id, user.name ?? nameOf(user.id))
     this.socket = new Socket("/socket", {
       params: { token },
-      longPollFallbackMs: 3000,
       reconnectAfterMs: tries => [50, 200, 500, 1000, 2000][tries - 1] ?? 5000,
       rejoinAfterMs: tries => [200, 500, 1000, 2000][tries - 1] ?? 5000,
     })
@@ -230,7 +229,7 @@ class Page {
     const others = this.people.list(user => user).filter(user => user !== this.me)
     byId("people").replaceChildren(...others.map(user => el("li", {}, el(
       "button",
-      { class: "item", "data-user": user, onclick: () => this.talkTo(user).catch(report) },
+      { class: "item person", "data-user": user, onclick: () => this.talkTo(user).catch(report) },
       avatar(nameOf(user), true),
       el("span", { class: "title" }, nameOf(user)),
     ))))
