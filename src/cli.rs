@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use quikapp_config::Flags;
+
+/// An open real-time chat backend that speaks Phoenix Channels.
+#[derive(Debug, Parser)]
+#[command(name = "quikapp", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Mint an access token.
+    Token(TokenArgs),
+    /// Read and check a configuration, and print what is in force.
+    CheckConfig(ServeArgs),
+    /// Ask a running server whether it is ready.
+    Health(HealthArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Settings of a server that the command line overrides.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the embedded store and the generated secret live.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file (TOML); also QUIKAPP_CONFIG.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A part of the product to run; repeat for several.
+    #[arg(long = "role", value_name = "NAME")]
+    roles: Vec<String>,
+}
+
+impl From<ServeArgs> for Flags {
+    fn from(args: ServeArgs) -> Self {
+        Self {
+            config: args.config,
+            listen: args.listen,
+            data_dir: args.data_dir,
+            roles: args.roles,
+        }
+    }
+}
+
+/// Whom a token is for.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The user id (the token's `sub`).
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: String,
+    /// The tenant.
+    #[arg(long, value_name = "W", default_value = "default")]
+    pub(crate) workspace: String,
+    /// How long it is valid, like `90s`, `1h` or `7d`.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: std::time::Duration,
+    /// The token may call administrative routes.
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// Where the secret lives.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file (TOML); also QUIKAPP_CONFIG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Which server to ask.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Its address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub(crate) url: String,
+}
