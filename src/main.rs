@@ -1,1 +1,31 @@
-fn main() {}
+//! The one binary: reads the command line and the configuration, and wires the crates together.
+
+mod cli;
+mod node;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("quikapp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => node::serve(&args.into())?,
+        Command::Token(args) => tools::token(&args)?,
+        Command::CheckConfig(args) => tools::check_config(&args.into())?,
+        Command::Health(args) => return tools::health(&args),
+        Command::Version => tools::version(),
+    }
+    Ok(ExitCode::SUCCESS)
+}

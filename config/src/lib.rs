@@ -14,4 +14,4 @@ pub use environment::Environment;
 pub use error::ConfigError;
 pub use example::{example_toml, reference_markdown};
 pub use load::{Flags, Loaded, load};
-pub use node::{LogFormat, LoggingConfig, NodeConfig, Role};
+pub use node::{LoggingConfig, NodeConfig, Role};

@@ -1,5 +1,9 @@
 //! What one node can be told.
 
+use std::fmt::Display;
+
+use quikapp_actors::typing;
+use quikapp_realtime::{auth, endpoint, policy, socket, telemetry::LogFormat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,17 +15,6 @@ use crate::ConfigError;
 pub enum Role {
     /// The edge and the actors: sockets, channels, conversations.
     Node,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What is logged, and how. Lines go to standard error.
@@ -47,12 +40,27 @@ impl Default for LoggingConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
-    /// The name of this node in health checks, logs and metrics.
+    /// The name of this node in health checks.
     pub name: String,
-    /// The parts of the product that this process runs.
+    /// The parts of the product that this process runs: `node`.
+    #[schemars(with = "Vec<String>")]
     pub roles: Vec<Role>,
-    /// What is logged, and how.
+    /// What is logged, and how. Lines go to standard error.
     pub logging: LoggingConfig,
+    /// The listener for sockets, REST, health and metrics.
+    pub endpoint: endpoint::Config,
+    /// Tokens, tickets, revocation and the limits of connecting.
+    pub auth: auth::Config,
+    /// What people of a workspace may see and use.
+    pub policy: policy::Config,
+    /// What one socket may do.
+    pub socket: socket::Limits,
+    /// How sockets are closed when the process stops.
+    pub drain: socket::DrainOptions,
+    /// Typing indicators.
+    pub typing: typing::Config,
+    /// The embedded store.
+    pub storage: quikapp_storage::Config,
 }
 
 impl Default for NodeConfig {
@@ -61,25 +69,54 @@ impl Default for NodeConfig {
             name: "quikapp".to_owned(),
             roles: vec![Role::Node],
             logging: LoggingConfig::default(),
+            endpoint: Default::default(),
+            auth: Default::default(),
+            policy: Default::default(),
+            socket: Default::default(),
+            drain: Default::default(),
+            typing: Default::default(),
+            storage: Default::default(),
         }
     }
 }
 
 impl NodeConfig {
+    /// The configuration as a file would say it, without its secrets.
+    pub fn to_toml(&self) -> String {
+        let mut shown = self.clone();
+        shown.auth.secret = None;
+        shown.auth.previous_secrets.clear();
+        toml::to_string(&shown).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let refused = |key: &str, problem: &str| {
-            Err(ConfigError::Refused {
-                key: key.to_owned(),
-                problem: problem.to_owned(),
-            })
-        };
-        if self.name.is_empty() {
-            return refused("name", "must not be empty");
-        }
-        if self.roles.is_empty() {
-            return refused("roles", "name at least one role");
-        }
-        Ok(())
+        refuse_if("name", self.name.is_empty(), "must not be empty")?;
+        refuse_if("roles", self.roles.is_empty(), "name at least one role")?;
+        section("endpoint", self.endpoint.validate())?;
+        section("auth", self.auth.validate())?;
+        section("storage", self.storage.validate())?;
+        refuse_if(
+            "drain.batch",
+            self.drain.batch == 0,
+            "must be more than zero",
+        )
     }
+}
+
+fn refuse_if(key: &str, holds: bool, problem: &str) -> Result<(), ConfigError> {
+    if holds {
+        return Err(ConfigError::Refused {
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn section<E: Display>(name: &str, checked: Result<(), E>) -> Result<(), ConfigError> {
+    checked.map_err(|problem| ConfigError::Refused {
+        key: name.to_owned(),
+        problem: problem.to_string(),
+    })
 }

@@ -88,7 +88,7 @@ impl Delivery {
 }
 
 /// How much may wait for one connection before it counts as a slow consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxLimits {
     /// Deliveries.

@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::presence::Tracker;
 
 /// How long typing lasts, and how much of it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// A `typing:start` ends by itself after this long.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub expires_after: Duration,
     /// While it is refreshed, the start is repeated to the others this often.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub repeat_every: Duration,
     /// More typists than this at a time are refused (per shard of the node).
     pub max_typists: usize,

@@ -18,16 +18,18 @@ use tokio::{
 };
 
 /// How sockets are closed when the process stops.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DrainOptions {
     /// How many are closed together.
     pub batch: usize,
     /// How long to wait between batches, so that their clients do not all come back at once.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub interval: Duration,
     /// When to stop waiting for sockets that do not go.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub deadline: Duration,
 }
 

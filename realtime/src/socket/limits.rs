@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of one socket. Exceeding a rate or a queue of a topic is answered with an error reply;
 /// exceeding the outbox closes the socket.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Topics joined at a time; a further join is refused with `too many channels joined`.
@@ -29,6 +29,7 @@ pub struct Limits {
     pub outbox: OutboxLimits,
     /// A client that takes nothing for this long is cut.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub write_timeout: Duration,
 }
 

@@ -1,0 +1,75 @@
+//! The commands that do not run a server.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use quikapp_actors::SystemClock;
+use quikapp_config::{Environment, Flags, load};
+use quikapp_realtime::auth::{Grant, Tokens};
+use quikapp_storage::{Person, UserId, WorkspaceId};
+
+use crate::cli::{HealthArgs, TokenArgs};
+
+/// Prints the version.
+pub(crate) fn version() {
+    println!("quikapp {}", env!("CARGO_PKG_VERSION"));
+}
+
+/// Reads and checks a configuration as `serve` would, and prints what is in force. Secrets are
+/// not shown.
+pub(crate) fn check_config(flags: &Flags) -> anyhow::Result<()> {
+    let loaded = load(flags, &Environment::of_process())?;
+    match &loaded.file {
+        Some(path) => println!("# from {}", path.display()),
+        None => println!("# from the defaults, the environment and the flags"),
+    }
+    print!("{}", loaded.config.to_toml());
+    Ok(())
+}
+
+/// Mints an access token with the installation's secret, and prints it.
+pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
+    let flags = Flags {
+        config: args.config.clone(),
+        data_dir: args.data_dir.clone(),
+        ..Flags::default()
+    };
+    let config = load(&flags, &Environment::of_process())?.config;
+    let secrets = config.auth.secrets(&config.storage.data_dir)?;
+    let person = Person {
+        workspace: WorkspaceId::new(&args.workspace).context("--workspace")?,
+        user: UserId::new(&args.user).context("--user")?,
+    };
+    let grant = match args.admin {
+        true => Grant::admin(person),
+        false => Grant::member(person),
+    };
+    // Keys of other issuers are of no use for minting.
+    let auth = quikapp_realtime::auth::Config {
+        jwks: None,
+        ..config.auth
+    };
+    let tokens = Tokens::new(&auth, &secrets, Arc::new(SystemClock))?;
+    println!("{}", tokens.mint(&grant, args.ttl)?.token);
+    Ok(())
+}
+
+/// Asks a running server whether it is ready.
+pub(crate) fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
+    let url = format!("{}/health/ready", args.url.trim_end_matches('/'));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (status, body) = runtime.block_on(async {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(3))
+            .build()?;
+        let response = client.get(&url).send().await?;
+        anyhow::Ok((response.status(), response.text().await?))
+    })?;
+    println!("{body}");
+    Ok(match status.is_success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
