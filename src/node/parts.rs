@@ -1,0 +1,146 @@
+//! The parts of a node, made in the order of their dependencies.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use quikapp_actors::{
+    Clock, SystemClock,
+    fanout::Fanout,
+    people::People,
+    presence::{Presence, ReplicaId},
+    typing::Typing,
+};
+use quikapp_config::NodeConfig;
+use quikapp_realtime::{
+    auth::{Authenticator, Revocations, Tickets, Tokens},
+    health::Health,
+    policy::{OpenRooms, Policy},
+    socket::Hub,
+};
+use quikapp_storage::SharedStore;
+
+/// How often the counts of presence topics joined in count mode are published.
+const COUNT_PERIOD: Duration = Duration::from_secs(1);
+
+/// Everything that the routes of a node stand on.
+pub(super) struct Parts {
+    pub(super) config: NodeConfig,
+    /// Guests may sign in, and rooms are open to everyone.
+    pub(super) development: bool,
+    pub(super) hub: Hub,
+    pub(super) authenticator: Authenticator,
+    pub(super) policy: Policy,
+    pub(super) people: People,
+    pub(super) typing: Typing,
+    pub(super) health: Health,
+    store: SharedStore,
+}
+
+impl Parts {
+    pub(super) async fn start(mut config: NodeConfig, development: bool) -> anyhow::Result<Self> {
+        if development {
+            config.policy.rooms = OpenRooms::Workspace;
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = quikapp_storage::open(&config.storage).with_context(|| {
+            let dir = config.storage.data_dir.display();
+            format!("cannot open the store in {dir}")
+        })?;
+        let fanout = Fanout::new();
+        let hub = Hub::new(fanout.clone(), clock.clone());
+        let authenticator = authenticator(&config, &store, &hub).await?;
+        let revocations = authenticator.revocations.clone();
+        let policy = Policy::new(
+            store.clone(),
+            revocations,
+            clock.clone(),
+            config.policy.clone(),
+        );
+        let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
+        let presence = Presence::new(fanout.clone(), node);
+        presence.start_counting(COUNT_PERIOD);
+        let people = People::start(fanout.clone(), presence, store.clone(), clock.clone());
+        let typing = Typing::start(fanout, clock, &config.typing);
+        let health = health(&config, &hub, &store, &authenticator);
+        Ok(Self {
+            config,
+            development,
+            hub,
+            authenticator,
+            policy,
+            people,
+            typing,
+            health,
+            store,
+        })
+    }
+
+    /// Sends the clients elsewhere.
+    pub(super) async fn drain(&self) {
+        self.health.start_draining();
+        let left = self.hub.connections.drain(&self.config.drain).await;
+        if left > 0 {
+            tracing::warn!(left, "sockets did not close in time");
+        }
+    }
+
+    /// Writes down what is only in memory, and closes the store.
+    pub(super) async fn close(&self) {
+        self.people.flush().await;
+        self.store.close().await;
+    }
+}
+
+async fn authenticator(
+    config: &NodeConfig,
+    store: &SharedStore,
+    hub: &Hub,
+) -> anyhow::Result<Authenticator> {
+    let secrets = config.auth.secrets(&config.storage.data_dir)?;
+    let tokens = Tokens::new(&config.auth, &secrets, hub.clock.clone())?;
+    let revocations = Revocations::start(
+        store.clone(),
+        hub.clock.clone(),
+        hub.fanout.clone(),
+        config.auth.revocation_poll,
+        config.auth.max_lifetime,
+    )
+    .await?;
+    Ok(Authenticator {
+        tokens,
+        tickets: Tickets::new(store.clone(), hub.clock.clone(), config.auth.ticket_ttl),
+        revocations,
+        clock: hub.clock.clone(),
+    })
+}
+
+fn health(
+    config: &NodeConfig,
+    hub: &Hub,
+    store: &SharedStore,
+    authenticator: &Authenticator,
+) -> Health {
+    let (connections, fanout) = (hub.connections.clone(), hub.fanout.clone());
+    let store = store.clone();
+    let revocations = authenticator.revocations.clone();
+    let tokens = authenticator.tokens.clone();
+    let or_problem = |problem: Option<String>| std::future::ready(problem.map_or(Ok(()), Err));
+    Health::of_node(&config.name, hub.clock.clone())
+        .probe("store", move || {
+            let store = store.clone();
+            async move {
+                let health = store.health().await;
+                match health.writable {
+                    true => Ok(()),
+                    false => Err(health
+                        .detail
+                        .unwrap_or_else(|| "takes no writes".to_owned())),
+                }
+            }
+        })
+        .probe("revocations", move || or_problem(revocations.problem()))
+        .probe("token_keys", move || or_problem(tokens.keys_problem()))
+        .stat("connections", move || connections.count() as u64)
+        .stat("topics", move || fanout.topics() as u64)
+        .build()
+}
