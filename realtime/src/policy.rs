@@ -88,11 +88,7 @@ pub enum ConversationAct {
 }
 
 /// Rules of the installation.
-<<<<<<< HEAD
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-=======
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
->>>>>>> a7012b5 (config: sections of all crates, example and reference from the code; token, check-config and health commands)
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Who may use broadcast rooms that a token does not open: nobody, or everybody signed in.
@@ -112,11 +108,7 @@ impl Default for Config {
 }
 
 /// Who may use a broadcast room.
-<<<<<<< HEAD
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-=======
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
->>>>>>> a7012b5 (config: sections of all crates, example and reference from the code; token, check-config and health commands)
 #[serde(rename_all = "snake_case")]
 pub enum OpenRooms {
     /// Only whom the token's `rooms` claim allows.
@@ -126,11 +118,7 @@ pub enum OpenRooms {
 }
 
 /// Whose presence is visible.
-<<<<<<< HEAD
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-=======
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
->>>>>>> a7012b5 (config: sections of all crates, example and reference from the code; token, check-config and health commands)
 #[serde(rename_all = "snake_case")]
 pub enum PresenceVisibility {
     /// Everyone of the workspace.
