@@ -6,14 +6,16 @@
 
 mod close;
 mod reason;
+mod reference;
 
 pub use close::CloseCode;
 pub use reason::Reason;
+pub use reference::{close_codes_markdown, errors_markdown};
 
 use std::borrow::Cow;
 
-use quikapp_actors::conversation::CommandError;
-use quikapp_storage::StoreError;
+use quikapp_actors::{conversation::CommandError, people::ChooseError};
+use quikapp_storage::{IdError, StoreError};
 use serde::Serialize;
 
 /// A request that is not carried out, and why.
@@ -109,3 +111,24 @@ impl From<StoreError> for Refusal {
         }
     }
 }
+
+impl From<ChooseError> for Refusal {
+    fn from(error: ChooseError) -> Self {
+        match error {
+            ChooseError::NotConnected(_) => Reason::NotConnected.into(),
+            ChooseError::Invalid(invalid) => Self::invalid_field(invalid.field, invalid.detail),
+            ChooseError::Overloaded => Reason::Overloaded.into(),
+            ChooseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IdError> for Refusal {
+    /// An id that is none names nothing; callers that know the field say so instead.
+    fn from(error: IdError) -> Self {
+        Self::new(Reason::NotFound).detail(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,11 @@ pub enum Action<'a> {
         /// Whom.
         user: &'a UserId,
     },
+    /// See when a person was last here although they do not show it to everyone.
+    SeeLastSeen {
+        /// Whose.
+        user: &'a UserId,
+    },
     /// Block or unblock a person of one's workspace.
     Block {
         /// Whom.
@@ -181,6 +186,7 @@ impl Policy {
                 allow(workspace == principal.workspace(), Reason::Forbidden)
             }
             Action::SeePerson { user } => self.see(principal, user).await,
+            Action::SeeLastSeen { user } => self.see_last_seen(principal, user).await,
             Action::Block { user } => allow(user != principal.user(), Reason::Forbidden),
             Action::Room { topic, access } => self.room(principal, topic, access),
             Action::Administer => allow(principal.role == AccountRole::Admin, Reason::Forbidden),
@@ -241,6 +247,12 @@ impl Policy {
                 allow(shared, Reason::UserNotFound)
             }
         }
+    }
+
+    async fn see_last_seen(&self, principal: &Principal, user: &UserId) -> Result<(), Refusal> {
+        self.see(principal, user).await?;
+        let close = user == principal.user() || self.share_a_conversation(principal, user).await?;
+        allow(close, Reason::Forbidden)
     }
 
     fn room(&self, principal: &Principal, topic: &str, access: RoomAccess) -> Result<(), Refusal> {
@@ -328,3 +340,6 @@ fn allow(allowed: bool, otherwise: Reason) -> Result<(), Refusal> {
         Err(otherwise.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::{Serialize, Serializer};
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident => $text:literal, $status:ident, $retry:literal, $meaning:literal;)*) => {
+    ($($variant:ident => $text:literal, $status:ident, $retry:literal, $meaning:literal;)*) => {
         /// Why something was refused. The text is stable: clients may branch on it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
@@ -69,6 +69,8 @@ reasons! {
         "There is nothing under this path or id.";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, false,
         "The path exists, but not for this HTTP method.";
+    NotConnected => "not_connected", CONFLICT, true,
+        "The person has no open socket that could carry this.";
     IdempotencyConflict => "idempotency_conflict", CONFLICT, false,
         "The client_id was used before for another content.";
     InvalidBody => "invalid_body", BAD_REQUEST, false,
