@@ -1,7 +1,7 @@
 //! Who is online: sockets, devices, chosen and custom status, last seen.
 //!
-//! [`People`] is the handle. A person is online while at least one socket of theirs is, whatever
-//! the number of tabs and devices. What they chose (a status, a custom status) is kept in their
+//! [`People`] is the handle. A person is online while at least one socket of theirs has joined
+//! something, whatever the number of tabs and devices. What they chose (a status, a custom status) is kept in their
 //! profile and outlives restarts; it is persisted before it is published. Invisible people are
 //! not filtered out of anything: nothing public is ever said of them, so they look offline since
 //! the moment they went invisible, and only their own `user:` topic knows better.
@@ -14,8 +14,11 @@ mod keeper;
 mod types;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
-pub use handle::{Asked, ChooseError, Connected, People};
+pub use handle::{Asked, ChooseError, Joined, People};
 pub use types::{Chosen, CustomStatus, DeviceSeen, InvalidStatus, PersonSeen, Shown, Status};
 pub use wire::{lobby_topic, own_topic, workspace_topic};

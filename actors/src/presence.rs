@@ -19,6 +19,9 @@ mod handle;
 mod message;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use core::{AlreadyTracked, NotTracked, Reaction, Replica};
 pub use diff::{Counts, Diff, Metas};
 pub use entry::{Entry, Meta, PhxRef, ReplicaId, Tracker};

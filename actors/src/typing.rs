@@ -9,5 +9,8 @@
 mod core;
 mod handle;
 
+#[cfg(test)]
+mod tests;
+
 pub use core::{Config, Core, Full, TypingEvent};
 pub use handle::Typing;

@@ -34,24 +34,19 @@ impl Core {
         self.entry(person).is_some()
     }
 
-    /// A socket has come. `profile` is what the store has, and counts only for the first socket.
-    pub fn connected(
+    /// A channel of a person has been joined. With the first, the person is online. `profile` is
+    /// what the store has, and counts only then.
+    pub fn joined(
         &mut self,
         person: &Person,
         profile: Option<&Profile>,
-        connection: ConnectionId,
+        tracker: Tracker,
         device: Option<DeviceId>,
         now: Timestamp,
     ) -> Vec<Effect> {
-        let socket = Socket {
-            connection,
-            device,
-            since: now,
-        };
+        let socket = Socket::new(tracker.connection, device, now);
         if let Some(entry) = self.entry_mut(person) {
-            if !entry.has(connection) {
-                entry.sockets.push(socket);
-            }
+            entry.count_in(socket);
             return Vec::new();
         }
         let entry = Entry::new(profile, socket);
@@ -68,27 +63,21 @@ impl Core {
         }
     }
 
-    /// A socket has gone, and all of its channels with it.
-    pub fn disconnected(
-        &mut self,
-        person: &Person,
-        connection: ConnectionId,
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        let Some(entry) = self.entry_mut(person).filter(|entry| entry.has(connection)) else {
+    /// A channel has ended. With the last one of the last socket, the person goes.
+    pub fn ended(&mut self, person: &Person, tracker: Tracker, now: Timestamp) -> Vec<Effect> {
+        let Some(entry) = self.entry_mut(person) else {
             return Vec::new();
         };
-        entry.sockets.retain(|s| s.connection != connection);
-        let topics = entry.topics();
-        let mut effects = entry.leave_rooms(person, |tracker| tracker.connection == connection);
+        let mut effects = entry.leave_rooms(person, tracker);
+        entry.count_out(tracker.connection);
         if entry.sockets.is_empty() {
-            effects.extend(entry.gone(person, topics, now));
+            effects.extend(entry.gone(person, now));
             self.remove(person);
         }
         effects
     }
 
-    /// A channel of a connected person has joined a presence topic.
+    /// A channel that was [`joined`](Self::joined) shows its person on a topic.
     pub fn entered(
         &mut self,
         person: &Person,
@@ -109,13 +98,6 @@ impl Core {
             .map(|room| entry.track(person, room))
             .into_iter()
             .collect())
-    }
-
-    /// A channel has left its presence topics.
-    pub fn left(&mut self, person: &Person, tracker: Tracker) -> Vec<Effect> {
-        self.entry_mut(person).map_or_else(Vec::new, |entry| {
-            entry.leave_rooms(person, |other| other == tracker)
-        })
     }
 
     /// A socket's person looks at the conversation of one presence topic, and at no other's.

@@ -11,11 +11,28 @@ use crate::{
     presence::{Meta, Tracker},
 };
 
+/// A connection on which the person has joined something.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) connection: ConnectionId,
-    pub(super) device: Option<DeviceId>,
-    pub(super) since: Timestamp,
+    connection: ConnectionId,
+    device: Option<DeviceId>,
+    since: Timestamp,
+    channels: u32,
+}
+
+impl Socket {
+    pub(super) fn new(
+        connection: ConnectionId,
+        device: Option<DeviceId>,
+        since: Timestamp,
+    ) -> Self {
+        Self {
+            connection,
+            device,
+            since,
+            channels: 1,
+        }
+    }
 }
 
 /// A channel on a topic that shows who is there.
@@ -35,7 +52,13 @@ pub(super) struct Entry {
     /// Never empty.
     pub(super) sockets: Vec<Socket>,
     pub(super) rooms: Vec<Room>,
+    /// Topics that were left: they hear of the end too, since the channels of a dying socket end
+    /// one after the other. At most [`LEFT`].
+    left: Vec<Arc<str>>,
 }
+
+/// Enough for the topics of a socket that dies.
+const LEFT: usize = 32;
 
 impl Entry {
     pub(super) fn new(profile: Option<&Profile>, socket: Socket) -> Self {
@@ -49,7 +72,27 @@ impl Entry {
             last_seen_public: profile.is_some_and(|profile| profile.last_seen_public),
             sockets: vec![socket],
             rooms: Vec::new(),
+            left: Vec::new(),
         }
+    }
+
+    /// One channel more.
+    pub(super) fn count_in(&mut self, socket: Socket) {
+        let is_same = |s: &&mut Socket| s.connection == socket.connection;
+        match self.sockets.iter_mut().find(is_same) {
+            Some(known) => known.channels += 1,
+            None => self.sockets.push(socket),
+        }
+    }
+
+    /// One channel less; a socket goes with its last one.
+    pub(super) fn count_out(&mut self, connection: ConnectionId) {
+        self.sockets.retain_mut(|socket| {
+            if socket.connection == connection {
+                socket.channels -= 1;
+            }
+            socket.channels > 0
+        });
     }
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
@@ -74,32 +117,27 @@ impl Entry {
         topics
     }
 
-    pub(super) fn leave_rooms(
-        &mut self,
-        person: &Person,
-        leaves: impl Fn(Tracker) -> bool,
-    ) -> Vec<Effect> {
-        let left = self.rooms.extract_if(.., |room| leaves(room.tracker));
-        let effects: Vec<_> = left.map(|room| untrack(person, &room)).collect();
-        // Nothing is tracked for who is hidden.
-        if self.is_hidden() {
-            Vec::new()
-        } else {
-            effects
+    pub(super) fn leave_rooms(&mut self, person: &Person, tracker: Tracker) -> Vec<Effect> {
+        let left = self.rooms.extract_if(.., |room| room.tracker == tracker);
+        let left: Vec<_> = left.collect();
+        for room in &left {
+            if self.left.len() < LEFT && !self.left.contains(&room.topic) {
+                self.left.push(room.topic.clone());
+            }
         }
+        if self.is_hidden() {
+            return Vec::new();
+        }
+        left.iter().map(|room| untrack(person, room)).collect()
     }
 
-    /// The last socket has gone.
-    pub(super) fn gone(
-        &mut self,
-        person: &Person,
-        topics: Vec<Arc<str>>,
-        now: Timestamp,
-    ) -> Vec<Effect> {
+    /// The last socket has gone, and every room has been left.
+    pub(super) fn gone(&mut self, person: &Person, now: Timestamp) -> Vec<Effect> {
         if self.is_hidden() {
             return Vec::new();
         }
         self.last_seen = Some(now);
+        let topics = std::mem::take(&mut self.left);
         self.offline(person, topics, now)
     }
 

@@ -63,14 +63,33 @@ pub(super) struct Inner {
     keeper: Keeper,
 }
 
-/// A connected socket of a person. Dropping it is the socket's end: it leaves no ghost, whatever
+/// A joined channel of a person. Dropping it is the channel's end: it leaves no ghost, whatever
 /// became of the connection's task.
 #[derive(Debug)]
-#[must_use = "dropping it means that the socket has gone"]
-pub struct Connected {
+#[must_use = "dropping it means that the channel has ended"]
+pub struct Joined {
     people: People,
     person: Person,
-    connection: ConnectionId,
+    tracker: Tracker,
+}
+
+impl Joined {
+    /// Shows the person on a topic, under their user id and for as long as the channel lives,
+    /// unless they are invisible. Push `presence_state` first.
+    pub fn enter(&self, topic: &Arc<str>) -> Result<(), NotConnected> {
+        let (person, tracker) = (&self.person, self.tracker);
+        let inner = &self.people.0;
+        inner.try_change(person, |core| core.entered(person, tracker, topic))
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let (person, tracker) = (&self.person, self.tracker);
+        let now = self.people.0.clock.now();
+        let end = |core: &mut Core| core.ended(person, tracker, now);
+        self.people.0.change(person, end);
+    }
 }
 
 impl People {
@@ -93,47 +112,24 @@ impl People {
         }))
     }
 
-    /// A socket of a person has come. They are online until the last of what this returns is
-    /// dropped.
-    pub async fn connected(
-        &self,
-        person: &Person,
-        connection: ConnectionId,
-        device: Option<DeviceId>,
-    ) -> Result<Connected, StoreError> {
-        let is_known = self.0.shard(person).lock().knows(person);
-        // Without the profile an invisible person would show: no profile, no socket.
-        let profile = if is_known {
-            None
-        } else {
-            self.profile(person).await?
-        };
-        let now = self.0.clock.now();
-        self.0.change(person, |core| {
-            core.connected(person, profile.as_ref(), connection, device, now)
-        });
-        Ok(Connected {
-            people: self.clone(),
-            person: person.clone(),
-            connection,
-        })
-    }
-
-    /// A channel of a connected person joined a topic that shows who is there. It is tracked under
-    /// the user id, unless the person is invisible. Push `presence_state` first.
-    pub fn entered(
+    /// A channel of a person is being joined: they are online until the last of what this returns
+    /// is dropped. Attach it to the channel.
+    pub async fn joined(
         &self,
         person: &Person,
         tracker: Tracker,
-        topic: &Arc<str>,
-    ) -> Result<(), NotConnected> {
-        self.0
-            .try_change(person, |core| core.entered(person, tracker, topic))
-    }
-
-    /// A channel has ended.
-    pub fn left(&self, person: &Person, tracker: Tracker) {
-        self.0.change(person, |core| core.left(person, tracker));
+        device: Option<DeviceId>,
+    ) -> Result<Joined, StoreError> {
+        if !self.0.join_known(person, tracker, device.clone()) {
+            // Without the profile an invisible person would show: no profile, no join.
+            let profile = self.profile(person).await?;
+            self.0.join(person, profile.as_ref(), tracker, device);
+        }
+        Ok(Joined {
+            people: self.clone(),
+            person: person.clone(),
+            tracker,
+        })
     }
 
     /// A socket's person looks at the conversation of one topic that they have entered.
@@ -221,21 +217,32 @@ impl People {
     }
 }
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        let Self {
-            people,
-            person,
-            connection,
-        } = self;
-        let now = people.0.clock.now();
-        let gone = |core: &mut Core| core.disconnected(person, *connection, now);
-        people.0.change(person, gone);
-        people.0.presence.untrack_connection(*connection);
-    }
-}
-
 impl Inner {
+    fn join(
+        &self,
+        person: &Person,
+        profile: Option<&Profile>,
+        tracker: Tracker,
+        device: Option<DeviceId>,
+    ) {
+        let now = self.clock.now();
+        self.change(person, |core| {
+            core.joined(person, profile, tracker, device, now)
+        });
+    }
+
+    /// Whether the person was here already; then their profile is, too.
+    fn join_known(&self, person: &Person, tracker: Tracker, device: Option<DeviceId>) -> bool {
+        let now = self.clock.now();
+        let mut core = self.shard(person).lock();
+        let is_known = core.knows(person);
+        if is_known {
+            let effects = core.joined(person, None, tracker, device, now);
+            self.run(effects);
+        }
+        is_known
+    }
+
     /// What a connected person has chosen.
     pub(super) fn chosen(&self, person: &Person) -> Result<Chosen, NotConnected> {
         self.shard(person).lock().chosen(person).cloned()

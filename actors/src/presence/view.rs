@@ -74,7 +74,8 @@ impl View {
             })
     }
 
-    /// Everything that one replica wrote. Looks at every entry: for rare events.
+    /// Everything that one replica wrote, in the order of its writing. Looks at every entry: for
+    /// rare events.
     pub(super) fn of_replica(&self, replica: ReplicaId) -> Vec<(Arc<str>, Arc<str>, Entry)> {
         let mut found = Vec::new();
         for (topic, of_topic) in &self.topics {
@@ -83,6 +84,7 @@ impl View {
                 found.extend(theirs.map(|entry| (topic.clone(), key.clone(), entry.clone())));
             }
         }
+        found.sort_by_key(|(_, _, entry)| entry.phx_ref.clock);
         found
     }
 }

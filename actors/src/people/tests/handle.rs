@@ -1,0 +1,343 @@
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use quikapp_storage::{PeopleStore, ProfileChange, StoreError};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    fanout::{Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
+    people::{ChooseError, People, Shown, Status, lobby_topic, own_topic, workspace_topic},
+    presence::{Presence, ReplicaId},
+};
+
+/// Profiles in memory, and a switch that makes writing fail.
+#[derive(Debug, Default)]
+struct Profiles {
+    kept: Mutex<HashMap<Person, Profile>>,
+    is_full: AtomicBool,
+}
+
+#[async_trait]
+impl PeopleStore for Profiles {
+    async fn put_profile(&self, person: &Person, change: ProfileChange) -> Result<(), StoreError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("disk full".into()));
+        }
+        let mut kept = self.kept.lock();
+        let profile = kept.entry(person.clone()).or_insert_with(|| Profile {
+            person: person.clone(),
+            name: None,
+            last_seen: None,
+            presence: None,
+            last_seen_public: false,
+        });
+        profile.last_seen = change.last_seen.or(profile.last_seen);
+        if let Some(presence) = change.presence {
+            profile.presence = presence;
+        }
+        Ok(())
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, StoreError> {
+        let kept = self.kept.lock();
+        let is_asked =
+            |person: &Person| person.workspace == *workspace && users.contains(&person.user);
+        Ok(kept
+            .values()
+            .filter(|profile| is_asked(&profile.person))
+            .cloned()
+            .collect())
+    }
+
+    async fn set_block(
+        &self,
+        _: &Person,
+        _: &UserId,
+        _: bool,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn blocks(&self, _: &Person) -> Result<Vec<UserId>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+struct Node {
+    fanout: Fanout,
+    presence: Presence,
+    people: People,
+    clock: ManualClock,
+}
+
+impl Node {
+    fn on(store: &Arc<Profiles>) -> Self {
+        let fanout = Fanout::new();
+        let presence = Presence::new(fanout.clone(), ReplicaId(1 << 8));
+        let clock = ManualClock::at(Timestamp(1_000));
+        let people = People::start(
+            fanout.clone(),
+            presence.clone(),
+            store.clone(),
+            Arc::new(clock.clone()),
+        );
+        Self {
+            fanout,
+            presence,
+            people,
+            clock,
+        }
+    }
+
+    fn ear(&self, topic: &str) -> Ear {
+        let outbox = Arc::new(Outbox::new(ConnectionId(99), OutboxLimits::default()));
+        let subscription = self.fanout.subscribe(topic, &outbox, SlotKey(0), Lane::Own);
+        Ear {
+            outbox,
+            heard: VecDeque::new(),
+            _subscription: subscription,
+        }
+    }
+}
+
+struct Ear {
+    outbox: Arc<Outbox>,
+    heard: VecDeque<Delivery>,
+    _subscription: Subscription,
+}
+
+impl Ear {
+    async fn hears(&mut self) -> (String, Value) {
+        if self.heard.is_empty() {
+            let heard = &mut self.heard;
+            let drained = std::future::poll_fn(|cx| self.outbox.poll_drain(cx, heard)).await;
+            assert!(matches!(drained, Drained::Deliveries));
+        }
+        match self.heard.pop_front() {
+            Some(Delivery::Broadcast { broadcast, .. }) => (
+                broadcast.event().to_owned(),
+                broadcast.payload().parse().unwrap(),
+            ),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn hears_nothing(&self) -> bool {
+        self.heard.is_empty() && self.outbox.is_empty()
+    }
+}
+
+fn alice_at(ms: i64) -> Value {
+    json!(Timestamp(ms))
+}
+
+#[tokio::test]
+async fn the_lobby_hears_of_comings_and_goings() {
+    let node = Node::on(&Arc::default());
+    let mut lobby = node.ear(&lobby_topic(&person("alice").workspace));
+    let joined = node
+        .people
+        .joined(&person("alice"), tracker(1, 1), None)
+        .await
+        .unwrap();
+    let online = json!({"user_id": "alice", "status": "online", "online_at": alice_at(1000)});
+    assert_eq!(lobby.hears().await, ("user:online".into(), online));
+    drop(joined);
+    let offline = json!({"user_id": "alice", "last_seen": null});
+    assert_eq!(lobby.hears().await, ("user:offline".into(), offline));
+    assert_eq!(node.people.count(), 0);
+}
+
+#[tokio::test]
+async fn a_status_is_written_shown_told_and_outlives_a_restart() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let (room, workspace) = (topic("presence:c"), workspace_topic(&alice.workspace));
+    let (mut on_room, mut on_all) = (node.ear(&room), node.ear(&workspace));
+    let mut own = node.ear(&own_topic(&alice));
+    let joined = node
+        .people
+        .joined(&alice, tracker(1, 1), device("phone"))
+        .await
+        .unwrap();
+    joined.enter(&room).unwrap();
+    assert_eq!(on_room.hears().await.0, "presence_diff");
+
+    node.people
+        .choose_status(&alice, Status::Away)
+        .await
+        .unwrap();
+    let (event, diff) = on_room.hears().await;
+    assert_eq!(event, "presence_diff");
+    assert_eq!(diff["joins"]["alice"]["metas"][0]["status"], "away");
+    assert_eq!(diff["leaves"]["alice"]["metas"][0]["status"], "online");
+    for ear in [&mut on_room, &mut on_all, &mut own] {
+        let (event, payload) = ear.hears().await;
+        assert_eq!(event, "user:status:changed");
+        assert_eq!(
+            (&payload["user_id"], &payload["status"]),
+            (&json!("alice"), &json!("away"))
+        );
+    }
+    drop(joined);
+
+    let reborn = Node::on(&store);
+    let _joined = reborn
+        .people
+        .joined(&alice, tracker(1, 1), None)
+        .await
+        .unwrap();
+    assert_eq!(reborn.people.myself(&alice).unwrap().status, Shown::Away);
+}
+
+#[tokio::test]
+async fn a_choice_that_cannot_be_written_is_neither_shown_nor_told() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let _joined = node
+        .people
+        .joined(&alice, tracker(1, 1), None)
+        .await
+        .unwrap();
+    let own = node.ear(&own_topic(&alice));
+    store.is_full.store(true, Ordering::SeqCst);
+    let refused = node.people.choose_status(&alice, Status::Busy).await;
+    assert!(matches!(
+        refused,
+        Err(ChooseError::Store(StoreError::Unavailable(_)))
+    ));
+    assert_eq!(node.people.myself(&alice).unwrap().status, Shown::Online);
+    assert!(own.hears_nothing());
+}
+
+#[tokio::test]
+async fn an_invisible_person_looks_offline_to_all_but_themselves() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let room = topic("presence:c");
+    let joined = node
+        .people
+        .joined(&alice, tracker(1, 1), device("phone"))
+        .await
+        .unwrap();
+    joined.enter(&room).unwrap();
+    let mut lobby = node.ear(&lobby_topic(&alice.workspace));
+    let mut own = node.ear(&own_topic(&alice));
+    node.clock.advance_ms(500);
+    node.people
+        .choose_status(&alice, Status::Invisible)
+        .await
+        .unwrap();
+
+    assert_eq!(lobby.hears().await.0, "user:offline");
+    assert_eq!(own.hears().await.1["status"], "invisible");
+    assert!(node.presence.list(&room).is_empty());
+    assert!(node.people.online(&alice.workspace, None, 10).is_empty());
+    node.clock.advance_ms(500);
+    let ask = || async {
+        let asked = node
+            .people
+            .ask(&alice.workspace, std::slice::from_ref(&alice.user));
+        asked.await.unwrap().remove(0).seen
+    };
+    let seen = ask().await;
+    assert_eq!(
+        (seen.status, seen.last_seen),
+        (Shown::Offline, Some(Timestamp(1500)))
+    );
+    drop(joined);
+    node.people.flush().await;
+    assert_eq!(
+        ask().await.last_seen,
+        Some(Timestamp(1500)),
+        "leaving adds nothing"
+    );
+    assert!(lobby.hears_nothing());
+}
+
+#[tokio::test]
+async fn last_seen_is_written_when_the_last_socket_goes() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let tabs = [tracker(1, 1), tracker(2, 1)];
+    let [one, two] = tabs.map(|tab| node.people.joined(&alice, tab, None));
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    drop(one);
+    node.people.flush().await;
+    assert!(store.kept.lock().is_empty(), "one tab is still open");
+    node.clock.advance_ms(234);
+    drop(two);
+    node.people.flush().await;
+    assert_eq!(store.kept.lock()[&alice].last_seen, Some(Timestamp(1234)));
+}
+
+#[tokio::test]
+async fn choices_made_at_once_are_all_kept() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let _joined = node
+        .people
+        .joined(&alice, tracker(1, 1), None)
+        .await
+        .unwrap();
+    let (status, words) = tokio::join!(
+        node.people.choose_status(&alice, Status::Dnd),
+        node.people
+            .choose_custom(&alice, Some(busy_with("thinking", None))),
+    );
+    (status.unwrap(), words.unwrap());
+    let kept = store.kept.lock()[&alice].presence.clone().unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(
+        kept,
+        json!({"status": "dnd", "custom": {"text": "thinking"}})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn custom_statuses_are_cleared_by_the_task() {
+    let node = Node::on(&Arc::default());
+    let alice = person("alice");
+    let _joined = node
+        .people
+        .joined(&alice, tracker(1, 1), None)
+        .await
+        .unwrap();
+    let mut own = node.ear(&own_topic(&alice));
+    let lunch = busy_with("lunch", Some(Timestamp(31_000)));
+    node.people
+        .choose_custom(&alice, Some(lunch))
+        .await
+        .unwrap();
+    assert_eq!(own.hears().await.1["custom_status"]["text"], "lunch");
+    node.clock.advance_ms(30_000);
+    let (event, payload) = own.hears().await;
+    assert_eq!(event, "user:custom_status:changed");
+    assert_eq!(payload["custom_status"], Value::Null);
+}
+
+#[tokio::test]
+async fn who_is_not_connected_chooses_nothing() {
+    let node = Node::on(&Arc::default());
+    let refused = node
+        .people
+        .choose_status(&person("alice"), Status::Busy)
+        .await;
+    assert!(matches!(refused, Err(ChooseError::NotConnected(_))));
+}
