@@ -84,7 +84,7 @@ fn changed(person: &Person, publicly: &Publicly, event: &str, payload: &Value) -
 fn presence_topics(person: &Person, topics: &[std::sync::Arc<str>]) -> Vec<String> {
     let mut told = vec![workspace_topic(&person.workspace)];
     let of_conversations = topics.iter().filter(|topic| topic.starts_with("presence:"));
-    told.extend(of_conversations.map(|topic| topic.to_string()));
+    told.extend(of_conversations.map(ToString::to_string));
     told
 }
 

@@ -6,12 +6,13 @@ use std::{
 };
 
 use quikapp_storage::{ConversationId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::presence::Tracker;
 
 /// How long typing lasts, and how much of it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// A `typing:start` ends by itself after this long.
@@ -115,7 +116,7 @@ impl Core {
     /// A channel says that its person no longer types, or is gone.
     pub fn stop(&mut self, conversation: &ConversationId, tracker: Tracker) -> Option<TypingEvent> {
         let gone = self.forget(conversation, tracker)?;
-        self.ended(conversation, gone)
+        self.ended(conversation, &gone)
     }
 
     /// Ends what has had its time.
@@ -128,7 +129,7 @@ impl Core {
             }
             let conversation = due.get().clone();
             let gone = self.forget_id(&conversation, id);
-            events.extend(gone.and_then(|gone| self.ended(&conversation, gone)));
+            events.extend(gone.and_then(|gone| self.ended(&conversation, &gone)));
         }
         events
     }
@@ -204,7 +205,7 @@ impl Core {
     }
 
     /// The end of a typist is news only if no other channel of the person types on.
-    fn ended(&self, conversation: &ConversationId, gone: Typist) -> Option<TypingEvent> {
+    fn ended(&self, conversation: &ConversationId, gone: &Typist) -> Option<TypingEvent> {
         let mut here = self.typists.get(conversation).into_iter().flatten();
         let types_on = here.any(|typist| typist.user == gone.user);
         (!types_on).then(|| event(conversation, &gone.user, false, gone.tracker))

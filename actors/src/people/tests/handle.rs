@@ -301,7 +301,8 @@ async fn choices_made_at_once_are_all_kept() {
         node.people
             .choose_custom(&alice, Some(busy_with("thinking", None))),
     );
-    (status.unwrap(), words.unwrap());
+    status.unwrap();
+    words.unwrap();
     let kept = store.kept.lock()[&alice].presence.clone().unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(

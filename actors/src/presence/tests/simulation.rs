@@ -422,7 +422,9 @@ fn a_repeated_or_late_message_changes_nothing() {
 fn a_replica_that_is_down_leaves_and_is_not_believed_through_others() {
     let (mut a, mut b, mut c) = (replica(1), replica(2), replica(3));
     for (one, others) in [(&mut a, [2, 3]), (&mut b, [1, 3]), (&mut c, [1, 2])] {
-        others.map(|id| one.replica_up(ReplicaId(id)));
+        for id in others {
+            one.replica_up(ReplicaId(id));
+        }
     }
     for connection in 0..60 {
         a.track(
