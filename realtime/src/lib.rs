@@ -9,4 +9,5 @@ pub mod page;
 pub mod policy;
 pub mod socket;
 pub mod telemetry;
+pub mod testing;
 pub mod ws;

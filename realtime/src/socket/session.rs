@@ -319,3 +319,6 @@ impl<S: FrameSink> FrameSink for Noticing<'_, S> {
         self.sink.is_full()
     }
 }
+
+#[cfg(test)]
+mod tests;
