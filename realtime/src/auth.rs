@@ -4,7 +4,6 @@
 mod authenticator;
 mod claims;
 mod config;
-mod connect_rate;
 mod jwks;
 mod keys;
 mod principal;

@@ -54,6 +54,12 @@ impl Refusal {
         }
     }
 
+    /// One of too many; the next is welcome after this time.
+    pub fn rate_limited(wait: std::time::Duration) -> Self {
+        let ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        Self::new(Reason::RateLimited).retry_after_ms(ms)
+    }
+
     /// Adds a sentence for people.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ pub mod errors;
 pub mod health;
 pub mod page;
 pub mod policy;
+mod rate;
 pub mod socket;
 pub mod telemetry;
 pub mod testing;

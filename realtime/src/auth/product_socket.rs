@@ -1,14 +1,17 @@
 //! Who may open a socket of the product, and for how long.
 
+use std::{net::IpAddr, time::Duration};
+
 use parking_lot::Mutex;
 use quikapp_actors::fanout::Fanout;
 use quikapp_storage::{DeviceId, Timestamp};
 use tokio::time::Instant;
 
-use super::{Authenticator, Config, Credential, Principal, connect_rate::ConnectRate};
+use super::{Authenticator, Config, Credential, Principal};
 use crate::{
     channel::JoinError,
     errors::{Reason, Refusal},
+    rate::{Buckets, network_of},
     socket::{ConnectInfo, ConnectRefusal, Connected, SocketHandler},
 };
 
@@ -18,7 +21,7 @@ pub struct ProductSocket {
     authenticator: Authenticator,
     fanout: Fanout,
     sockets_per_user: u32,
-    rate: Mutex<ConnectRate>,
+    connects: Mutex<Buckets<IpAddr>>,
 }
 
 impl ProductSocket {
@@ -28,7 +31,10 @@ impl ProductSocket {
             authenticator,
             fanout,
             sockets_per_user: config.sockets_per_user,
-            rate: Mutex::new(ConnectRate::new(config.connects_per_address_per_minute)),
+            connects: Mutex::new(Buckets::new(
+                config.connects_per_address_per_minute,
+                Duration::from_secs(60),
+            )),
         }
     }
 
@@ -45,11 +51,12 @@ impl ProductSocket {
     }
 
     fn admit_address(&self, info: &ConnectInfo) -> Result<(), Refusal> {
-        let admitted = self.rate.lock().admit(info.peer.ip(), Instant::now());
-        admitted.map_err(|wait| {
-            let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            Refusal::new(Reason::RateLimited).retry_after_ms(ms)
-        })
+        let address = network_of(info.peer.ip());
+        if address.is_loopback() {
+            return Ok(());
+        }
+        let admitted = self.connects.lock().admit(address, Instant::now());
+        admitted.map_err(Refusal::rate_limited)
     }
 
     /// Connects that are under way at the same moment are not counted yet: the cap may be passed
