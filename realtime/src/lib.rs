@@ -8,6 +8,7 @@ pub mod health;
 pub mod page;
 pub mod policy;
 mod rate;
+mod rooms;
 pub mod socket;
 pub mod telemetry;
 pub mod testing;
