@@ -20,6 +20,7 @@ pub use jwks::JwksError;
 pub use keys::Algorithm;
 pub use principal::{AccountRole, Principal, RoomAccess, Rooms};
 pub use product_socket::ProductSocket;
+pub(crate) use product_socket::bearer;
 pub use revocations::Revocations;
 pub use secret::{Secret, SecretFileError, WeakSecret, load_or_generate};
 pub use tickets::Tickets;

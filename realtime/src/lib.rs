@@ -8,6 +8,7 @@ pub mod health;
 pub mod page;
 pub mod policy;
 mod rate;
+pub mod rest;
 mod rooms;
 pub mod socket;
 pub mod telemetry;

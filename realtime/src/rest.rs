@@ -1,0 +1,66 @@
+//! REST beside the sockets, under `/api` and `/api/realtime`.
+//!
+//! Every route authenticates a bearer token, asks the [policy](crate::policy), and answers errors
+//! as problem documents. Routes are registered together with their description, so that the
+//! OpenAPI document at `/api/openapi.json` cannot lack one.
+
+mod account;
+mod blocks;
+mod body;
+mod broadcast;
+mod config;
+mod cors;
+mod cursor;
+mod development;
+mod docs;
+mod identity;
+mod keys;
+mod presence;
+mod problem;
+mod state;
+
+pub use config::Config;
+pub use development::refuse_strangers;
+pub use state::{Rest, RestParts};
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::errors::Reason;
+use problem::Problem;
+
+/// All routes, at `/api`, `/api/realtime` and `/.well-known`.
+pub fn router(rest: &Rest) -> Router {
+    let (routes, document) = documented(rest).split_for_parts();
+    let api = routes
+        .merge(docs::router(document))
+        .fallback(async || Problem::from(Reason::NotFound))
+        .method_not_allowed_fallback(async || Problem::from(Reason::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(rest.config.max_body()))
+        .layer(middleware::from_fn_with_state(rest.clone(), cors::apply))
+        .with_state(rest.clone());
+    Router::new()
+        .nest("/api/realtime", api.clone())
+        .nest("/api", api)
+        .merge(keys::router(rest))
+}
+
+/// The routes and their description. Guests sign in only in development mode.
+fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
+    let routes = OpenApiRouter::with_openapi(docs::document())
+        .routes(routes!(account::ticket))
+        .routes(routes!(account::revoke))
+        .routes(routes!(account::logout))
+        .routes(routes!(broadcast::broadcast))
+        .routes(routes!(blocks::block, blocks::unblock))
+        .routes(routes!(presence::online))
+        .routes(routes!(presence::of_user))
+        .routes(routes!(presence::typing));
+    match rest.development {
+        true => routes.routes(routes!(account::guest)),
+        false => routes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

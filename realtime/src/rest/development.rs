@@ -1,0 +1,119 @@
+//! Development mode is for this machine only.
+//!
+//! Guests sign in without a password there. So a request that came through a proxy, or that was
+//! sent to another name (a page that rebinds its own name to 127.0.0.1), is refused.
+
+use std::net::IpAddr;
+
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Uri, header::HOST};
+
+use super::problem::Problem;
+use crate::errors::Reason;
+
+/// Headers by which proxies say that they are there.
+const FORWARDING: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+    "cf-connecting-ip",
+];
+
+/// Middleware for everything that a node in development mode serves.
+pub async fn refuse_strangers(request: Request, next: Next) -> Response {
+    match is_direct(request.uri(), request.headers()) {
+        true => next.run(request).await,
+        false => Problem::from(Reason::RequestRefused).into_response(),
+    }
+}
+
+fn is_direct(uri: &Uri, headers: &HeaderMap) -> bool {
+    let forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
+    let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().ok());
+    let all_loopback = hosts.all(|host| host.is_some_and(is_loopback));
+    let named = headers.contains_key(HOST) || uri.authority().is_some();
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    !forwarded && named && all_loopback && authority.is_none_or(is_loopback)
+}
+
+/// A host with or without a port. A userinfo part makes it somebody else's.
+fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn verdict(headers: &[(&'static str, &str)]) -> bool {
+        let parsed = headers.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, value.parse().unwrap())
+        });
+        let mut map = HeaderMap::new();
+        parsed.for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        is_direct(&Uri::from_static("/api"), &map)
+    }
+
+    #[test]
+    fn loopback_hosts_are_let_in() {
+        for host in [
+            "localhost",
+            "LOCALHOST:4000",
+            "127.0.0.1:4000",
+            "127.1.2.3",
+            "[::1]:4000",
+        ] {
+            assert!(verdict(&[("host", host)]), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_and_none_are_refused() {
+        let hosts = [
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "localhost@example.com",
+            "10.0.0.1",
+            "[::2]",
+            "0.0.0.0",
+            "",
+        ];
+        for host in hosts {
+            assert!(!verdict(&[("host", host)]), "{host}");
+        }
+        assert!(!verdict(&[]));
+        assert!(!verdict(&[("host", "localhost"), ("host", "example.com")]));
+    }
+
+    #[test]
+    fn whatever_a_proxy_sent_is_refused() {
+        for name in FORWARDING {
+            assert!(
+                !verdict(&[("host", "localhost"), (name, "127.0.0.1")]),
+                "{name}"
+            );
+        }
+    }
+}
