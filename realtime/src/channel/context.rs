@@ -138,9 +138,15 @@ impl<A> Context<A> {
         })
     }
 
-    /// Sends this channel a note, handled after what is under way.
-    pub fn send_self(&self, message: impl Any + Send + Sync) {
-        self.address.note(Note::new(message));
+    /// Sends this channel a note, handled after what is under way. A note that a join sends is
+    /// handled before anything that the client sends after the join.
+    pub fn send_self(&mut self, message: impl Any + Send + Sync) {
+        let note = Note::new(message);
+        if self.is_joining {
+            self.effects.early_notes.push(note);
+        } else {
+            self.address.note(note);
+        }
     }
 
     /// Sends this channel a note when the time has passed, unless the channel has ended.

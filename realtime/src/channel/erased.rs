@@ -64,6 +64,8 @@ pub(crate) struct Handled {
 pub(crate) struct Effects {
     /// Pushed during the join: goes out behind its reply.
     pub(crate) early: Vec<Encoded>,
+    /// Notes of the join to its channel: nothing that the client sends comes before them.
+    pub(crate) early_notes: Vec<Note>,
     pub(crate) timers: Vec<(Instant, Note)>,
     pub(crate) follow: Option<Follow>,
     /// Something could not be encoded: the channel ends with an error.

@@ -158,6 +158,8 @@ impl Session {
         slot.sequence = Sequence::Off;
         slot.intercepts = &[];
         self.start_join(cx, address, message.payload);
+        // Nobody else looks at what waits under the new key.
+        self.advance(cx, key);
     }
 
     fn request(

@@ -155,6 +155,9 @@ impl Session {
         let Some(slot) = self.slots.get(address.slot) else {
             return true;
         };
+        for note in effects.early_notes.into_iter().rev() {
+            slot.pending.push_front(Queued::Input(Input::Info(note)));
+        }
         let missing = effects
             .follow
             .and_then(|follow| slot.sequence.follow(follow));

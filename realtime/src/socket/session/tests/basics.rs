@@ -415,3 +415,41 @@ async fn terminate_is_told_why() {
         "only the watcher is left"
     );
 }
+
+#[tokio::test]
+async fn a_note_of_the_join_comes_before_what_the_client_sends_next() {
+    let (mount, _) = app();
+    let mut client = TestClient::connect(&mount).await;
+    client
+        .start_join("room:1", json!({"after_join": true}))
+        .await;
+    client.start_push("room:1", "echo", json!({})).await;
+    client.start_push("room:1", "phx_leave", json!({})).await;
+    let events: Vec<String> = client
+        .so_far()
+        .await
+        .into_iter()
+        .map(|received| received.event)
+        .collect();
+    let expected = [
+        "phx_reply",
+        "after_join",
+        "phx_reply",
+        "phx_reply",
+        "phx_close",
+    ];
+    assert_eq!(events, expected);
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_second_join_is_handled_after_it() {
+    let (mount, levers) = app();
+    let mut client = TestClient::connect(&mount).await;
+    client.join("room:1", json!({})).await.ok();
+    let busy = client.start_push("room:1", "wait", json!({})).await;
+    client.start_join("room:1", json!({})).await;
+    let waiting = client.start_push("room:1", "echo", json!({"a": 1})).await;
+    levers.gate.add_permits(1);
+    client.reply(&busy).await.ok();
+    assert_eq!(client.reply(&waiting).await.ok(), json!({"a": 1}));
+}
