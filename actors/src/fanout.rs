@@ -16,3 +16,6 @@ pub use close::Close;
 pub use outbox::{ConnectionId, Delivery, Drained, Note, Outbox, OutboxLimits, SlotKey};
 pub use registry::{Fanout, Relay};
 pub use topic::{Lane, Subscription};
+
+#[cfg(test)]
+mod tests;

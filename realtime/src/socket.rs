@@ -13,6 +13,7 @@ mod metrics;
 mod mount;
 mod scope;
 mod session;
+mod websocket;
 
 pub use connect::{ConnectInfo, ConnectRefusal, Connected, SocketHandler, Transport};
 pub use connections::{Connections, DrainOptions};
@@ -20,6 +21,7 @@ pub use limits::Limits;
 pub use link::Hub;
 pub use mount::{LongPollOptions, Mount, MountOptions};
 pub use session::{FrameSink, Inbound, Session};
+pub use websocket::serve_websocket;
 
 pub(crate) use connections::Registered;
 pub(crate) use link::Link;

@@ -132,6 +132,8 @@ struct State {
     queue: VecDeque<Delivery>,
     bytes: usize,
     waker: Option<Waker>,
+    /// Whoever waits can take no deliveries, and only wants to hear of a close.
+    waits_for_close: bool,
     close: Option<Box<Close>>,
 }
 
@@ -162,6 +164,8 @@ impl Outbox {
             state.queue.push_back(delivery);
             if self.is_overfull(&state) {
                 state.cut(self.id);
+            } else if state.waits_for_close {
+                return;
             }
             state.waker.take()
         };
@@ -214,11 +218,25 @@ impl Outbox {
         if let Some(close) = &state.close {
             return Poll::Ready(Drained::Close(Close::clone(close)));
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        state.wait(cx, false);
         Poll::Pending
+    }
+
+    /// The close that is pending, for a connection whose client must read before it can be sent
+    /// more. Deliveries do not wake it.
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        let mut state = self.state.lock();
+        if let Some(close) = &state.close {
+            return Poll::Ready(Close::clone(close));
+        }
+        state.wait(cx, true);
+        Poll::Pending
+    }
+
+    /// The queue, for tests that look without taking.
+    #[cfg(test)]
+    pub(super) fn peek(&self) -> parking_lot::MappedMutexGuard<'_, VecDeque<Delivery>> {
+        parking_lot::MutexGuard::map(self.state.lock(), |state| &mut state.queue)
     }
 
     fn is_overfull(&self, state: &State) -> bool {
@@ -228,6 +246,14 @@ impl Outbox {
 }
 
 impl State {
+    fn wait(&mut self, cx: &Context<'_>, for_close: bool) {
+        self.waits_for_close = for_close;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
     /// Gives up on the connection: what it did not read is dropped, and it is told when to return.
     fn cut(&mut self, id: ConnectionId) {
         self.queue = VecDeque::new();

@@ -269,8 +269,7 @@ impl Session {
         sink: &mut S,
     ) -> Poll<Option<Close>> {
         if sink.is_full() {
-            let closing = self.link.outbox.closing();
-            return closing.map_or(Poll::Pending, |close| Poll::Ready(Some(close)));
+            return self.link.outbox.poll_close(cx).map(Some);
         }
         if self.backlog.is_empty() {
             match self.link.outbox.poll_drain(cx, &mut self.backlog) {

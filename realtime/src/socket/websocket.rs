@@ -1,0 +1,205 @@
+//! A session over a WebSocket, on any byte stream.
+//!
+//! One task per connection reads, runs the session and writes, in one poll. What is read and what
+//! is written passes through buffers of the worker thread; a connection owns a buffer only while
+//! a frame has arrived in part or the client does not take what is written.
+
+mod outgoing;
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use quikapp_actors::fanout::Close;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
+
+use super::{Inbound, Session};
+use crate::ws::{Decoder, Deflate, Event, ProtocolError};
+use outgoing::Outgoing;
+
+/// How much is read at once.
+const READ_SIZE: usize = 16 * 1024;
+
+/// How often one poll reads before it lets other connections run.
+const READS_PER_POLL: usize = 16;
+
+/// How long a closing connection may take: to write what is left, then to see the client go.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
+
+/// Serves a session on an upgraded connection until either side closes it, then ends its
+/// channels. `read_before` are bytes that were read together with the request.
+pub async fn serve_websocket<IO>(
+    session: Session,
+    io: IO,
+    deflate: Option<Deflate>,
+    read_before: &[u8],
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut socket = WebSocket::new(session, io, deflate, read_before);
+    let end = poll_fn(|cx| socket.poll(cx)).await;
+    // Boxed: closing is rare, and its state should not weigh on every open connection.
+    Box::pin(socket.finish(end)).await;
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+enum End {
+    /// The server closes.
+    Close(Close),
+    /// The client closes, and is answered.
+    Peer,
+    /// The stream is gone.
+    Lost,
+    /// The client took nothing for too long.
+    Stalled,
+}
+
+struct WebSocket<IO> {
+    io: IO,
+    session: Session,
+    decoder: Decoder,
+    out: Outgoing,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
+    fn new(session: Session, io: IO, deflate: Option<Deflate>, read_before: &[u8]) -> Self {
+        let options = session.options();
+        let mut decoder = Decoder::new(options.max_message_size, deflate.as_ref());
+        decoder.feed(read_before);
+        let out = Outgoing::new(deflate.is_some(), options.limits.write_timeout);
+        Self {
+            io,
+            session,
+            decoder,
+            out,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.out.begin();
+        let polled = self.poll_rounds(cx);
+        self.out.pause();
+        polled
+    }
+
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Err(end) = self.take_events() {
+            return Poll::Ready(end);
+        }
+        for _ in 0..READS_PER_POLL {
+            let has_read = match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => false,
+            };
+            if let Poll::Ready(close) = self.session.poll(cx, &mut self.out) {
+                return Poll::Ready(End::Close(close));
+            }
+            let was_full = self.out.is_full();
+            match self.out.poll_write(cx, &mut self.io) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending if !has_read => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            let has_room_again = was_full && !self.out.is_full();
+            if !has_read && !has_room_again {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let (io, decoder) = (&mut self.io, &mut self.decoder);
+        let read = READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+            decoder.feed(buffer.filled());
+            Poll::Ready(Ok::<usize, io::Error>(buffer.filled().len()))
+        });
+        match ready!(read) {
+            Ok(0) | Err(_) => Poll::Ready(Err(End::Lost)),
+            Ok(_) => Poll::Ready(self.take_events()),
+        }
+    }
+
+    fn take_events(&mut self) -> Result<(), End> {
+        while let Some(event) = self.decoder.next_event().map_err(violation)? {
+            match event {
+                Event::Text(text) => self.session.receive(Inbound::Text(text.into_bytes())),
+                Event::Binary(bytes) => self.session.receive(Inbound::Binary(bytes)),
+                Event::Ping(payload) => {
+                    self.session.touch();
+                    self.out.pong(&payload);
+                }
+                Event::Pong(_) => self.session.touch(),
+                Event::Close(_) => return Err(End::Peer),
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, end: End) {
+        self.log(&end);
+        let close = match end {
+            End::Close(close) => Some(close),
+            // Bandit answers every close with 1000, whatever the client's code.
+            End::Peer => Some(Close::normal()),
+            End::Lost | End::Stalled => None,
+        };
+        if let Some(close) = close {
+            self.out.close(&close);
+            // A client that does not take it in time is gone all the same.
+            let _ = timeout(CLOSE_WITHIN, self.say_goodbye()).await;
+        }
+        drop(self.io);
+        self.session.end().await;
+    }
+
+    /// Writes what is left, and waits for the client to hang up: closing over unread input would
+    /// reset the connection and take the close frame with it.
+    async fn say_goodbye(&mut self) -> io::Result<()> {
+        self.io.write_all(self.out.unwritten()).await?;
+        self.io.flush().await?;
+        self.io.shutdown().await?;
+        let mut ignored = [0; 512];
+        while self.io.read(&mut ignored).await? > 0 {}
+        Ok(())
+    }
+
+    fn log(&self, end: &End) {
+        let connection = self.session.id().0;
+        match end {
+            End::Close(close) if close.code == 1013 => {
+                tracing::warn!(connection, reason = &*close.reason, "slow consumer cut");
+            }
+            End::Stalled => {
+                metrics::counter!("quikapp_slow_consumers_total").increment(1);
+                tracing::warn!(connection, "client takes nothing, cut");
+            }
+            end => tracing::debug!(connection, ?end, "socket closes"),
+        }
+    }
+}
+
+fn violation(error: ProtocolError) -> End {
+    End::Close(Close::new(error.close_code(), ""))
+}
+
+#[cfg(test)]
+mod tests;
