@@ -107,7 +107,7 @@ impl Session {
     }
 
     fn forward<S: FrameSink>(&mut self, sink: &mut S, key: SlotKey, broadcast: &Broadcast) {
-        if self.is_joined_here(broadcast) {
+        if self.is_joined_beside(key, broadcast) {
             return;
         }
         if let Some(slot) = self.slots.get(key) {
@@ -115,11 +115,11 @@ impl Session {
         }
     }
 
-    /// Whether the client hears the broadcast on its own topic anyway.
-    fn is_joined_here(&self, broadcast: &Broadcast) -> bool {
+    /// Whether the client hears the broadcast on its own topic anyway, in another channel.
+    fn is_joined_beside(&self, key: SlotKey, broadcast: &Broadcast) -> bool {
         let alias = broadcast.alias();
         let mut names = std::iter::once(broadcast.topic()).chain(alias);
-        names.any(|topic| self.slots.find(topic).is_some())
+        names.any(|topic| self.slots.find(topic).is_some_and(|other| other != key))
     }
 
     /// The join's reply is on the wire: now what was held follows.
