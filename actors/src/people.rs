@@ -21,4 +21,4 @@ pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
 pub use handle::{Asked, ChooseError, Joined, People};
 pub use types::{Chosen, CustomStatus, DeviceSeen, InvalidStatus, PersonSeen, Shown, Status};
-pub use wire::{lobby_topic, own_topic, workspace_topic};
+pub use wire::{lobby_room, own_topic};

@@ -17,6 +17,7 @@ mod diff;
 mod entry;
 mod handle;
 mod message;
+mod rooms;
 mod view;
 
 #[cfg(test)]
@@ -25,5 +26,8 @@ mod tests;
 pub use core::{AlreadyTracked, NotTracked, Reaction, Replica};
 pub use diff::{Counts, Diff, Metas};
 pub use entry::{Entry, Meta, PhxRef, ReplicaId, Tracker};
-pub use handle::{Presence, count_topic};
+pub use handle::Presence;
 pub use message::{Delta, Message, Op, Snapshot};
+pub use rooms::{count_outlet, room_of, workspace_room};
+
+pub(crate) use rooms::{Outlet, outlets};

@@ -1,20 +1,20 @@
 //! What is said of people, and on which topics.
 
+use std::sync::Arc;
+
+use quikapp_protocol::Payload;
 use quikapp_storage::{Person, Timestamp, WorkspaceId};
 use serde_json::{Value, json};
 
 use super::{Effect, Publicly};
-use crate::fanout::Broadcast;
+use crate::{
+    fanout::Broadcast,
+    presence::{outlets, room_of, workspace_room},
+};
 
-/// The topic behind `chat:lobby`, one per workspace. No client can name it.
-pub fn lobby_topic(workspace: &WorkspaceId) -> String {
-    format!("lobby\u{1f}{workspace}")
-}
-
-/// The topic behind `presence:global`, `presence:lobby` and `presence:workspace:<id>`, one per
-/// workspace. No client can name it.
-pub fn workspace_topic(workspace: &WorkspaceId) -> String {
-    format!("presence\u{1f}{workspace}")
+/// The room behind `chat:lobby`, one per workspace.
+pub fn lobby_room(workspace: &WorkspaceId) -> String {
+    room_of(workspace, "chat:lobby")
 }
 
 /// The topic behind a person's `user:<id>`. No client can name it.
@@ -27,11 +27,7 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
     match effect {
         Effect::Online { person, status } => {
             let payload = json!({"user_id": person.user, "status": status, "online_at": now});
-            vec![broadcast(
-                lobby_topic(&person.workspace),
-                "user:online",
-                &payload,
-            )]
+            tell([lobby_room(&person.workspace)], "user:online", &payload)
         }
         Effect::Offline {
             person,
@@ -39,11 +35,9 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
             topics,
         } => {
             let payload = json!({"user_id": person.user, "last_seen": last_seen});
-            let mut told = vec![lobby_topic(&person.workspace)];
-            told.extend(presence_topics(person, topics));
-            told.into_iter()
-                .map(|topic| broadcast(topic, "user:offline", &payload))
-                .collect()
+            let mut rooms = vec![lobby_room(&person.workspace)];
+            rooms.extend(presence_rooms(person, topics));
+            tell(rooms, "user:offline", &payload)
         }
         Effect::StatusChanged {
             person,
@@ -71,23 +65,26 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
 
 /// The person's own topic always hears of a change.
 fn changed(person: &Person, publicly: &Publicly, event: &str, payload: &Value) -> Vec<Broadcast> {
-    let mut told = vec![own_topic(person)];
+    let own = Broadcast::new(own_topic(person), event, payload.clone().into());
+    let mut told = vec![own.with_alias(format!("user:{}", person.user))];
     if let Publicly::Everyone { topics } = publicly {
-        told.extend(presence_topics(person, topics));
+        told.extend(tell(presence_rooms(person, topics), event, payload));
     }
-    told.into_iter()
-        .map(|topic| broadcast(topic, event, payload))
-        .collect()
-}
-
-/// The workspace's topic, and the presence topics among those the person is on.
-fn presence_topics(person: &Person, topics: &[std::sync::Arc<str>]) -> Vec<String> {
-    let mut told = vec![workspace_topic(&person.workspace)];
-    let of_conversations = topics.iter().filter(|topic| topic.starts_with("presence:"));
-    told.extend(of_conversations.map(ToString::to_string));
     told
 }
 
-fn broadcast(topic: String, event: &str, payload: &Value) -> Broadcast {
-    Broadcast::new(topic, event, payload.clone().into())
+/// The workspace's room, and the other presence rooms among those the person is in.
+fn presence_rooms(person: &Person, topics: &[Arc<str>]) -> Vec<String> {
+    let mut rooms = vec![workspace_room(&person.workspace)];
+    let of_conversations = topics.iter().filter(|topic| topic.starts_with("presence:"));
+    rooms.extend(of_conversations.map(ToString::to_string));
+    rooms
+}
+
+fn tell(rooms: impl IntoIterator<Item = String>, event: &str, payload: &Value) -> Vec<Broadcast> {
+    let payload = Payload::from(payload.clone());
+    let outlets = rooms.into_iter().flat_map(|room| outlets(&room));
+    outlets
+        .map(|outlet| outlet.broadcast(event, payload.clone()))
+        .collect()
 }

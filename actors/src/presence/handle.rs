@@ -13,9 +13,10 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Replica, ReplicaId, Tracker,
+    AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Outlet, Replica, ReplicaId,
+    Tracker, outlets,
 };
-use crate::fanout::{Broadcast, ConnectionId, Fanout};
+use crate::fanout::{ConnectionId, Fanout};
 
 /// Enough that topics rarely meet; the shard's number is the low byte of its replica's id.
 const SHARDS: u64 = 16;
@@ -23,15 +24,10 @@ const SHARDS: u64 = 16;
 /// How many operations a shard remembers for peers that lag.
 const LOG_LIMIT: usize = 4096;
 
-/// Where a topic's counts are published, for those who joined with `mode: "count"`. No client can
-/// name it.
-pub fn count_topic(topic: &str) -> String {
-    format!("{topic}\u{1f}count")
-}
-
 /// Who is present on topics. Cloning shares it.
 ///
-/// Diffs are published as `presence_diff` on the topic, on this node only (other nodes publish
+/// Diffs are published as `presence_diff` on the topic (see [`workspace_room`](super::workspace_room)
+/// and [`room_of`](super::room_of) for those that are rooms of a workspace), on this node only (other nodes publish
 /// their own once they have the delta), in the order of the changes. A channel subscribes to the
 /// topic, reads [`Presence::list`] for its `presence_state`, and then tracks: so it misses nothing,
 /// and what it sees twice is the same entry twice.
@@ -162,12 +158,7 @@ impl Presence {
         for shard in &self.0.shards {
             let mut shard = shard.lock();
             for topic in std::mem::take(&mut shard.recount) {
-                let name = count_topic(&topic);
-                if self.0.fanout.subscribers(&name) > 0 {
-                    let payload = shard.replica.counts(&topic).to_payload();
-                    let counts = Broadcast::new(name, "presence_count", payload);
-                    self.0.fanout.publish_local(counts);
-                }
+                self.publish_count(&topic, shard.replica.counts(&topic));
             }
         }
     }
@@ -233,7 +224,20 @@ impl Presence {
             if self.0.counting.load(Ordering::Relaxed) {
                 shard.recount.insert(diff.topic.clone());
             }
-            self.0.fanout.publish_local(broadcast(&diff));
+            let payload = diff.to_payload();
+            for outlet in outlets(&diff.topic) {
+                let broadcast = outlet.broadcast("presence_diff", payload.clone());
+                self.0.fanout.publish_local(broadcast);
+            }
+        }
+    }
+
+    fn publish_count(&self, topic: &str, counts: Counts) {
+        for outlet in outlets(topic).into_iter().map(Outlet::for_counts) {
+            if self.0.fanout.subscribers(&outlet.topic) > 0 {
+                let broadcast = outlet.broadcast("presence_count", counts.to_payload());
+                self.0.fanout.publish_local(broadcast);
+            }
         }
     }
 
@@ -256,13 +260,4 @@ impl Presence {
 
 fn shard_of(node: ReplicaId, number: u64) -> ReplicaId {
     ReplicaId(node.0 & !0xff | number)
-}
-
-/// A conversation's topic has a second name, under which many clients know it.
-fn broadcast(diff: &Diff) -> Broadcast {
-    let broadcast = Broadcast::new(diff.topic.clone(), "presence_diff", diff.to_payload());
-    match diff.topic.strip_prefix("chat:") {
-        Some(id) => broadcast.with_alias(format!("conversation:{id}")),
-        None => broadcast,
-    }
 }

@@ -78,6 +78,15 @@ impl Typing {
         self.0.publish(event);
     }
 
+    /// A guard for one channel in one conversation.
+    pub fn guard(&self, conversation: &ConversationId, tracker: Tracker) -> TypingGuard {
+        TypingGuard {
+            typing: self.clone(),
+            conversation: conversation.clone(),
+            tracker,
+        }
+    }
+
     /// Who types in a conversation, ordered by user id.
     pub fn list(&self, conversation: &ConversationId) -> Vec<UserId> {
         self.0.shard(conversation).lock().list(conversation)
@@ -86,6 +95,22 @@ impl Typing {
     /// How many channels type on this node.
     pub fn count(&self) -> usize {
         self.0.shards.iter().map(|core| core.lock().len()).sum()
+    }
+}
+
+/// Ends the typing of one channel in one conversation when it is dropped: attach it to the
+/// channel that starts.
+#[derive(Debug)]
+#[must_use = "dropping it ends the typing"]
+pub struct TypingGuard {
+    typing: Typing,
+    conversation: ConversationId,
+    tracker: Tracker,
+}
+
+impl Drop for TypingGuard {
+    fn drop(&mut self) {
+        self.typing.stopped(&self.conversation, self.tracker);
     }
 }
 

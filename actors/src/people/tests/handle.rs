@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     clock::ManualClock,
     fanout::{Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
-    people::{ChooseError, People, Shown, Status, lobby_topic, own_topic, workspace_topic},
-    presence::{Presence, ReplicaId},
+    people::{ChooseError, People, Shown, Status, lobby_room, own_topic},
+    presence::{Presence, ReplicaId, room_of},
 };
 
 /// Profiles in memory, and a switch that makes writing fail.
@@ -145,7 +145,7 @@ fn alice_at(ms: i64) -> Value {
 #[tokio::test]
 async fn the_lobby_hears_of_comings_and_goings() {
     let node = Node::on(&Arc::default());
-    let mut lobby = node.ear(&lobby_topic(&person("alice").workspace));
+    let mut lobby = node.ear(&lobby_room(&person("alice").workspace));
     let joined = node
         .people
         .joined(&person("alice"), tracker(1, 1), None)
@@ -164,7 +164,10 @@ async fn a_status_is_written_shown_told_and_outlives_a_restart() {
     let store: Arc<Profiles> = Arc::default();
     let node = Node::on(&store);
     let alice = person("alice");
-    let (room, workspace) = (topic("presence:c"), workspace_topic(&alice.workspace));
+    let (room, workspace) = (
+        topic("presence:c"),
+        room_of(&alice.workspace, "presence:global"),
+    );
     let (mut on_room, mut on_all) = (node.ear(&room), node.ear(&workspace));
     let mut own = node.ear(&own_topic(&alice));
     let joined = node
@@ -235,7 +238,7 @@ async fn an_invisible_person_looks_offline_to_all_but_themselves() {
         .await
         .unwrap();
     joined.enter(&room).unwrap();
-    let mut lobby = node.ear(&lobby_topic(&alice.workspace));
+    let mut lobby = node.ear(&lobby_room(&alice.workspace));
     let mut own = node.ear(&own_topic(&alice));
     node.clock.advance_ms(500);
     node.people
