@@ -106,6 +106,12 @@ impl From<CommandError> for Refusal {
     }
 }
 
+impl From<quikapp_actors::typing::Full> for Refusal {
+    fn from(_: quikapp_actors::typing::Full) -> Self {
+        Reason::Overloaded.into()
+    }
+}
+
 impl From<StoreError> for Refusal {
     /// What the store says is for operators; clients learn only whether to try again.
     fn from(error: StoreError) -> Self {

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod channel;
+pub mod channels;
 pub mod endpoint;
 pub mod errors;
 pub mod health;

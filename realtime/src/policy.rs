@@ -193,6 +193,13 @@ impl Policy {
         }
     }
 
+    /// Whether nobody in the workspace is hidden from the principal, so that what is shown to
+    /// everyone may be shown to them as it is.
+    pub async fn sees_everyone(&self, principal: &Principal) -> Result<bool, Refusal> {
+        let all = self.inner.config.presence == PresenceVisibility::Workspace;
+        Ok(all && self.blocks(principal).await?.is_empty())
+    }
+
     /// Forgets what is remembered of a conversation, at once: call it after a membership changed.
     pub fn membership_changed(&self, id: &ConversationId) {
         self.inner.cache.forget_conversation(id);

@@ -20,7 +20,7 @@ pub struct Context<A> {
     is_joining: bool,
     // Dropped in this order: nobody hears of the end of their own presence.
     subscriptions: Vec<Subscription>,
-    guards: Vec<Box<dyn Any + Send>>,
+    guards: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl<A> Context<A> {
@@ -204,7 +204,7 @@ impl<A> Context<A> {
 
     /// Keeps a value until the channel ends, however it ends: a leave, a panic, a dead socket.
     /// Its `Drop` is the place for what must not be forgotten.
-    pub fn attach(&mut self, guard: impl Any + Send) {
+    pub fn attach(&mut self, guard: impl Any + Send + Sync) {
         self.guards.push(Box::new(guard));
     }
 

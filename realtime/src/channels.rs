@@ -1,0 +1,41 @@
+//! The product's topics.
+//!
+//! Every join and event asks the [`Policy`](crate::policy::Policy) first; a refusal is an error
+//! reply `{reason, field?}`. Payload keys are taken in camelCase and snake_case.
+
+mod broadcast;
+mod lobby;
+pub(crate) mod payload;
+mod presence;
+mod room;
+
+#[cfg(test)]
+mod tests;
+
+use quikapp_actors::{people::People, presence::Presence, typing::Typing};
+
+use crate::{auth::Principal, channel::Router, policy::Policy};
+use broadcast::BroadcastChannel;
+use lobby::LobbyChannel;
+use presence::PresenceChannel;
+
+/// What the channels stand on.
+#[derive(Clone)]
+pub struct Backend {
+    /// The one door of authorization.
+    pub policy: Policy,
+    /// Who is online.
+    pub people: People,
+    /// Who is shown where.
+    pub presence: Presence,
+    /// Who types.
+    pub typing: Typing,
+}
+
+/// The product's topics and their channels.
+pub fn router(backend: &Backend) -> Router<Principal> {
+    Router::new()
+        .channel("chat:lobby", LobbyChannel::new(backend.clone()))
+        .channel("presence:*", PresenceChannel::new(backend.clone()))
+        .channel("broadcast:*", BroadcastChannel::new(backend.clone()))
+}
