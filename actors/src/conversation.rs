@@ -3,6 +3,23 @@
 //! [`Conversations`] is the handle. A command is authorized and given its place by the
 //! conversation's sequencer, made durable, acknowledged, and only then fanned out.
 
+mod batch;
 mod command;
+mod config;
+mod core;
+mod handle;
+mod key;
+mod live;
+mod notices;
+pub mod payload;
+mod reply;
+mod shard;
+mod supervisor;
+mod topic;
+pub mod wire;
 
 pub use command::{Command, CommandError, DeleteScope, Outcome, SendMessage};
+pub use config::{Config, Limits};
+pub use handle::{Conversations, StartError};
+pub use live::MemberLeft;
+pub use topic::{alias_topic, chat_topic, person_topic, topic_of};

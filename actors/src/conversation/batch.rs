@@ -1,0 +1,216 @@
+//! One batch of a conversation, from decision to fan-out.
+
+use std::sync::Arc;
+
+use quikapp_storage::{
+    AcquireError, Append, AppendError, Appended, Claim, ConversationId, Entry, Key16, StoreError,
+};
+use tokio::time::Instant;
+
+use super::{
+    CommandError,
+    core::{self, Core, Decision, Draft, Found, Request},
+    handle::Shared,
+    notices,
+    reply::Reply,
+};
+
+/// How often a batch is decided anew before its callers are asked to try again.
+const ATTEMPTS: usize = 16;
+
+/// A command that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) request: Request,
+    pub(crate) reply: Reply,
+    /// Until when it may wait for a conversation that another process holds.
+    pub(crate) deadline: Instant,
+}
+
+/// What stands in the way of a batch, after which it may be tried again.
+enum Obstacle {
+    /// Somebody else wrote: take the conversation (again) and decide anew.
+    Reacquire,
+    /// A key is taken: look keys up and decide anew.
+    LookUpKeys,
+    /// Nobody knows whether the batch was written: take the conversation, so that it cannot be
+    /// written any more, and look.
+    InDoubt,
+    /// Nothing was written and nothing will be.
+    Refused(CommandError),
+}
+
+/// Writes a batch: decides, appends, answers, publishes. Returns the conversation as it is now,
+/// or nothing if this process no longer knows.
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    id: &ConversationId,
+    mut core: Option<Core>,
+    mut batch: Vec<Pending>,
+) -> Option<Core> {
+    let mut look_up_keys = false;
+    for _ in 0..ATTEMPTS {
+        let held = match core.take() {
+            Some(core) => core,
+            None => match acquire(shared, id, &batch).await {
+                Ok(core) => core,
+                Err(error) => {
+                    refuse(batch, &error);
+                    return None;
+                }
+            },
+        };
+        let found = match look_up(shared, id, &held, &batch, look_up_keys).await {
+            Ok(found) => found,
+            Err(error) => {
+                refuse(batch, &refusal_of(&error));
+                return Some(held);
+            }
+        };
+        set_in_doubt(&mut batch, false);
+        let mut draft = held.draft(found, shared.clock.now());
+        let decisions: Vec<_> = batch.iter().map(|it| draft.decide(&it.request)).collect();
+        if draft.entries().is_empty() {
+            answer(batch, decisions, &[]);
+            return Some(held);
+        }
+        set_in_doubt(&mut batch, true);
+        match append(shared, id, &held, &draft).await {
+            Ok(appended) => {
+                let (core, entries) = draft.committed(&appended);
+                answer(batch, decisions, &entries);
+                shared.live.publish(&shared.store, id, &entries).await;
+                notices::of_entries(shared, &core, id, &entries);
+                return Some(core);
+            }
+            Err(Obstacle::Reacquire) => set_in_doubt(&mut batch, false),
+            Err(Obstacle::LookUpKeys) => {
+                set_in_doubt(&mut batch, false);
+                look_up_keys = true;
+                core = Some(held);
+            }
+            Err(Obstacle::InDoubt) => look_up_keys = true,
+            Err(Obstacle::Refused(error)) => {
+                set_in_doubt(&mut batch, false);
+                refuse(batch, &error);
+                return Some(held);
+            }
+        }
+    }
+    refuse(batch, &shared.moved());
+    None
+}
+
+/// Takes the conversation, waiting for another process to have had it long enough.
+async fn acquire(
+    shared: &Shared,
+    id: &ConversationId,
+    batch: &[Pending],
+) -> Result<Core, CommandError> {
+    let deadline = batch.iter().map(|it| it.deadline).min();
+    loop {
+        let claim = Claim {
+            owner: shared.owner,
+            now: shared.clock.now(),
+            min_tenure_ms: shared.min_tenure_ms(),
+        };
+        let held_for_ms = match shared.store.acquire(id, claim).await {
+            Ok(acquired) => {
+                let core = Core::new(acquired, Arc::clone(&shared.limits));
+                shared.live.begin(&shared.store, id, core.tail()).await;
+                return Ok(core);
+            }
+            Err(AcquireError::NotFound) => return Err(CommandError::ConversationNotFound),
+            Err(AcquireError::Store(error)) => return Err(refusal_of(&error)),
+            Err(AcquireError::Held { held_for_ms }) => held_for_ms,
+        };
+        let wait = shared.wait_for_tenure(held_for_ms);
+        if deadline.is_none_or(|deadline| Instant::now() + wait > deadline) {
+            return Err(shared.moved());
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn look_up(
+    shared: &Shared,
+    id: &ConversationId,
+    core: &Core,
+    batch: &[Pending],
+    look_up_keys: bool,
+) -> Result<Found, StoreError> {
+    let mut found = Found::default();
+    let messages: Vec<_> = batch.iter().flat_map(|it| it.request.messages()).collect();
+    if !messages.is_empty() {
+        found.messages = shared.store.messages(id, &messages).await?;
+    }
+    if look_up_keys {
+        let keys: Vec<Key16> = batch.iter().map(|it| it.request.key()).collect();
+        found.originals = shared.store.by_keys(id, &keys).await?;
+    }
+    if let Some((person, other)) = core.pair()
+        && batch.iter().any(|it| it.request.reaches_the_other())
+    {
+        found.blocked = shared.store.blocks(&person).await?.contains(&other);
+    }
+    Ok(found)
+}
+
+async fn append(
+    shared: &Shared,
+    id: &ConversationId,
+    core: &Core,
+    draft: &Draft,
+) -> Result<Appended, Obstacle> {
+    let part = Append {
+        conversation: id.clone(),
+        epoch: core.epoch(),
+        tail: core.tail(),
+        entries: draft.entries().to_vec(),
+    };
+    let result = shared.store.append(vec![part]).await.pop();
+    result
+        .unwrap_or_else(|| Err(StoreError::Unknown("no result".to_owned()).into()))
+        .map_err(|error| match error {
+            AppendError::Fenced | AppendError::TailMoved { .. } => Obstacle::Reacquire,
+            AppendError::DuplicateKey { .. } => Obstacle::LookUpKeys,
+            AppendError::Store(StoreError::Unknown(_)) => Obstacle::InDoubt,
+            AppendError::Store(error) => Obstacle::Refused(refusal_of(&error)),
+        })
+}
+
+fn set_in_doubt(batch: &mut [Pending], in_doubt: bool) {
+    for pending in batch {
+        pending.reply.set_in_doubt(in_doubt);
+    }
+}
+
+/// Answers everybody, in the order they asked.
+fn answer(batch: Vec<Pending>, decisions: Vec<Decision>, entries: &[Entry]) {
+    for (pending, decision) in batch.into_iter().zip(decisions) {
+        pending.reply.send(match decision {
+            Decision::Append { index, replayed } => Ok(core::outcome(&entries[index], replayed)),
+            Decision::Done(outcome) => Ok(outcome),
+            Decision::Refuse(error) => Err(error),
+        });
+    }
+}
+
+fn refuse(batch: Vec<Pending>, error: &CommandError) {
+    for pending in batch {
+        pending.reply.refuse(error.clone());
+    }
+}
+
+/// What callers hear of a store that did not write.
+pub(crate) fn refusal_of(error: &StoreError) -> CommandError {
+    match error {
+        StoreError::Overloaded => CommandError::Overloaded,
+        StoreError::Unavailable(_) => CommandError::Unavailable,
+        StoreError::Unknown(_) => CommandError::OutcomeUnknown,
+        StoreError::Corrupt(_) | StoreError::Invalid(_) => {
+            tracing::error!(%error, "store");
+            CommandError::Unavailable
+        }
+    }
+}

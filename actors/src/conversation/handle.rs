@@ -1,0 +1,290 @@
+//! The handle that other crates hold.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use quikapp_storage::{
+    ConversationId, ConversationKind, Created, EntryId, JsonText, NewConversation, OwnerId, Person,
+    Seq, SharedStore, StoreError,
+};
+use ractor::{Actor, ActorRef, SpawnErr};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Command, CommandError, Config, Limits, Outcome,
+    batch::{Pending, refusal_of},
+    core::{Author, Request},
+    live::Live,
+    notices,
+    reply::Reply,
+    shard::ShardMessage,
+    supervisor::{Shards, Supervisor, SupervisorArgs, SupervisorMessage},
+};
+use crate::{Clock, fanout::Fanout};
+
+/// Why the sequencers did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot work.
+    #[error("conversations: {0}")]
+    Config(String),
+    /// An actor did not start.
+    #[error("the sequencers did not start: {0}")]
+    Spawn(#[from] SpawnErr),
+}
+
+/// The conversations of this process: everything that is written to one goes through here.
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    shared: Arc<Shared>,
+    supervisor: ActorRef<SupervisorMessage>,
+}
+
+/// What the handle, the shards and the batches share.
+pub(crate) struct Shared {
+    pub(crate) store: SharedStore,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) owner: OwnerId,
+    pub(crate) live: Live,
+    pub(crate) tasks: TaskTracker,
+    shards: Shards,
+    admission: Box<[Arc<Semaphore>]>,
+    hasher: RandomState,
+    stopping: CancellationToken,
+}
+
+impl Conversations {
+    /// Starts the shard actors. Until [`stop`](Self::stop), this process may own conversations.
+    pub async fn start(
+        config: Config,
+        store: SharedStore,
+        fanout: Fanout,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let shards = Shards::default();
+        let shared = Arc::new(Shared {
+            live: Live::new(fanout),
+            limits: Arc::new(config.limits.clone()),
+            owner: OwnerId::generate(),
+            tasks: TaskTracker::new(),
+            shards: shards.clone(),
+            admission: (0..config.shards)
+                .map(|_| Arc::new(Semaphore::new(config.shard_queue)))
+                .collect(),
+            hasher: RandomState::new(),
+            stopping: CancellationToken::new(),
+            store,
+            clock,
+            config,
+        });
+        let args = SupervisorArgs {
+            shared: Arc::clone(&shared),
+            shards,
+        };
+        let (supervisor, _) = Supervisor::spawn(None, Supervisor, args).await?;
+        tokio::spawn(poll_tails(Arc::clone(&shared)));
+        Ok(Self { shared, supervisor })
+    }
+
+    /// Carries out a member's command. The answer comes once it is durable, and before it is
+    /// broadcast.
+    pub async fn submit(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        let by = Author::Person(by.clone());
+        self.shared.submit(by, conversation, command).await
+    }
+
+    /// Creates a conversation, or finds the one that the pair already has. The members of a new
+    /// one are told on their own topic (`conversation:new`).
+    pub async fn create(&self, new: NewConversation) -> Result<Created, CommandError> {
+        self.shared.check_new(&new)?;
+        let members: Vec<_> = new.members.iter().map(|(user, _)| user.clone()).collect();
+        let created = self.shared.store.create_conversation(new).await;
+        let created = created.map_err(|error| refusal_of(&error))?;
+        if let Created::New(conversation) = &created {
+            let shared = Arc::clone(&self.shared);
+            let told = notices::joined(shared, conversation.clone(), members);
+            // On its own, so that everybody is told even if the caller goes away.
+            let _ = self.shared.tasks.spawn(told).await;
+        }
+        Ok(created)
+    }
+
+    /// Writes a notice into a person's own conversation, which is made if there is none.
+    pub async fn notify(
+        &self,
+        person: &Person,
+        event: &str,
+        payload: JsonText,
+    ) -> Result<Outcome, CommandError> {
+        notices::notify(&self.shared, person, event, payload).await
+    }
+
+    /// Sees to it that what is written to a conversation elsewhere is broadcast here too, for as
+    /// long as its topic has subscribers. Call it after subscribing; what is above the tail that
+    /// is returned arrives as a broadcast.
+    pub async fn observe(&self, conversation: &ConversationId) -> Result<Seq, StoreError> {
+        let ids = [conversation.clone()];
+        let tails = self.shared.store.tails(&ids).await?;
+        let tail = tails.first().map(|(_, tail)| *tail).unwrap_or_default();
+        self.shared.live.observe(conversation, tail);
+        Ok(tail)
+    }
+
+    /// The topic registry on which entries are broadcast.
+    pub fn fanout(&self) -> &Fanout {
+        self.shared.live.fanout()
+    }
+
+    /// Finishes what was admitted, gives the conversations back, and ends the actors.
+    pub async fn stop(&self) {
+        self.shared.stopping.cancel();
+        let mut drained = Vec::new();
+        for shard in self.shared.shards.all() {
+            let (reply_to, receiver) = oneshot::channel();
+            if shard.cast(ShardMessage::Drain { reply_to }).is_ok() {
+                drained.push(receiver);
+            }
+        }
+        for receiver in drained {
+            // An error means that the shard has ended already.
+            let _ = receiver.await;
+        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.supervisor.stop(None);
+    }
+
+    /// Makes the shard of a conversation panic.
+    #[cfg(test)]
+    pub(crate) fn crash_shard_of(&self, conversation: &ConversationId) {
+        let shard = self.shared.shards.get(self.shared.shard_of(conversation));
+        let crashed = shard.and_then(|shard| shard.cast(ShardMessage::Crash).ok());
+        assert!(crashed.is_some(), "the shard runs");
+    }
+}
+
+impl Shared {
+    /// Queues a command with its conversation's shard and waits for the answer.
+    pub(crate) async fn submit(
+        &self,
+        by: Author,
+        conversation: &ConversationId,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        if self.stopping.is_cancelled() {
+            return Err(CommandError::Unavailable);
+        }
+        let index = self.shard_of(conversation);
+        let permit = Arc::clone(&self.admission[index]).try_acquire_owned();
+        let permit = permit.map_err(|_| CommandError::Overloaded)?;
+        let (reply, answer) = Reply::new(permit);
+        let pending = Pending {
+            request: Request {
+                by,
+                id: EntryId::generate(),
+                command,
+            },
+            reply,
+            deadline: Instant::now() + self.config.takeover_deadline,
+        };
+        let shard = self.shards.get(index).ok_or(CommandError::Unavailable)?;
+        let submit = ShardMessage::Submit {
+            conversation: conversation.clone(),
+            pending: Box::new(pending),
+        };
+        if shard.cast(submit).is_err() {
+            return Err(CommandError::Unavailable);
+        }
+        answer.await.unwrap_or(Err(CommandError::OutcomeUnknown))
+    }
+
+    /// What a caller hears of a conversation that does not come to rest here.
+    pub(crate) fn moved(&self) -> CommandError {
+        CommandError::Moved {
+            retry_after_ms: self.min_tenure_ms().max(100),
+        }
+    }
+
+    pub(crate) fn min_tenure_ms(&self) -> u64 {
+        u64::try_from(self.config.min_tenure.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long to wait until another process has held a conversation long enough.
+    pub(crate) fn wait_for_tenure(&self, held_for_ms: u64) -> Duration {
+        let held = Duration::from_millis(held_for_ms);
+        let remaining = self.config.min_tenure.saturating_sub(held);
+        remaining.max(Duration::from_millis(10))
+    }
+
+    fn shard_of(&self, conversation: &ConversationId) -> usize {
+        self.hasher.hash_one(conversation) as usize % self.admission.len()
+    }
+
+    fn check_new(&self, new: &NewConversation) -> Result<(), CommandError> {
+        let invalid = |field, detail: String| CommandError::InvalidField { field, detail };
+        let is_listed_twice = |(index, (user, _)): (usize, &(_, _))| {
+            new.members[..index].iter().any(|(other, _)| other == user)
+        };
+        if new.members.iter().enumerate().any(is_listed_twice) {
+            return Err(invalid("members", "each at most once".to_owned()));
+        }
+        match new.kind {
+            ConversationKind::Person => return Err(CommandError::Forbidden),
+            ConversationKind::Direct if new.members.len() != 2 => {
+                return Err(invalid(
+                    "members",
+                    "a direct conversation has two".to_owned(),
+                ));
+            }
+            ConversationKind::Direct | ConversationKind::Group => {}
+        }
+        if new.members.len() > self.limits.members {
+            return Err(invalid(
+                "members",
+                format!("at most {}", self.limits.members),
+            ));
+        }
+        let most = self.limits.name_bytes;
+        if new.name.as_ref().is_some_and(|name| name.len() > most) {
+            return Err(invalid("name", format!("at most {most} bytes")));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Publishes, every so often, what other processes wrote.
+async fn poll_tails(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = tokio::time::sleep(shared.config.poll) => {}
+        }
+        if let Err(error) = shared.live.poll(&shared.store).await {
+            tracing::warn!(%error, "tails not readable");
+        }
+    }
+}

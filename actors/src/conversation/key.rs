@@ -1,0 +1,123 @@
+//! Idempotency keys, and the hash that tells a retry from another message under the same key.
+
+use aws_lc_rs::digest;
+use quikapp_storage::{EntryId, Key16, UserId};
+use serde_json::{Value, json};
+
+use super::SendMessage;
+
+/// First 16 bytes of SHA-256(len(sender) as big-endian u32, sender, client_id).
+pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Key16 {
+    let sender = sender.as_str().as_bytes();
+    let length = u32::try_from(sender.len()).unwrap_or(u32::MAX);
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(&length.to_be_bytes());
+    hash.update(sender);
+    hash.update(client_id.as_bytes());
+    first_16(hash.finish().as_ref())
+}
+
+/// The key of an entry for which the client named none: the entry's own id, so that a writer who
+/// does not know whether a commit went through can look it up.
+pub(crate) fn of_entry(id: EntryId) -> Key16 {
+    Key16(*id.0.as_bytes())
+}
+
+/// Hash of the canonical JSON of what the client asked to send, without `client_id`.
+pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
+    let parsed = |text: &Option<quikapp_storage::JsonText>| -> Value {
+        text.as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    };
+    let content = json!({
+        "type": send.kind,
+        "content": send.content,
+        "attachments": parsed(&send.attachments),
+        "reply_to": send.reply_to,
+        "thread_root": send.thread_root,
+        "is_forwarded": send.is_forwarded,
+        "forwarded_from": send.forwarded_from,
+        "mentions": send.mentions,
+        "silent": send.silent,
+        "envelope": parsed(&send.envelope),
+    });
+    let mut text = String::new();
+    write_canonical(&content, &mut text);
+    hash_of(&text)
+}
+
+/// SHA-256 of a text.
+pub(crate) fn hash_of(text: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    out
+}
+
+fn first_16(bytes: &[u8]) -> Key16 {
+    let mut key = [0; 16];
+    key.copy_from_slice(&bytes[..16]);
+    Key16(key)
+}
+
+/// JSON with sorted object keys and no white space, whatever map type serde_json was built with.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            write_list(out, '{', '}', keys, |key, out| {
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                write_canonical(&map[key], out);
+            });
+        }
+        Value::Array(items) => write_list(out, '[', ']', items, write_canonical),
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+fn write_list<T>(
+    out: &mut String,
+    open: char,
+    close: char,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(T, &mut String),
+) {
+    out.push(open);
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write(item, out);
+    }
+    out.push(close);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_sender_and_client_id_and_not_on_where_one_ends() {
+        let ann = UserId::new("ann").unwrap();
+        let anna = UserId::new("anna").unwrap();
+        assert_eq!(of_client(&ann, "x"), of_client(&ann, "x"));
+        assert_ne!(of_client(&ann, "x"), of_client(&ann, "y"));
+        assert_ne!(of_client(&ann, "ax"), of_client(&anna, "x"));
+    }
+
+    #[test]
+    fn the_hash_sees_values_and_not_their_order_or_the_client_id() {
+        let send = |client_id: &str, envelope: &str| SendMessage {
+            client_id: Some(client_id.into()),
+            envelope: Some(envelope.into()),
+            ..SendMessage::default()
+        };
+        let hash = content_hash(&send("1", r#"{"a":1,"b":[2]}"#));
+        assert_eq!(hash, content_hash(&send("2", r#"{"b": [2], "a": 1}"#)));
+        assert_ne!(hash, content_hash(&send("1", r#"{"b":[3],"a":1}"#)));
+    }
+}
