@@ -25,6 +25,8 @@ use crate::{
 #[schema(as = Person)]
 pub(super) struct PersonDocument {
     user_id: String,
+    /// How they are called; only when one person is asked for.
+    name: Option<String>,
     /// online, away, busy, dnd or offline.
     status: String,
     /// When they were last here; null while they are, and when it is not to be seen.
@@ -36,6 +38,14 @@ pub(super) struct PersonDocument {
     /// `[{device_id, online_at}]`
     #[schema(value_type = Vec<Object>)]
     devices: Vec<()>,
+}
+
+/// A person with their name.
+#[derive(Serialize)]
+pub(super) struct Named {
+    #[serde(flatten)]
+    seen: PersonSeen,
+    name: Option<String>,
 }
 
 /// See whether a person is there.
@@ -52,25 +62,36 @@ pub(super) async fn of_user(
     State(rest): State<Rest>,
     Signed(principal): Signed,
     Segments(user): Segments<UserId>,
-) -> Answer<Json<PersonSeen>> {
+) -> Answer<Json<Named>> {
     rest.policy
         .check(&principal, Action::SeePerson { user: &user })
         .await?;
-    if let Some(myself) = own_view(&rest, &principal, &user) {
-        return Ok(Json(myself));
-    }
-    let users = std::slice::from_ref(&user);
+    let seen = match own_view(&rest, &principal, &user) {
+        Some(myself) => myself,
+        None => as_others_see(&rest, &principal, &user).await?,
+    };
+    let name = name_of(&rest, &principal, user).await?;
+    Ok(Json(Named { seen, name }))
+}
+
+async fn as_others_see(rest: &Rest, principal: &Principal, user: &UserId) -> Answer<PersonSeen> {
+    let users = std::slice::from_ref(user);
     let asked = rest.people.ask(principal.workspace(), users).await?;
     let asked = asked.into_iter().next().ok_or(Reason::UserNotFound)?;
     let mut seen = asked.seen;
     if !asked.last_seen_public {
-        let action = Action::SeeLastSeen { user: &user };
-        seen.last_seen = match rest.policy.check(&principal, action).await {
+        let action = Action::SeeLastSeen { user };
+        seen.last_seen = match rest.policy.check(principal, action).await {
             Ok(()) => seen.last_seen,
             Err(_) => None,
         };
     }
-    Ok(Json(seen))
+    Ok(seen)
+}
+
+async fn name_of(rest: &Rest, principal: &Principal, user: UserId) -> Answer<Option<String>> {
+    let profiles = rest.store.profiles(principal.workspace(), &[user]).await?;
+    Ok(profiles.into_iter().next().and_then(|profile| profile.name))
 }
 
 fn own_view(rest: &Rest, principal: &Principal, user: &UserId) -> Option<PersonSeen> {
