@@ -8,6 +8,7 @@
 //! [`StoreError::Unavailable`]: crate::StoreError::Unavailable
 
 mod append;
+mod checkpoint;
 mod conversations;
 mod effects;
 mod fault;

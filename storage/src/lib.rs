@@ -6,6 +6,8 @@
 //! embedded store (`embedded`) is the default.
 
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod embedded;
 mod error;
 mod ids;

@@ -16,7 +16,8 @@ use crate::{
 /// Conversations and who is in them.
 #[async_trait]
 pub trait ConversationStore: Send + Sync {
-    /// Creates a conversation, or finds the one that the pair or the id already has.
+    /// Creates a conversation, or finds the one that the pair or the id already has. A direct
+    /// conversation with anything but two different members is [`StoreError::Invalid`].
     async fn create_conversation(&self, new: NewConversation) -> Result<Created, StoreError>;
 
     /// One conversation.
@@ -71,11 +72,14 @@ pub trait ConversationStore: Send + Sync {
 #[async_trait]
 pub trait LogStore: Send + Sync {
     /// Takes a conversation: in one atomic update its epoch grows by one, its owner becomes the
-    /// claimant and it is marked hot. An owner that claims again gets a new epoch at once.
+    /// claimant and it is marked hot. An owner that claims again gets a new epoch at once, and a
+    /// conversation that was released is free, whatever the claim's `min_tenure_ms`.
     async fn acquire(&self, id: &ConversationId, claim: Claim) -> Result<Acquired, AcquireError>;
 
     /// Appends, in one durable commit that may serve many callers. The results stand in the order
-    /// of the parts; a part's failure does not touch the others.
+    /// of the parts; a part's failure does not touch the others. The epoch is looked at first,
+    /// then the keys, then the tail, so that the retry of a batch whose answer was lost learns
+    /// that it was kept. A conversation that does not exist is [`AppendError::Fenced`].
     async fn append(&self, parts: Vec<Append>) -> Vec<Result<Appended, AppendError>>;
 
     /// Clears `hot`, if epoch and tail are still as named; otherwise does nothing.
@@ -152,7 +156,7 @@ pub trait LogStore: Send + Sync {
     /// Whether a cursor was issued by this store.
     async fn cursor_valid(&self, cursor: &StreamCursor) -> Result<bool, StoreError>;
 
-    /// The cursor just behind one entry.
+    /// The cursor just behind one entry, or behind the last entry before that place.
     async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError>;
 }
 
@@ -160,7 +164,9 @@ pub trait LogStore: Send + Sync {
 #[async_trait]
 pub trait RegisterStore: Send + Sync {
     /// Applies changes in one transaction and returns, in order, the registers as they stand
-    /// after each. Marks never go back; a change that changes nothing keeps its version.
+    /// after each. Marks never go back nor pass the tail; a change that changes nothing keeps its
+    /// version. For a conversation that does not exist nothing is kept, and the answer is empty
+    /// registers.
     async fn write_registers(
         &self,
         writes: Vec<RegisterWrite>,
@@ -180,7 +186,7 @@ pub trait RegisterStore: Send + Sync {
     /// Unread messages of a person: `n` at the tail less `n` at the read mark (or `unread_from`).
     async fn unread(&self, id: &ConversationId, user: &UserId) -> Result<u64, StoreError>;
 
-    /// Raises device cursors; never lowers one.
+    /// Raises device cursors, up to the tail; never lowers one.
     async fn write_cursors(&self, cursors: Vec<DeviceCursor>) -> Result<(), StoreError>;
 
     /// One device's place.
@@ -191,7 +197,8 @@ pub trait RegisterStore: Send + Sync {
         id: &ConversationId,
     ) -> Result<Option<Seq>, StoreError>;
 
-    /// Keeps the stream cursor that a device acknowledged on its `user:` topic.
+    /// Keeps the stream cursor that a device acknowledged on its `user:` topic, unless it has
+    /// acknowledged a later one. A cursor of another store is [`StoreError::Invalid`].
     async fn write_stream_cursor(
         &self,
         person: &Person,

@@ -209,6 +209,8 @@ pub struct NewEntry {
 pub enum EntryEffect {
     /// Put the message's folded view, unless a newer entry has been applied to it already.
     /// The row's `applied_seq` becomes this entry's seq; a `seq` of zero means this entry's own.
+    /// Id, sender and time are those of the entry at that place, so they never change; a place
+    /// and id that do not belong together are [`StoreError::Invalid`](crate::StoreError::Invalid).
     PutMessage(Message),
     /// Open a membership whose first visible place is this entry, and set its read watermark to
     /// the place before. If one is open, only its role changes.
@@ -371,7 +373,7 @@ pub struct Mute {
 pub enum RegisterChange {
     /// Raise the delivered mark (never lowers it).
     Delivered(Seq),
-    /// Raise the read mark, and with it the delivered one; clears `unread_from`.
+    /// Raise the read mark, and with it the delivered one; clears an `unread_from` that it reaches.
     Read(Seq),
     /// Mark unread from a place on.
     UnreadFrom(Seq),

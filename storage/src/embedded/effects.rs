@@ -49,7 +49,7 @@ fn put_message(
              thread = excluded.thread, applied_seq = excluded.applied_seq,
              deleted = excluded.deleted, pinned = excluded.pinned,
              text = excluded.text, body = excluded.body
-         WHERE excluded.applied_seq > applied_seq",
+         WHERE excluded.applied_seq >= applied_seq",
     )?
     .execute(params![
         pos,

@@ -90,19 +90,45 @@ pub(super) fn hide(
     Ok(())
 }
 
-/// Messages of a timeline within a range of places.
+/// Messages within a range of places: the main timeline along the log's index, a thread along
+/// its own. The order of the joins is fixed, because SQLite has no statistics to choose by.
 macro_rules! span_query {
-    ($order:literal) => {
+    ($tables:literal, $seq:literal, $order:literal) => {
         concat!(
             "SELECT ",
             message_columns!(),
-            " FROM messages m CROSS JOIN entries e ON e.pos = m.pos
-              WHERE m.conv = :conv AND m.thread IS :thread AND m.seq BETWEEN :from AND :to
-                AND NOT EXISTS (SELECT 1 FROM hidden h
-                                WHERE h.conv = m.conv AND h.user = :user AND h.pos = m.pos)
-              ORDER BY m.seq ",
+            " FROM ",
+            $tables,
+            " AND NOT EXISTS (SELECT 1 FROM hidden h
+                              WHERE h.conv = m.conv AND h.user = :user AND h.pos = m.pos)
+              AND ",
+            $seq,
+            " BETWEEN :from AND :to ORDER BY ",
+            $seq,
             $order,
             " LIMIT :limit"
+        )
+    };
+}
+
+macro_rules! main_query {
+    ($order:literal) => {
+        span_query!(
+            "entries e CROSS JOIN messages m ON m.pos = e.pos
+             WHERE e.conv = :conv AND m.thread IS :thread",
+            "e.seq",
+            $order
+        )
+    };
+}
+
+macro_rules! thread_query {
+    ($order:literal) => {
+        span_query!(
+            "messages m CROSS JOIN entries e ON e.pos = m.pos
+             WHERE m.conv = :conv AND m.thread = :thread",
+            "m.seq",
+            $order
         )
     };
 }
@@ -168,7 +194,10 @@ fn backwards(
         return Ok(found);
     };
     for span in spans::clip(visible, 0, to).into_iter().rev() {
-        let sql = span_query!("DESC");
+        let sql = match view.thread {
+            None => main_query!(" DESC"),
+            Some(_) => thread_query!(" DESC"),
+        };
         found.extend(in_span(conn, sql, view, span, limit - found.len())?);
         if found.len() >= limit {
             break;
@@ -187,7 +216,10 @@ fn forwards(
 ) -> Sql<Vec<Message>> {
     let mut found = Vec::new();
     for span in spans::clip(visible, above.saturating_add(1), u64::MAX) {
-        let sql = span_query!("ASC");
+        let sql = match view.thread {
+            None => main_query!(" ASC"),
+            Some(_) => thread_query!(" ASC"),
+        };
         found.extend(in_span(conn, sql, view, span, limit - found.len())?);
         if found.len() >= limit {
             break;

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
 use super::migrations::{MIGRATIONS, MigrateError, migrate, version_of};
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, StoreError};
 
 /// Why the embedded store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +155,48 @@ impl Place {
     }
 }
 
+/// A connection that outlives failures: it is made anew when it was dropped or when the file was
+/// exchanged.
+#[derive(Debug)]
+pub(super) struct Link {
+    place: Arc<Place>,
+    cache_kib: u32,
+    made: Option<(u64, Connection)>,
+}
+
+impl Link {
+    /// Not connected yet.
+    pub(super) fn new(place: Arc<Place>, cache_kib: u32) -> Self {
+        Self {
+            place,
+            cache_kib,
+            made: None,
+        }
+    }
+
+    /// The connection to the file that lies at the path now.
+    pub(super) fn get(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.place.check().is_err() {
+            self.place.adopt().map_err(StoreError::Unavailable)?;
+        }
+        let generation = self.place.generation();
+        let made = match self.made.take() {
+            Some(made) if made.0 == generation => made,
+            _ => {
+                let conn = self.place.connect(self.cache_kib);
+                let conn = conn.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                (generation, conn)
+            }
+        };
+        Ok(&mut self.made.insert(made).1)
+    }
+
+    /// Drops the connection, and with it a transaction that is open.
+    pub(super) fn reset(&mut self) {
+        self.made = None;
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     |source| OpenError::Directory { path, source }
@@ -245,6 +288,7 @@ fn connect(file: &Path, busy_timeout: Duration, cache_kib: u32) -> rusqlite::Res
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     conn.pragma_update(None, "trusted_schema", "OFF")?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }

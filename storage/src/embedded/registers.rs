@@ -46,10 +46,13 @@ impl RegisterStore for EmbeddedStore {
     ) -> Result<Vec<(UserId, Marks)>, StoreError> {
         let id = id.clone();
         self.read(move |conn| {
+            // Without an index by version, which every message would have to write; whoever is
+            // up to date is answered from the conversation's row.
             let sql = "SELECT k.user, k.delivered, k.read, k.unread_from, k.version
-                       FROM conversations c
-                       JOIN marks k ON k.conv = c.conv AND k.version > ?2
-                       WHERE c.id = ?1 ORDER BY k.version LIMIT ?3";
+                       FROM conversations c CROSS JOIN marks k
+                       WHERE c.id = ?1 AND c.marks_version > ?2
+                         AND k.conv = c.conv AND k.version > ?2
+                       ORDER BY k.version LIMIT ?3";
             let key = (id.as_str(), int(version), row::rows(limit));
             row::all(conn, sql, key, |row| {
                 Ok((row.user(0)?, marks::decode(row, 1)?))

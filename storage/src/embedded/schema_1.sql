@@ -75,11 +75,13 @@ CREATE TABLE entries (
     payload    TEXT    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX entries_seq ON entries (conv, seq);
-CREATE UNIQUE INDEX entries_id  ON entries (conv, id);
 CREATE UNIQUE INDEX entries_key ON entries (conv, key);
+-- Ids rise with time, so with the id in front all conversations write to one page of it.
+CREATE UNIQUE INDEX entries_id  ON entries (id, conv);
 
 -- The folded view. `pos` is that of the entry that brought the message, whose id, sender and
--- time it shares. `thread` is NULL on the main timeline.
+-- time it shares. `thread` is NULL on the main timeline, which is read along `entries_seq`: an
+-- index of its own would cost every message another page.
 CREATE TABLE messages (
     pos         INTEGER PRIMARY KEY,
     conv        INTEGER NOT NULL,
@@ -91,8 +93,8 @@ CREATE TABLE messages (
     text        TEXT    NOT NULL,
     body        TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX messages_timeline ON messages (conv, thread, seq);
-CREATE INDEX messages_pinned   ON messages (conv, seq) WHERE pinned = 1;
+CREATE INDEX messages_thread ON messages (conv, thread, seq) WHERE thread IS NOT NULL;
+CREATE INDEX messages_pinned ON messages (conv, seq) WHERE pinned = 1;
 
 -- Messages that somebody deleted for themselves.
 CREATE TABLE hidden (
@@ -111,7 +113,6 @@ CREATE TABLE marks (
     version     INTEGER NOT NULL,
     PRIMARY KEY (conv, user)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX marks_version ON marks (conv, version);
 
 -- Drafts and mutes: what only the person sees.
 CREATE TABLE personal (

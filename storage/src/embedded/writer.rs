@@ -16,18 +16,19 @@ use tokio::{
 };
 
 use super::{
+    checkpoint::Checkpointer,
     fault::{self, Fault, Sql},
-    place::Place,
+    place::{Link, Place},
 };
 use crate::StoreError;
 
-/// Hands jobs to the writer thread.
+/// Hands jobs to the writer thread, which has the checkpointer at its side.
 ///
 /// The queue is bounded; when it is full a write is refused with [`StoreError::Overloaded`].
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
     trouble: Arc<Trouble>,
 }
 
@@ -72,18 +73,19 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (queue, inbox) = mpsc::channel(queue_len);
         let trouble = Arc::new(Trouble::default());
+        let (checkpointer, checkpoints) = Checkpointer::start(Arc::clone(&place))?;
         let worker = Worker {
+            link: Link::new(Arc::clone(&place), cache_kib),
             place,
-            cache_kib,
             trouble: Arc::clone(&trouble),
-            connection: None,
+            checkpointer,
         };
-        let thread = thread::Builder::new()
+        let writes = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || worker.run(inbox, max_batch))?;
         Ok(Self {
             queue,
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(vec![writes, checkpoints]),
             trouble,
         })
     }
@@ -124,12 +126,13 @@ impl Writer {
         &self.trouble
     }
 
-    /// Commits what is queued and ends the thread.
+    /// Commits what is queued and ends the threads.
     pub(super) async fn stop(&self) {
         // A writer that is gone already is what is wanted.
         let _ = self.queue.send(Message::Stop).await;
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // A panic of the thread was reported where it happened.
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
         }
     }
@@ -196,9 +199,9 @@ impl<T: Send, F: FnOnce(&Connection) -> Sql<T> + Send> Job for Pending<T, F> {
 
 struct Worker {
     place: Arc<Place>,
-    cache_kib: u32,
+    link: Link,
     trouble: Arc<Trouble>,
-    connection: Option<(u64, Connection)>,
+    checkpointer: Checkpointer,
 }
 
 impl Worker {
@@ -223,7 +226,7 @@ impl Worker {
     fn commit_or_recover(&mut self, batch: Vec<Box<dyn Job>>) {
         if catch_unwind(AssertUnwindSafe(|| self.commit(batch))).is_err() {
             tracing::error!("a write panicked; its batch was rolled back");
-            self.connection = None;
+            self.link.reset();
         }
     }
 
@@ -237,40 +240,27 @@ impl Worker {
         metrics::histogram!("quikapp_store_batch_writes").record(to_f64(batch.len()));
         if let Err(error) = &outcome {
             self.trouble.set(&error.to_string());
-            metrics::counter!("quikapp_store_commit_failures").increment(1);
+            metrics::counter!("quikapp_store_commit_failures_total").increment(1);
         }
         for job in batch {
             job.answer(&outcome);
         }
+        if outcome.is_ok()
+            && let Ok(conn) = self.link.get()
+        {
+            self.checkpointer.after_commit(conn);
+        }
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let place = Arc::clone(&self.place);
-        let conn = self.connect()?;
+        let conn = self.link.get()?;
         let outcome = fill(conn, batch).and_then(|()| commit(conn));
         if outcome.is_err() {
             // What a failed commit leaves in a connection is not worth reasoning about.
-            self.connection = None;
+            self.link.reset();
             return outcome;
         }
-        place.check().map_err(StoreError::Unknown)
-    }
-
-    /// The connection, made anew after a failure or when the file was exchanged.
-    fn connect(&mut self) -> Result<&Connection, StoreError> {
-        if self.place.check().is_err() {
-            self.place.adopt().map_err(StoreError::Unavailable)?;
-        }
-        let generation = self.place.generation();
-        if !matches!(&self.connection, Some((made, _)) if *made == generation) {
-            let conn = self.place.connect(self.cache_kib);
-            let conn = conn.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            self.connection = Some((generation, conn));
-        }
-        match &self.connection {
-            Some((_, conn)) => Ok(conn),
-            None => Err(closed()),
-        }
+        self.place.check().map_err(StoreError::Unknown)
     }
 }
 

@@ -1,0 +1,72 @@
+//! What every adapter promises, as functions that panic when a promise is broken.
+//!
+//! Each takes a store, which may hold other data: everything is made under fresh names. Enable
+//! the feature `conformance` in dev-dependencies and call [`run_all`] from the adapter's tests.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "panicking is how a broken promise is told"
+)]
+
+pub mod conversations;
+pub mod effects;
+pub mod history;
+pub mod log;
+pub mod people;
+pub mod registers;
+pub mod search;
+pub mod security;
+pub mod stream;
+mod support;
+
+use crate::SharedStore;
+
+/// Checks every promise, each on a store of its own from `make`. A failure panics; the name of
+/// the promise that is being checked is printed before.
+pub async fn run_all<Fut>(make: impl Fn() -> Fut)
+where
+    Fut: Future<Output = SharedStore>,
+{
+    macro_rules! check {
+        ($($module:ident: $($promise:ident),+;)+) => {
+            $($(
+                println!("promise: {}::{}", stringify!($module), stringify!($promise));
+                Box::pin($module::$promise(make().await)).await;
+            )+)+
+        };
+    }
+    check! {
+        conversations:
+            an_id_is_created_once, a_pair_has_one_conversation, a_direct_conversation_is_for_two,
+            members_page_by_user_id, tenants_are_apart, the_own_conversation_is_not_listed,
+            lists_page_by_activity, summaries_show_what_the_person_sees;
+        log:
+            seqs_are_dense_under_contention, an_older_epoch_is_fenced, a_young_tenure_is_respected,
+            a_release_needs_the_epoch_and_the_tail, an_owner_gets_a_new_epoch_at_once,
+            what_was_not_taken_is_not_found, a_moved_tail_is_told, a_key_is_used_once,
+            a_part_is_all_or_nothing, parts_do_not_touch_each_other, n_counts_messages,
+            entries_and_tails_are_read_back, large_and_foreign_payloads_survive;
+        effects:
+            memberships_are_intervals, opening_an_open_membership_changes_its_role,
+            names_and_roles_change, a_redaction_keeps_seq_and_key, an_edit_replaces_the_view,
+            the_view_of_an_unknown_message_is_refused, sending_reads, a_new_member_has_read_all;
+        registers:
+            marks_only_move_forward, marks_do_not_pass_the_tail, versions_count_changes,
+            marks_since_a_version, unread_counts_messages, marking_unread,
+            drafts_and_mutes_are_kept, writes_answer_in_order, device_cursors_only_rise,
+            stream_cursors_are_kept;
+        history:
+            pages_go_both_ways, only_visible_intervals_are_served, hidden_for_one_person_only,
+            threads_are_apart, pins_are_listed;
+        search:
+            words_match_by_prefix, scripts_and_case_are_folded, pages_visit_every_message_once,
+            nobody_finds_what_they_may_not_see;
+        stream:
+            pages_have_no_gap_and_no_double, only_visible_entries_are_missed,
+            nothing_is_skipped_while_others_write, cursors_belong_to_their_store,
+            a_cursor_of_an_entry_goes_on_behind_it;
+        people:
+            profiles_keep_what_is_not_changed, blocks_count_both_ways;
+        security:
+            a_ticket_is_taken_once, an_expired_ticket_is_gone, revocations_are_numbered;
+    }
+}
