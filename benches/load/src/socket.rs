@@ -214,7 +214,8 @@ fn take_frame(
 ) -> anyhow::Result<()> {
     match frame.opcode {
         frames::TEXT => {
-            inbox.push_back(decode_text(Vsn::V2, Bytes::copy_from_slice(frame.payload))?)
+            let text = Bytes::copy_from_slice(frame.payload);
+            inbox.push_back(decode_text(Vsn::V2, text)?);
         }
         frames::PING => {
             let mut pong = Vec::new();
