@@ -24,6 +24,8 @@ pub(crate) enum Command {
     CheckConfig(ServeArgs),
     /// Ask a running server whether it is ready.
     Health(HealthArgs),
+    /// Put load on a running server, check what arrives, and report what it costs.
+    Bench(Box<quikapp_load::Args>),
     /// Print the version.
     Version,
 }

@@ -25,6 +25,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(args) => tools::token(&args)?,
         Command::CheckConfig(args) => tools::check_config(&args.into())?,
         Command::Health(args) => return tools::health(&args),
+        Command::Bench(args) => tools::bench(&args)?,
         Command::Version => tools::version(),
     }
     Ok(ExitCode::SUCCESS)

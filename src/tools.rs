@@ -73,3 +73,11 @@ pub(crate) fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
         false => ExitCode::FAILURE,
     })
 }
+
+/// Puts load on a running server.
+pub(crate) fn bench(args: &quikapp_load::Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(quikapp_load::execute(args))
+}
