@@ -6,19 +6,25 @@
 //! subprotocols, connect); everything else goes to an axum router.
 
 mod admission;
-mod answer;
+pub(crate) mod answer;
 mod client;
 mod config;
-mod connection;
+pub(crate) mod connection;
 mod handshake;
 mod listener;
+pub(crate) mod mounts;
+pub(crate) mod negotiate;
 mod origin;
-mod query;
+mod path;
+pub(crate) mod query;
 mod request_id;
 mod service;
 mod stream;
-mod subprotocol;
+pub(crate) mod subprotocol;
+#[cfg(test)]
+pub(crate) mod test_kit;
 mod tls;
+mod upgrade;
 mod vsn;
 
 pub use admission::{Admission, Full, Permit};
@@ -27,7 +33,10 @@ pub use config::{Config, InvalidConfig, LongPollConfig, TlsConfig};
 pub use listener::{BindError, Listener};
 pub use origin::{InvalidOrigin, OriginPattern, OriginPolicy};
 pub use request_id::RequestId;
-pub use service::Endpoint;
+pub use service::{Endpoint, EndpointBuilder};
 pub use stream::NetStream;
 pub use tls::{Tls, TlsError};
 pub use vsn::negotiate as negotiate_vsn;
+
+#[cfg(test)]
+mod tests;

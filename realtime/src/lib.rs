@@ -6,6 +6,7 @@ pub mod channels;
 pub mod endpoint;
 pub mod errors;
 pub mod health;
+mod longpoll;
 pub mod page;
 pub mod policy;
 mod rate;

@@ -4,6 +4,8 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
+use crate::errors::Reason;
+
 /// Counts connections and refuses those over a cap. Cloning shares the counts.
 #[derive(Debug, Clone)]
 pub struct Admission(Arc<Inner>);
@@ -121,11 +123,11 @@ pub enum Full {
 }
 
 impl Full {
-    /// The name of the cap in metrics and answers.
-    pub fn reason(self) -> &'static str {
+    /// Its name in metrics and answers.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Node => "too_many_connections",
-            Self::Address => "too_many_connections_from_address",
+            Self::Node => Reason::TooManyConnections,
+            Self::Address => Reason::TooManyConnectionsFromAddress,
         }
     }
 }

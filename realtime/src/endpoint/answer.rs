@@ -7,6 +7,8 @@ use http::{
 };
 use serde_json::json;
 
+use crate::errors::Reason;
+
 /// What Phoenix sends unless a handler says otherwise.
 pub(crate) const PRIVATE: HeaderValue =
     HeaderValue::from_static("max-age=0, private, must-revalidate");
@@ -14,7 +16,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// After how long a refused client may come again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+pub(crate) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// A status and a body as they are; an empty one has no content type.
 pub(crate) fn plain(status: StatusCode, body: impl Into<Body>) -> Response {
@@ -34,34 +36,29 @@ pub(crate) fn not_found() -> Response {
 }
 
 /// 503 that says why, and when to come again (RFC 9457).
-pub(crate) fn unavailable(reason: &str, detail: &str) -> Response {
+pub(crate) fn unavailable(reason: Reason) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut response = problem(status, reason, detail);
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-    response
+    let body = json!({
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": status.as_u16(),
+        "reason": reason,
+        "detail": reason.meaning(),
+    });
+    let headers = [
+        (CONTENT_TYPE, PROBLEM),
+        (CACHE_CONTROL, PRIVATE),
+        (RETRY_AFTER, RETRY_AFTER_SECONDS),
+    ];
+    with_headers(status, body.to_string(), headers)
 }
 
 /// The same for a connection that is not kept.
-pub(crate) fn unavailable_and_close(reason: &str, detail: &str) -> Response {
-    let mut response = unavailable(reason, detail);
+pub(crate) fn unavailable_and_close(reason: Reason) -> Response {
+    let mut response = unavailable(reason);
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response
-}
-
-/// An RFC 9457 problem with the stable `reason` of docs/errors.md.
-pub(crate) fn problem(status: StatusCode, reason: &str, detail: &str) -> Response {
-    let body = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or_default(),
-        "status": status.as_u16(),
-        "reason": reason,
-        "detail": detail,
-    });
-    let headers = [(CONTENT_TYPE, PROBLEM), (CACHE_CONTROL, PRIVATE)];
-    with_headers(status, body.to_string(), headers)
 }
 
 fn with_headers<const N: usize>(

@@ -11,6 +11,7 @@ use super::{
     Endpoint,
     admission::{Full, Permit},
     answer,
+    client::Client,
     stream::NetStream,
 };
 
@@ -22,11 +23,32 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) tls: bool,
     pub(crate) permit: Arc<Permit>,
+    /// The listener stops.
+    pub(crate) stop: CancellationToken,
+}
+
+/// The places under the caps that a socket holds: its connection's, and its client's if that is
+/// behind a proxy.
+pub(crate) type Permits = (Arc<Permit>, Option<Permit>);
+
+impl Connection {
+    /// The places for a socket of this connection, or the refusal.
+    pub(crate) fn socket_permits(&self, client: Client) -> Result<Permits, Response> {
+        let admission = self.endpoint.admission();
+        let behind_proxy = client
+            .proxied
+            .then(|| admission.admit_behind_proxy(client.ip));
+        match behind_proxy.transpose() {
+            Ok(permit) => Ok((self.permit.clone(), permit)),
+            Err(full) => Err(answer::unavailable(full.reason())),
+        }
+    }
 }
 
 /// Serves requests until the client leaves, falls silent, or upgrades; after `stop`, the request
 /// in flight is the last.
-pub(crate) async fn serve(stream: NetStream, connection: Connection, stop: &CancellationToken) {
+pub(crate) async fn serve(stream: NetStream, connection: Connection) {
+    let stop = connection.stop.clone();
     let builder = builder(connection.endpoint.shared.header_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = connection.clone();
@@ -51,7 +73,7 @@ pub(crate) async fn serve(stream: NetStream, connection: Connection, stop: &Canc
 /// Answers one request with 503 and closes.
 pub(crate) async fn refuse(stream: NetStream, full: Full, header_timeout: Duration) {
     let service = service_fn(|_: Request<Incoming>| async move {
-        let answer = answer::unavailable_and_close(full.reason(), &full.to_string());
+        let answer = answer::unavailable_and_close(full.reason());
         Ok::<Response, Infallible>(answer)
     });
     let served = builder(header_timeout)

@@ -143,14 +143,15 @@ impl Server {
             peer,
             tls: stream.is_tls(),
             permit: Arc::new(permit),
+            stop: self.stop.clone(),
         };
-        let served = connection::serve(stream, connection, &self.stop);
+        let served = connection::serve(stream, connection);
         self.cut.run_until_cancelled(served).await;
     }
 
     /// Tells a client over a cap why it is turned away.
     async fn refuse(&self, tcp: TcpStream, full: Full) {
-        metrics::counter!("quikapp_connections_refused_total", "reason" => full.reason())
+        metrics::counter!("quikapp_connections_refused_total", "reason" => full.reason().as_str())
             .increment(1);
         let Ok(_slot) = self.refusals.try_acquire() else {
             return;

@@ -15,9 +15,15 @@ use super::{
     client::{Client, TrustedProxies},
     config::Config,
     connection::Connection,
-    origin::OriginPolicy,
+    mounts::Mounts,
     request_id::{RequestId, X_REQUEST_ID},
     tls::{Tls, TlsError},
+};
+use crate::{
+    errors::Reason,
+    longpoll::{LongPoll, TokenKey},
+    socket::Mount,
+    telemetry::redact,
 };
 
 /// Everything a listener serves. Cloning shares it.
@@ -28,31 +34,99 @@ pub struct Endpoint {
 
 pub(super) struct Shared {
     routes: Router,
+    mounts: Mounts,
     admission: Admission,
     proxies: TrustedProxies,
-    pub(super) origins: OriginPolicy,
+    public_host: Option<String>,
     pub(super) tls: Option<Tls>,
     pub(super) header_timeout: Duration,
     pub(super) drain_timeout: Duration,
     request_timeout: Duration,
 }
 
-impl Endpoint {
-    /// An endpoint with these routes. Reads the TLS files.
-    pub fn new(config: &Config, routes: Router) -> Result<Self, TlsError> {
+/// Puts an [`Endpoint`] together.
+#[derive(Debug)]
+pub struct EndpointBuilder {
+    config: Config,
+    routes: Router,
+    mounts: Vec<Mount>,
+    longpoll_secret: Vec<u8>,
+}
+
+impl EndpointBuilder {
+    /// Adds routes. What neither they nor a mount answer is 404.
+    #[must_use]
+    pub fn routes(mut self, routes: Router) -> Self {
+        self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Adds a place where sockets connect, over WebSocket and, if its options say so, long-poll.
+    #[must_use]
+    pub fn mount(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
+        self
+    }
+
+    /// Signs the tokens of long-poll sessions with this secret instead of a random one: nodes that
+    /// share it know each other's tokens.
+    #[must_use]
+    pub fn longpoll_secret(mut self, secret: &[u8]) -> Self {
+        self.longpoll_secret = secret.to_vec();
+        self
+    }
+
+    /// Reads the TLS files.
+    pub fn build(self) -> Result<Endpoint, TlsError> {
+        let tls = Tls::load(&self.config.tls)?;
+        let mounts = self.mount_table();
+        let config = self.config;
         let shared = Shared {
-            routes: routes.fallback(async || answer::not_found()),
+            routes: self.routes.fallback(async || answer::not_found()),
+            mounts,
             admission: Admission::new(config.max_connections, config.max_connections_per_address),
             proxies: config.proxies(),
-            origins: config.allowed_origins.clone(),
-            tls: Tls::load(&config.tls)?,
+            public_host: (!config.public_host.is_empty()).then_some(config.public_host),
+            tls,
             header_timeout: config.header_timeout,
             drain_timeout: config.drain_timeout,
             request_timeout: config.request_timeout,
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Arc::new(shared);
+        Ok(Endpoint { shared })
+    }
+
+    fn mount_table(&self) -> Mounts {
+        let per_address = self.config.max_connections_per_address;
+        let sessions = Admission::new(self.config.long_poll.max_sessions, per_address);
+        let mut mounts = Mounts::default();
+        for mount in &self.mounts {
+            mounts.add_websocket(mount);
+            if let Some(options) = &mount.options().longpoll {
+                let (options, config) = (options.clone(), self.config.long_poll.clone());
+                let key = TokenKey::new(&self.longpoll_secret);
+                let longpoll = LongPoll::new(mount.clone(), options, config, key, sessions.clone());
+                mounts.add_longpoll(mount, longpoll);
+            }
+        }
+        mounts
+    }
+}
+
+impl Endpoint {
+    /// An endpoint that answers 404 to everything, yet.
+    pub fn builder(config: &Config) -> EndpointBuilder {
+        EndpointBuilder {
+            config: config.clone(),
+            routes: Router::new(),
+            mounts: Vec::new(),
+            longpoll_secret: rand::random::<[u8; 32]>().to_vec(),
+        }
+    }
+
+    /// The host name that browsers know this service by, if it is configured.
+    pub(crate) fn public_host(&self) -> Option<&str> {
+        self.shared.public_host.as_deref()
     }
 
     /// The connection caps and counts.
@@ -75,7 +149,7 @@ impl Endpoint {
         match timeout(self.shared.request_timeout, answered).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(_) => answer::unavailable("timeout", "the request took too long"),
+            Err(_) => answer::unavailable(Reason::Timeout),
         }
     }
 }
@@ -97,12 +171,12 @@ impl Connection {
             .shared
             .proxies
             .client(self.peer, self.tls, request.headers());
-        // Only the path: a query may hold tokens.
         let span = tracing::info_span!(
             "request",
             id = id.as_str(),
             method = %request.method(),
             path = request.uri().path(),
+            query = %redact::Query(request.uri().query()),
             client = %client.ip,
         );
         let mut response = self
@@ -124,7 +198,11 @@ impl Connection {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(id);
-        let response = self.endpoint.route(request).await;
+        let mounts = &self.endpoint.shared.mounts;
+        let response = match mounts.answer(self, client, request).await {
+            Ok(response) => response,
+            Err(request) => self.endpoint.route(request).await,
+        };
         record(&method, response.status(), began.elapsed());
         response
     }

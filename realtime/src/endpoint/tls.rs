@@ -1,6 +1,11 @@
 //! TLS from PEM files that may be replaced while the node runs.
 
-use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use parking_lot::Mutex;
 use rustls::{
@@ -33,67 +38,85 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Tls {
     config: TlsConfig,
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Current>,
 }
+
+#[derive(Debug)]
+struct Current {
+    server: Arc<ServerConfig>,
+    /// When the files it was made from were written.
+    written: Written,
+}
+
+/// When the certificate and the key were last modified, as far as can be told.
+type Written = [Option<SystemTime>; 2];
 
 impl Tls {
     /// Reads the files; `None` when no TLS is wanted.
     pub fn load(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
-        let Some(current) = read_files(config)? else {
+        let Some(current) = Current::read(config)? else {
             return Ok(None);
         };
         Ok(Some(Self {
             config: config.clone(),
-            current: Mutex::new(Arc::new(current)),
+            current: Mutex::new(current),
         }))
     }
 
     /// Completes the handshake of a new connection, within the configured time.
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<NetStream> {
-        let acceptor = TlsAcceptor::from(self.current.lock().clone());
+        let acceptor = TlsAcceptor::from(self.current.lock().server.clone());
         let stream = timeout(self.config.handshake_timeout, acceptor.accept(tcp)).await??;
         Ok(NetStream::Tls(Box::new(stream)))
     }
 
     /// Reads the files again. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        if let Some(fresh) = read_files(&self.config)? {
-            *self.current.lock() = Arc::new(fresh);
+        if let Some(fresh) = Current::read(&self.config)? {
+            *self.current.lock() = fresh;
         }
         Ok(())
     }
 
-    /// Watches the files and reloads them when they change, until `stop`.
+    /// Reloads the files when they change, until `stop`. While they cannot be used, it tries again
+    /// and says so.
     pub async fn watch(&self, stop: &CancellationToken) {
-        let mut seen = self.modified().await;
         let mut ticks = tokio::time::interval(self.config.reload_interval);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let modified = self.modified().await;
-            if modified == seen {
+            if written(&self.config) == self.current.lock().written {
                 continue;
             }
-            seen = modified;
             match self.reload() {
                 Ok(()) => tracing::info!("TLS certificate reloaded"),
                 Err(error) => tracing::error!(%error, "TLS certificate kept: the new one is bad"),
             }
         }
     }
+}
 
-    async fn modified(&self) -> [Option<SystemTime>; 2] {
-        let time_of = async |path| tokio::fs::metadata(path).await?.modified();
-        [
-            time_of(&self.config.cert).await.ok(),
-            time_of(&self.config.key).await.ok(),
-        ]
+impl Current {
+    fn read(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
+        // Before the reading: a change in between is seen as one.
+        let written = written(config);
+        let server = read_files(config)?.map(Arc::new);
+        Ok(server.map(|server| Self { server, written }))
     }
+}
+
+fn written(config: &TlsConfig) -> Written {
+    let modified = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|data| data.modified())
+            .ok()
+    };
+    [modified(&config.cert), modified(&config.key)]
 }
 
 fn read_files(config: &TlsConfig) -> Result<Option<ServerConfig>, TlsError> {
     let Some((cert, key)) = config.files() else {
         return Ok(None);
     };
-    let in_file = |path: &std::path::Path| {
+    let in_file = |path: &Path| {
         let path = path.to_owned();
         move |problem| TlsError::File { path, problem }
     };

@@ -105,6 +105,20 @@ reasons! {
         "The conversation is moving to another process; nothing was done.";
     Unavailable => "unavailable", SERVICE_UNAVAILABLE, true,
         "The store takes no requests now; nothing was done.";
+    TooManyConnections => "too_many_connections", SERVICE_UNAVAILABLE, true,
+        "The server holds as many connections as it may.";
+    TooManyConnectionsFromAddress => "too_many_connections_from_address", SERVICE_UNAVAILABLE, true,
+        "The client's address holds as many connections as it may.";
+    Restarting => "restarting", SERVICE_UNAVAILABLE, true,
+        "The server is stopping and takes no new sockets.";
+    Timeout => "timeout", SERVICE_UNAVAILABLE, true,
+        "The server did not answer in time; it may or may not have been done.";
+    SlowConsumer => "slow_consumer", SERVICE_UNAVAILABLE, true,
+        "The client did not fetch what it was owed; connect again.";
+    TooManyLines => "too_many_lines", BAD_REQUEST, false,
+        "A long-poll batch has more than 100 lines; nothing of it was taken.";
+    Undecodable => "undecodable", BAD_REQUEST, false,
+        "A message is not of the protocol; nothing of its batch was taken.";
     OutcomeUnknown => "outcome_unknown", SERVICE_UNAVAILABLE, true,
         "It may or may not have been done; send it again with the same client_id.";
     Internal => "internal", INTERNAL_SERVER_ERROR, true,

@@ -32,6 +32,12 @@ pub const METRICS: &[Metric] = &[
         "Always 1; the label is the version that runs.",
     ),
     metric(
+        "quikapp_channel_panics_total",
+        Counter,
+        &[],
+        "Channel handlers that panicked; each ended its topic.",
+    ),
+    metric(
         "quikapp_connections",
         Gauge,
         &[],
@@ -42,6 +48,12 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &["reason"],
         "Connections turned away at a cap.",
+    ),
+    metric(
+        "quikapp_gap_reads_total",
+        Counter,
+        &[],
+        "Reads of log entries that a subscriber had missed.",
     ),
     metric(
         "quikapp_http_request_duration_seconds",
@@ -56,10 +68,46 @@ pub const METRICS: &[Metric] = &[
         "HTTP requests answered, by class of status.",
     ),
     metric(
+        "quikapp_joined_channels",
+        Gauge,
+        &[],
+        "Topics joined now, over all sockets.",
+    ),
+    metric(
+        "quikapp_last_seen_dropped_total",
+        Counter,
+        &[],
+        "Last-seen times not stored because too many waited.",
+    ),
+    metric(
+        "quikapp_longpoll_sessions",
+        Gauge,
+        &[],
+        "Long-poll sessions open now.",
+    ),
+    metric(
+        "quikapp_messages_received_total",
+        Counter,
+        &["type"],
+        "Messages from clients, by what they asked for.",
+    ),
+    metric(
+        "quikapp_messages_sent_total",
+        Counter,
+        &[],
+        "Messages written to clients.",
+    ),
+    metric(
         "quikapp_open_descriptors",
         Gauge,
         &[],
         "File descriptors that the process holds.",
+    ),
+    metric(
+        "quikapp_refused_total",
+        Counter,
+        &["reason"],
+        "Messages from clients that a limit refused.",
     ),
     metric(
         "quikapp_resident_memory_bytes",
@@ -72,6 +120,36 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &[],
         "Connections cut because they did not read what they were owed.",
+    ),
+    metric(
+        "quikapp_store_batch_writes",
+        Histogram,
+        &[],
+        "Writes that one commit of the store made durable together.",
+    ),
+    metric(
+        "quikapp_store_commit_failures_total",
+        Counter,
+        &[],
+        "Commits of the store that failed.",
+    ),
+    metric(
+        "quikapp_store_commit_seconds",
+        Histogram,
+        &[],
+        "Time that a commit of the store took, fsync included.",
+    ),
+    metric(
+        "quikapp_store_read_seconds",
+        Histogram,
+        &[],
+        "Time that a read of the store took.",
+    ),
+    metric(
+        "quikapp_store_write_queue",
+        Gauge,
+        &[],
+        "Writes that wait for the store.",
     ),
     metric(
         "quikapp_tls_handshakes_failed_total",

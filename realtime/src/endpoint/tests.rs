@@ -1,0 +1,8 @@
+#![allow(clippy::unwrap_used)]
+
+mod handshake;
+mod limits;
+mod logs;
+mod proxy;
+mod stop;
+mod tls;

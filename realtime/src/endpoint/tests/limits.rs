@@ -1,0 +1,144 @@
+//! Header timeout, connection caps, request timeout.
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, time::timeout};
+
+use super::super::test_kit::{DEADLINE, Server, config, exchange, read_answer};
+use crate::{endpoint::Config, socket::MountOptions};
+
+fn hasty() -> Config {
+    Config {
+        header_timeout: Duration::from_millis(100),
+        ..config()
+    }
+}
+
+fn capped(max_connections: usize, per_address: usize) -> Config {
+    Config {
+        max_connections,
+        max_connections_per_address: per_address,
+        ..config()
+    }
+}
+
+async fn start(config: &Config) -> Server {
+    Server::start(config, MountOptions::default()).await
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_after_the_header_timeout() {
+    let server = start(&hasty()).await;
+    let mut silent = server.connect().await;
+    let read = timeout(DEADLINE, silent.read(&mut [0; 1])).await;
+    assert_eq!(read.expect("closed in time").unwrap(), 0);
+    assert_eq!(server.endpoint.admission().held(), 0);
+}
+
+#[tokio::test]
+async fn a_header_that_trickles_in_is_cut_off_as_well() {
+    let server = start(&hasty()).await;
+    let mut slow = server.connect().await;
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(DEADLINE, slow.read_to_end(&mut answer)).await;
+    assert!(read.expect("closed in time").is_ok());
+    assert!(!answer.starts_with(b"HTTP/1.1 2"), "nothing was served");
+}
+
+#[tokio::test]
+async fn an_idle_kept_alive_connection_is_closed() {
+    let server = start(&hasty()).await;
+    let mut client = server.connect().await;
+    assert_eq!(
+        exchange(&mut client, "GET", "/", &[], b"").await.status,
+        404
+    );
+    assert_eq!(
+        exchange(&mut client, "GET", "/", &[], b"").await.status,
+        404
+    );
+    let read = timeout(DEADLINE, client.read(&mut [0; 1])).await;
+    assert_eq!(read.expect("closed in time").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn over_the_nodes_cap_is_503_with_a_reason() {
+    let server = start(&capped(1, 10)).await;
+    let mut first = server.connect().await;
+    assert_eq!(exchange(&mut first, "GET", "/", &[], b"").await.status, 404);
+    let second = server.request("GET", "/", &[]).await;
+    assert_eq!(
+        (second.status, second.header("retry-after")),
+        (503, Some("5"))
+    );
+    assert_eq!(second.header("connection"), Some("close"));
+    assert_eq!(
+        second.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(second.json()["reason"], "too_many_connections");
+    drop(first);
+    let reached = async { while server.request("GET", "/", &[]).await.status != 404 {} };
+    timeout(DEADLINE, reached)
+        .await
+        .expect("the place is given back");
+}
+
+#[tokio::test]
+async fn over_the_cap_of_an_address_is_503_while_the_node_has_places() {
+    let server = start(&capped(10, 1)).await;
+    let mut first = server.connect().await;
+    assert_eq!(exchange(&mut first, "GET", "/", &[], b"").await.status, 404);
+    let second = server.request("GET", "/", &[]).await;
+    assert_eq!(second.status, 503);
+    assert_eq!(second.json()["reason"], "too_many_connections_from_address");
+}
+
+#[tokio::test]
+async fn an_upgraded_socket_keeps_its_place() {
+    let server = start(&capped(1, 10)).await;
+    let mut socket = server.connect().await;
+    let headers = super::super::test_kit::with_upgrade(&[]);
+    let target = "/socket/websocket?token=tok-a&vsn=2.0.0";
+    let upgraded = exchange(&mut socket, "GET", target, &headers, b"").await;
+    assert_eq!(upgraded.status, 101);
+    assert_eq!(server.request("GET", "/", &[]).await.status, 503);
+    assert_eq!(server.endpoint.admission().held(), 1);
+}
+
+#[tokio::test]
+async fn a_route_that_hangs_is_answered() {
+    let config = Config {
+        request_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let hanging = Router::new().route("/hang", get(std::future::pending::<()>));
+    let server = Server::with(&config, |builder, _| builder.routes(hanging)).await;
+    let answer = server.request("GET", "/hang", &[]).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["reason"], "timeout");
+}
+
+#[tokio::test]
+async fn a_frame_sent_with_the_request_is_not_lost() {
+    let server = start(&config()).await;
+    let mut socket = server.connect().await;
+    let head = "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n\
+                connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let ping = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    let together = [head.as_bytes(), &ping].concat();
+    socket.write_all(&together).await.unwrap();
+    let answer = timeout(DEADLINE, read_answer(&mut socket)).await.unwrap();
+    assert_eq!(answer.status, 101);
+    let mut pong = [0; 4];
+    timeout(DEADLINE, socket.read_exact(&mut pong))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(pong, [0x8a, 2, b'h', b'i']);
+}

@@ -1,0 +1,99 @@
+//! Tokens stay out of the log, whatever way they came and however much is logged.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::super::test_kit::{Server, config};
+use crate::{
+    socket::MountOptions,
+    telemetry::logs::{LogFormat, subscriber},
+};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().clone()).unwrap()
+    }
+}
+
+const SECRET: &str = "s3cr3t";
+
+/// `tok-s3cr3t` as phoenix.js hides it in a subprotocol.
+const ENCODED: &str = "dG9rLXMzY3IzdA";
+
+#[tokio::test]
+async fn a_connect_with_a_token_leaves_no_trace_of_it() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let everything = subscriber("trace", LogFormat::Json, move || writer.clone()).unwrap();
+    let _guard = tracing::subscriber::set_default(everything);
+    let options = MountOptions {
+        auth_token: true,
+        ..MountOptions::default()
+    };
+    let server = Server::start(&config(), options).await;
+    let subprotocol = format!("phoenix, base64url.bearer.phx.{ENCODED}");
+    for (target, headers) in [
+        ("/socket/websocket?token=tok-s3cr3t&vsn=2.0.0", vec![]),
+        ("/socket/websocket?token=tok-s3cr3t&vsn=9.0.0", vec![]),
+        ("/socket/websocket?auth_token=s3cr3t&ticket=s3cr3t", vec![]),
+        (
+            "/socket/websocket?vsn=2.0.0",
+            vec![("sec-websocket-protocol", subprotocol.as_str())],
+        ),
+        (
+            "/socket/websocket?vsn=2.0.0",
+            vec![("authorization", "Bearer s3cr3t")],
+        ),
+        ("/socket/longpoll?token=tok-s3cr3t&vsn=2.0.0", vec![]),
+        (
+            "/socket/longpoll?vsn=2.0.0",
+            vec![("x-phoenix-authtoken", "tok-s3cr3t")],
+        ),
+        (
+            "/api/nothing?token=s3cr3t",
+            vec![("authorization", "Bearer s3cr3t")],
+        ),
+    ] {
+        let answer = server.upgrade(target, &headers).await;
+        if let Some(token) = target
+            .contains("longpoll")
+            .then(|| answer.json()["token"].clone())
+        {
+            let session = token.as_str().unwrap();
+            assert!(
+                !lines.text().contains(session),
+                "the session's token is logged"
+            );
+        }
+    }
+    let text = lines.text();
+    assert!(
+        text.contains("/socket/websocket"),
+        "requests are logged: {text}"
+    );
+    assert!(
+        text.contains(r#""name":"request""#),
+        "with their span: {text}"
+    );
+    assert!(
+        text.contains("vsn=2.0.0"),
+        "and the harmless part of the query: {text}"
+    );
+    assert!(!text.contains(SECRET), "{text}");
+    assert!(!text.contains(ENCODED), "{text}");
+}

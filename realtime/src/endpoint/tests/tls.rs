@@ -1,0 +1,110 @@
+//! TLS from PEM files, end to end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use rcgen::CertifiedKey;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::{io::AsyncReadExt, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::super::test_kit::{DEADLINE, Server, config, exchange, with_upgrade};
+use crate::{
+    endpoint::{Config, Endpoint, TlsConfig, TlsError},
+    socket::MountOptions,
+};
+
+fn write_certificate(folder: &Path) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    cert.der().clone()
+}
+
+fn tls_config(folder: &Path) -> Config {
+    Config {
+        tls: TlsConfig {
+            cert: folder.join("cert.pem"),
+            key: folder.join("key.pem"),
+            handshake_timeout: Duration::from_millis(200),
+            reload_interval: Duration::from_millis(20),
+        },
+        ..config()
+    }
+}
+
+async fn connect(
+    server: &Server,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    let tcp = server.connect().await;
+    TlsConnector::from(Arc::new(client))
+        .connect(name, tcp)
+        .await
+}
+
+#[tokio::test]
+async fn requests_and_sockets_work_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = write_certificate(folder.path());
+    let server = Server::start(&tls_config(folder.path()), MountOptions::default()).await;
+    let mut stream = connect(&server, &certificate).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(
+        exchange(&mut stream, "GET", "/", &[], b"").await.status,
+        404
+    );
+    let target = "/socket/websocket?token=tok-a&vsn=2.0.0";
+    let upgraded = exchange(&mut stream, "GET", target, &with_upgrade(&[]), b"").await;
+    assert_eq!(upgraded.status, 101);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_up_and_a_broken_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let server = Server::start(&tls_config(folder.path()), MountOptions::default()).await;
+    let renewed = write_certificate(folder.path());
+    let taken_up = async { while connect(&server, &renewed).await.is_err() {} };
+    timeout(DEADLINE, taken_up)
+        .await
+        .expect("the new certificate is served");
+    std::fs::write(folder.path().join("cert.pem"), "junk").unwrap();
+    let tls = server.endpoint.shared.tls.as_ref().unwrap();
+    assert!(matches!(
+        tls.reload(),
+        Err(TlsError::File { .. } | TlsError::Certificate(_))
+    ));
+    assert!(connect(&server, &renewed).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_never_begins_the_handshake_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let server = Server::start(&tls_config(folder.path()), MountOptions::default()).await;
+    let mut silent = server.connect().await;
+    let read = timeout(DEADLINE, silent.read(&mut [0; 1])).await;
+    assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
+    assert_eq!(server.endpoint.admission().held(), 0);
+}
+
+#[test]
+fn files_that_are_missing_are_named_before_anything_is_served() {
+    let config = tls_config(Path::new("/nowhere"));
+    let error = Endpoint::builder(&config).build().unwrap_err();
+    assert!(error.to_string().contains("/nowhere/cert.pem"), "{error}");
+}

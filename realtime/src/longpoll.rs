@@ -1,0 +1,195 @@
+//! The long-poll transport: sockets for clients behind proxies that break WebSockets
+//! (protocol.md items 26 to 29).
+//!
+//! A session is a task around the same [`Session`] that a WebSocket has. GETs take what waits in
+//! its mailbox, POSTs bring messages; a signed token ties them together. What is meant stands in
+//! the body's `status`, as phoenix.js expects: 200 messages, 204 none, 410 a session began (GET)
+//! or ended (POST), 403 refused, 408 not taken in time, 500 start over.
+
+mod answer;
+mod batch;
+mod body;
+mod mailbox;
+mod sessions;
+mod task;
+mod token;
+
+use axum::{body::Body, response::Response};
+use http::{
+    HeaderMap, HeaderName, Method, StatusCode,
+    header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
+};
+
+use crate::{
+    endpoint::{
+        Admission, LongPollConfig,
+        answer::{phoenix_error, plain},
+        connection::Connection,
+        mounts::SocketRequest,
+        negotiate::{self, NotConnected},
+        query, subprotocol,
+    },
+    errors::Reason,
+    socket::{LongPollOptions, Mount, Transport},
+};
+use body::BodyError;
+use mailbox::Polled;
+use sessions::{Delivered, Member, Sessions};
+pub(crate) use token::TokenKey;
+
+/// Where clients of Phoenix 1.9 put the session's token; earlier ones use the query.
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
+const TOKEN_PARAM: &str = "token";
+
+/// Long-poll on one mount.
+#[derive(Debug)]
+pub(crate) struct LongPoll {
+    mount: Mount,
+    options: LongPollOptions,
+    config: LongPollConfig,
+    sessions: Sessions,
+}
+
+/// The query parameters of a request.
+type Params = Vec<(String, String)>;
+
+impl LongPoll {
+    pub(crate) fn new(
+        mount: Mount,
+        options: LongPollOptions,
+        config: LongPollConfig,
+        key: TokenKey,
+        admission: Admission,
+    ) -> Self {
+        Self {
+            mount,
+            options,
+            config,
+            sessions: Sessions::new(key, admission),
+        }
+    }
+
+    /// Answers a request on the mount's long-poll path.
+    pub(crate) async fn answer(
+        &self,
+        connection: &Connection,
+        request: &SocketRequest,
+        body: Body,
+    ) -> Response {
+        let (parts, origins) = (&request.parts, &self.options.origins);
+        let Ok(params) = negotiate::params(parts) else {
+            return phoenix_error(StatusCode::BAD_REQUEST);
+        };
+        let origins = origins.as_ref().unwrap_or(&self.mount.options().origins);
+        if !negotiate::origin_allowed(origins, connection, &parts.headers) {
+            return answer::status(403);
+        }
+        match parts.method {
+            Method::OPTIONS => answer::preflight(parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS)),
+            Method::GET => self.get(connection, request, params).await,
+            Method::POST => self.post(request, &params, body).await,
+            _ => answer::with_any_origin(plain(StatusCode::BAD_REQUEST, Body::empty())),
+        }
+    }
+
+    async fn get(
+        &self,
+        connection: &Connection,
+        request: &SocketRequest,
+        params: Params,
+    ) -> Response {
+        let token = session_token(&request.parts.headers, &params);
+        match token.and_then(|token| self.sessions.find(token)) {
+            Some(member) => self.poll(connection, &member).await,
+            None => self.begin(connection, request, params).await,
+        }
+    }
+
+    async fn poll(&self, connection: &Connection, member: &Member) -> Response {
+        let polled = member.mailbox.poll(self.options.window, &connection.stop);
+        match polled.await {
+            Polled::Messages(frames) => answer::messages(&frames, &member.token),
+            Polled::Nothing => answer::no_messages(204, &member.token),
+            Polled::CutOff => answer::refused(StatusCode::OK, 500, Reason::SlowConsumer),
+        }
+    }
+
+    /// A session begins with an empty answer that carries its token.
+    async fn begin(
+        &self,
+        connection: &Connection,
+        request: &SocketRequest,
+        params: Params,
+    ) -> Response {
+        let permit = match self.sessions.admit(request.client.ip) {
+            Ok(permit) => permit,
+            Err(full) => return answer::unavailable(full.reason()),
+        };
+        let auth_token = self.auth_token(&request.parts.headers);
+        let transport = Transport::LongPoll;
+        let mount = &self.mount;
+        let connected =
+            negotiate::connect(mount, connection, request, params, transport, auth_token).await;
+        match connected {
+            Ok(session) => {
+                let limits = task::Limits {
+                    patience: self.options.window + self.options.window / 2,
+                    max_queued: self.max_queued(),
+                };
+                let token = self.sessions.start(session, permit, limits);
+                answer::no_messages(410, &token)
+            }
+            Err(NotConnected::Version | NotConnected::Refused(_)) => answer::status(403),
+            Err(NotConnected::Crashed) => phoenix_error(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(NotConnected::Unavailable(reason)) => answer::unavailable(reason),
+        }
+    }
+
+    async fn post(&self, request: &SocketRequest, params: &Params, body: Body) -> Response {
+        let headers = &request.parts.headers;
+        let token = session_token(headers, params);
+        let Some(member) = token.and_then(|token| self.sessions.find(token)) else {
+            return answer::status(410);
+        };
+        let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let body = match body::read(body, self.max_body()).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => return phoenix_error(StatusCode::BAD_REQUEST),
+            Err(BodyError::Broken) => return answer::status(408),
+        };
+        let max_message = self.mount.options().max_message_size;
+        let messages = match batch::parse(member.vsn, content_type, body, max_message) {
+            Ok(messages) => messages,
+            Err(bad) => return answer::bad_batch(&bad),
+        };
+        match member.deliver(messages, self.options.window).await {
+            Delivered::Taken => answer::status(200),
+            Delivered::TooSlow => answer::status(408),
+            Delivered::Gone => answer::status(410),
+        }
+    }
+
+    fn auth_token(&self, headers: &HeaderMap) -> Option<String> {
+        let accepted = self.mount.options().auth_token;
+        accepted
+            .then(|| subprotocol::long_poll_token(headers))
+            .flatten()
+    }
+
+    fn max_body(&self) -> usize {
+        usize::try_from(self.config.max_body.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    fn max_queued(&self) -> usize {
+        usize::try_from(self.config.max_queued.as_u64()).unwrap_or(usize::MAX)
+    }
+}
+
+/// The token of the session that a request belongs to, if it names one.
+fn session_token<'r>(headers: &'r HeaderMap, params: &'r Params) -> Option<&'r str> {
+    let in_header = headers.get(TOKEN_HEADER).and_then(|v| v.to_str().ok());
+    in_header.or_else(|| query::last(params, TOKEN_PARAM))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Session tokens: opaque to clients, signed, so that a guess costs no lookup.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+/// A session of this process, unguessable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SessionId([u8; 16]);
+
+impl SessionId {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// Never prints the id, which is all that a thief needs to forge a poll.
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// Signs and checks session tokens.
+pub(crate) struct TokenKey(hmac::Key);
+
+/// Keeps these signatures apart from others that the same secret may make.
+const PURPOSE: &[u8] = b"quikapp longpoll session v1";
+
+impl TokenKey {
+    /// Nodes with the same secret accept each other's tokens.
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        let purpose = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), PURPOSE);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()))
+    }
+
+    pub(super) fn sign(&self, id: SessionId) -> String {
+        let signature = hmac::sign(&self.0, &id.0);
+        BASE64_URL_SAFE_NO_PAD.encode([&id.0[..], signature.as_ref()].concat())
+    }
+
+    /// The session, if we made the token.
+    pub(super) fn verify(&self, token: &str) -> Option<SessionId> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (id, signature) = bytes.split_first_chunk()?;
+        hmac::verify(&self.0, id, signature).ok()?;
+        Some(SessionId(*id))
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_was_signed_with_the_secret_is_accepted() {
+        let key = TokenKey::new(b"secret");
+        let id = SessionId::random();
+        let token = key.sign(id);
+        assert_eq!(TokenKey::new(b"secret").verify(&token), Some(id));
+        assert_eq!(TokenKey::new(b"other").verify(&token), None);
+        for index in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(bytes).unwrap();
+            assert_eq!(key.verify(&forged), None, "changed at {index}");
+        }
+        for junk in ["", "garbage", "tok-a", &token[..token.len() - 4]] {
+            assert_eq!(key.verify(junk), None);
+        }
+    }
+}
