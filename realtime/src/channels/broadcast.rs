@@ -8,7 +8,10 @@ use quikapp_protocol::Payload;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{Backend, payload, room::{Mode, Room}};
+use super::{
+    Backend, payload,
+    room::{Mode, Room},
+};
 use crate::{
     auth::{Principal, RoomAccess},
     channel::{Channel, Context, Flow, JoinError, json},
@@ -63,11 +66,7 @@ impl BroadcastChannel {
         Self { backend }
     }
 
-    async fn enter(
-        &self,
-        cx: &mut Context<Principal>,
-        params: &Payload,
-    ) -> Result<State, Refusal> {
+    async fn enter(&self, cx: &mut Context<Principal>, params: &Payload) -> Result<State, Refusal> {
         let params: BroadcastParams = payload::read(params)?;
         self.check(cx, RoomAccess::Read).await?;
         let room = room_topic(cx.assigns().workspace(), cx.topic());

@@ -67,12 +67,7 @@ impl Channel for LobbyChannel {
         Flow::error(json(&Refusal::from(Reason::UnknownEvent)))
     }
 
-    async fn handle_info(
-        &self,
-        room: &mut Room,
-        cx: &mut Context<Principal>,
-        note: Note,
-    ) -> Flow {
+    async fn handle_info(&self, room: &mut Room, cx: &mut Context<Principal>, note: Note) -> Flow {
         room.on_note(&self.backend, cx, &note).await
     }
 

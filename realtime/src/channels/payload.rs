@@ -101,7 +101,10 @@ mod tests {
             (json!({}), "message_id"),
             (json!(null), "message_id"),
             (json!({"messageId": 7}), "message_id"),
-            (json!({"message_id": "m", "mentions": ["a", 2]}), "mentions[1]"),
+            (
+                json!({"message_id": "m", "mentions": ["a", 2]}),
+                "mentions[1]",
+            ),
             (json!([1]), "payload"),
             (json!("text"), "payload"),
         ] {

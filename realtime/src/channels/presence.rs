@@ -198,7 +198,9 @@ impl PresenceChannel {
     ) -> Result<Payload, Refusal> {
         let principal = cx.assigns();
         let people = &self.backend.people;
-        people.choose_status(&principal.person, update.status).await?;
+        people
+            .choose_status(&principal.person, update.status)
+            .await?;
         Ok(json(&update))
     }
 
@@ -262,7 +264,10 @@ impl PresenceChannel {
         let mut users = get.user_ids.unwrap_or_default();
         users.extend(get.user_id);
         if users.is_empty() || users.len() > MOST_ASKED {
-            return Err(Refusal::invalid_field("user_ids", "1 to 100 users are needed"));
+            return Err(Refusal::invalid_field(
+                "user_ids",
+                "1 to 100 users are needed",
+            ));
         }
         let principal = cx.assigns();
         let asked = self.backend.people.ask(principal.workspace(), &users);
@@ -280,10 +285,17 @@ impl PresenceChannel {
         seen: PersonSeen,
     ) -> Result<PersonSeen, Refusal> {
         if seen.user_id == *principal.user() {
-            return Ok(self.backend.people.myself(&principal.person).unwrap_or(seen));
+            return Ok(self
+                .backend
+                .people
+                .myself(&principal.person)
+                .unwrap_or(seen));
         }
         let user = &seen.user_id;
-        let checked = self.backend.policy.check(principal, Action::SeePerson { user });
+        let checked = self
+            .backend
+            .policy
+            .check(principal, Action::SeePerson { user });
         match checked.await {
             Ok(()) => Ok(seen),
             Err(refusal) if refusal.reason == Reason::UserNotFound => Ok(PersonSeen {
