@@ -66,13 +66,17 @@ impl Node {
             metrics,
             listeners,
         } = self;
-        let main = Endpoint::new(&parts.config.endpoint, routes::main(&parts, &metrics))?;
+        let main = Endpoint::builder(&parts.config.endpoint)
+            .routes(routes::main(&parts, &metrics))
+            .build()?;
         announce(&parts, listeners.main.local_addr());
         let serving = TaskTracker::new();
         let no_more = CancellationToken::new();
         serving.spawn(listeners.main.serve(main, no_more.clone()));
         if let Some(listener) = listeners.admin {
-            let admin = Endpoint::new(&parts.config.endpoint, routes::admin(&parts, &metrics))?;
+            let admin = Endpoint::builder(&parts.config.endpoint)
+                .routes(routes::admin(&parts, &metrics))
+                .build()?;
             serving.spawn(listener.serve(admin, no_more.clone()));
         }
         let upkeep = no_more.clone();
