@@ -71,6 +71,8 @@ pub struct Session {
     slots: Slots,
     jobs: Jobs,
     inbox: VecDeque<Inbound>,
+    /// Entries of gaps, to be written before anything that came later.
+    filled: VecDeque<Encoded>,
     /// Taken from the outbox, not yet written.
     backlog: VecDeque<Delivery>,
     timers: Timers,
@@ -105,6 +107,7 @@ impl Session {
             slots: Slots::default(),
             jobs: Jobs::default(),
             inbox: VecDeque::new(),
+            filled: VecDeque::new(),
             backlog: VecDeque::new(),
             link,
             scope,
@@ -271,7 +274,7 @@ impl Session {
         if sink.is_full() {
             return self.link.outbox.poll_close(cx).map(Some);
         }
-        if self.backlog.is_empty() {
+        if self.filled.is_empty() && self.backlog.is_empty() {
             match self.link.outbox.poll_drain(cx, &mut self.backlog) {
                 Poll::Ready(Drained::Deliveries) => {}
                 Poll::Ready(Drained::Close(close)) => return Poll::Ready(Some(close)),
@@ -284,12 +287,15 @@ impl Session {
 
     /// An idle connection keeps no buffers.
     fn shrink(&mut self) {
-        if self.backlog.is_empty() && self.backlog.capacity() > 0 {
-            self.backlog = VecDeque::new();
-        }
-        if self.inbox.is_empty() && self.inbox.capacity() > 0 {
-            self.inbox = VecDeque::new();
-        }
+        release(&mut self.inbox);
+        release(&mut self.filled);
+        release(&mut self.backlog);
+    }
+}
+
+fn release<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > 0 {
+        *queue = VecDeque::new();
     }
 }
 

@@ -16,6 +16,10 @@ impl Session {
     pub(super) fn write_backlog<S: FrameSink>(&mut self, cx: &mut Context<'_>, sink: &mut S) {
         let mut counting = Counting { sink, sent: 0 };
         while !counting.is_full() {
+            if let Some(frame) = self.filled.pop_front() {
+                counting.send(&frame);
+                continue;
+            }
             let Some(delivery) = self.backlog.pop_front() else {
                 break;
             };

@@ -1,11 +1,12 @@
 //! What follows when a handler is done.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use quikapp_actors::fanout::{Broadcast, Delivery, Note, SlotKey};
+use quikapp_actors::fanout::{Broadcast, Note, SlotKey};
 use quikapp_protocol::{Encoded, Payload, Ref};
 use quikapp_storage::Seq;
 use serde_json::json;
@@ -182,17 +183,14 @@ impl Session {
         let next = entries
             .iter()
             .filter(|entry| entry.seq().is_some_and(|seq| sequence.fills(seq)));
-        let frames: Vec<Encoded> = next
+        let frames = next
             .filter_map(|entry| entry.encoded_as(address.topic(), address.link.vsn))
-            .map(std::borrow::Cow::into_owned)
-            .collect();
+            .map(Cow::into_owned);
+        self.filled.extend(frames);
         let after = sequence.filled(read_from);
         if let AfterFill::Fill(missing) = &after {
             let more = Queued::Input(Input::Gap(missing.clone()));
             slot.pending.push_front(more);
-        }
-        for frame in frames.into_iter().rev() {
-            self.backlog.push_front(Delivery::Frame(frame));
         }
         if after == AfterFill::Stuck {
             self.crash(cx, address.slot, "a gap in the log could not be read");

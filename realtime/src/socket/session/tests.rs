@@ -4,3 +4,8 @@
 
 mod app;
 mod basics;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod properties;
+mod sequenced;
