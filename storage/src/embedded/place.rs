@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -81,6 +81,7 @@ struct Current {
 pub(super) struct Place {
     file: PathBuf,
     busy_timeout: Duration,
+    lock: fs::File,
     current: Mutex<Current>,
     store_id: Uuid,
 }
@@ -92,13 +93,15 @@ impl Place {
         let file = config.data_dir.join(DATABASE);
         let busy_timeout = Duration::from_millis(config.busy_timeout_ms);
         make_directory(&config.data_dir).map_err(at(&config.data_dir))?;
-        let _lock = lock(&config.data_dir.join(LOCK))?;
+        let lock = lock(&config.data_dir.join(LOCK))?;
         touch(&file).map_err(at(&file))?;
         let store_id = create(&file, busy_timeout).map_err(|error| explain(&file, error))?;
         let identity = identity(&file).map_err(at(&file))?;
+        lock.unlock().map_err(at(&config.data_dir))?;
         Ok(Self {
             file,
             busy_timeout,
+            lock,
             current: Mutex::new(Current {
                 identity,
                 generation: 0,
@@ -132,6 +135,13 @@ impl Place {
             Ok(_) => Err(format!("{} has been exchanged", self.file.display())),
             Err(error) => Err(format!("{}: {error}", self.file.display())),
         }
+    }
+
+    /// Whether the disk takes a write at all. SQLite keeps its index of the log in mapped memory,
+    /// where a file system that has become read-only answers a write with SIGBUS; here it answers
+    /// with an error.
+    fn try_write(&self) -> io::Result<()> {
+        self.lock.write_all_at(b"\n", 0)
     }
 
     /// Accepts another file at the path (a volume that was mounted again), if it is the same
@@ -179,6 +189,8 @@ impl Link {
         if self.place.check().is_err() {
             self.place.adopt().map_err(StoreError::Unavailable)?;
         }
+        let written = self.place.try_write();
+        written.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let generation = self.place.generation();
         let made = match self.made.take() {
             Some(made) if made.0 == generation => made,
