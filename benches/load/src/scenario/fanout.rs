@@ -15,7 +15,7 @@ const TOPIC: &str = "broadcast:bench-fanout";
 const EVENT: &str = "tick";
 
 /// A round that takes longer has lost something.
-const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
+const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many members, and how they are addressed.
 #[derive(Debug, Clone, Args)]
