@@ -15,11 +15,14 @@ pub mod payload;
 mod reply;
 mod shard;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod topic;
 pub mod wire;
 
+pub(crate) use batch::refusal_of;
 pub use command::{Command, CommandError, DeleteScope, Outcome, SendMessage};
 pub use config::{Config, Limits};
 pub use handle::{Conversations, StartError};
-pub use live::MemberLeft;
+pub use live::{MemberLeft, broadcast_of};
 pub use topic::{alias_topic, chat_topic, person_topic, topic_of};

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod fanout;
 pub mod people;
 pub mod presence;
+pub mod registers;
 pub mod typing;
 
 pub use clock::{Clock, SystemClock};

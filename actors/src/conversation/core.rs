@@ -8,6 +8,8 @@
 mod folded;
 mod members;
 mod messages;
+#[cfg(test)]
+mod scripts;
 mod validate;
 
 use std::{

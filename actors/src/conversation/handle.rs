@@ -139,11 +139,25 @@ impl Conversations {
     /// long as its topic has subscribers. Call it after subscribing; what is above the tail that
     /// is returned arrives as a broadcast.
     pub async fn observe(&self, conversation: &ConversationId) -> Result<Seq, StoreError> {
-        let ids = [conversation.clone()];
-        let tails = self.shared.store.tails(&ids).await?;
-        let tail = tails.first().map(|(_, tail)| *tail).unwrap_or_default();
-        self.shared.live.observe(conversation, tail);
-        Ok(tail)
+        let tails = self.observe_all(std::slice::from_ref(conversation)).await?;
+        Ok(tails.first().map(|(_, tail)| *tail).unwrap_or_default())
+    }
+
+    /// Like [`observe`](Self::observe), for many at once.
+    pub async fn observe_all(
+        &self,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        let tails = self.shared.store.tails(conversations).await?;
+        for (id, tail) in &tails {
+            self.shared.live.observe(id, *tail);
+        }
+        Ok(tails)
+    }
+
+    /// Up to where a conversation that is observed here was broadcast here.
+    pub fn published(&self, conversation: &ConversationId) -> Option<Seq> {
+        self.shared.live.published(conversation)
     }
 
     /// The topic registry on which entries are broadcast.

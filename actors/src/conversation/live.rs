@@ -100,6 +100,11 @@ impl Live {
         });
     }
 
+    /// Up to where a conversation was published, if it is watched.
+    pub(crate) fn published(&self, id: &ConversationId) -> Option<Seq> {
+        self.with(id, |track| track.map(|track| track.published))
+    }
+
     /// Publishes entries that follow one another; first what is missing before them.
     pub(crate) async fn publish(
         &self,
@@ -117,8 +122,7 @@ impl Live {
     /// those who follow the log notice the hole themselves.
     async fn catch_up(&self, store: &SharedStore, id: &ConversationId, up_to: Seq) {
         loop {
-            let published = self.with(id, |track| track.map(|track| track.published));
-            let Some(from) = published.filter(|published| *published < up_to) else {
+            let Some(from) = self.published(id).filter(|published| *published < up_to) else {
                 return;
             };
             match store.entries(id, from, PAGE).await {
@@ -203,6 +207,12 @@ impl Live {
         };
         result
     }
+}
+
+/// The broadcast of an entry, as it is published on the topic of its conversation.
+pub fn broadcast_of(id: &ConversationId, entry: &Entry) -> Broadcast {
+    let alias = (!is_personal(id)).then(|| alias_topic(id).into());
+    broadcast(&topic_of(id).into(), alias.as_ref(), entry)
 }
 
 fn broadcast(topic: &Arc<str>, alias: Option<&Arc<str>>, entry: &Entry) -> Broadcast {

@@ -1,0 +1,367 @@
+//! A store whose commits fail on request.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use quikapp_storage::*;
+
+/// What the next append comes to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// Written, but nobody knows.
+    UnknownButWritten,
+    /// Not written, and nobody knows.
+    UnknownAndLost,
+    /// Not written, and that is known.
+    Unavailable,
+}
+
+/// Faults to come.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    next: Mutex<Option<Fault>>,
+    refuses_acquire: AtomicBool,
+}
+
+impl Faults {
+    /// Makes the next append fail.
+    pub(super) fn inject(&self, fault: Fault) {
+        *self.next.lock() = Some(fault);
+    }
+
+    /// Makes taking a conversation fail, until further notice.
+    pub(super) fn refuse_acquire(&self, refuse: bool) {
+        self.refuses_acquire.store(refuse, Ordering::SeqCst);
+    }
+}
+
+/// See the module.
+pub(super) struct FaultyStore {
+    inner: SharedStore,
+    faults: Arc<Faults>,
+}
+
+impl FaultyStore {
+    pub(super) fn new(inner: SharedStore, faults: Arc<Faults>) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[async_trait]
+impl ConversationStore for FaultyStore {
+    async fn create_conversation(&self, new: NewConversation) -> Result<Created, StoreError> {
+        self.inner.create_conversation(new).await
+    }
+
+    async fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.inner.conversation(id).await
+    }
+
+    async fn direct(
+        &self,
+        workspace: &WorkspaceId,
+        a: &UserId,
+        b: &UserId,
+    ) -> Result<Option<ConversationId>, StoreError> {
+        self.inner.direct(workspace, a, b).await
+    }
+
+    async fn members(
+        &self,
+        id: &ConversationId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.inner.members(id, after, limit).await
+    }
+
+    async fn membership(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.inner.membership(id, user).await
+    }
+
+    async fn conversations_of(
+        &self,
+        person: &Person,
+    ) -> Result<Vec<(ConversationId, Role)>, StoreError> {
+        self.inner.conversations_of(person).await
+    }
+
+    async fn list_conversations(
+        &self,
+        person: &Person,
+        below: Option<(Timestamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>, StoreError> {
+        self.inner.list_conversations(person, below, limit).await
+    }
+
+    async fn summary(
+        &self,
+        person: &Person,
+        id: &ConversationId,
+    ) -> Result<Option<ConversationSummary>, StoreError> {
+        self.inner.summary(person, id).await
+    }
+}
+
+#[async_trait]
+impl LogStore for FaultyStore {
+    async fn acquire(&self, id: &ConversationId, claim: Claim) -> Result<Acquired, AcquireError> {
+        if self.faults.refuses_acquire.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("injected".to_owned()).into());
+        }
+        self.inner.acquire(id, claim).await
+    }
+
+    async fn append(&self, parts: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let unknown = || StoreError::Unknown("injected".to_owned()).into();
+        let fault = self.faults.next.lock().take();
+        match fault {
+            None => self.inner.append(parts).await,
+            Some(Fault::UnknownButWritten) => {
+                let results = self.inner.append(parts).await;
+                results.into_iter().map(|_| Err(unknown())).collect()
+            }
+            Some(Fault::UnknownAndLost) => parts.iter().map(|_| Err(unknown())).collect(),
+            Some(Fault::Unavailable) => {
+                let error = || StoreError::Unavailable("injected".to_owned()).into();
+                parts.iter().map(|_| Err(error())).collect()
+            }
+        }
+    }
+
+    async fn release(
+        &self,
+        id: &ConversationId,
+        epoch: Epoch,
+        tail: Seq,
+    ) -> Result<(), StoreError> {
+        self.inner.release(id, epoch, tail).await
+    }
+
+    async fn by_keys(&self, id: &ConversationId, keys: &[Key16]) -> Result<Vec<Entry>, StoreError> {
+        self.inner.by_keys(id, keys).await
+    }
+
+    async fn entries(
+        &self,
+        id: &ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.inner.entries(id, after, limit).await
+    }
+
+    async fn tails(
+        &self,
+        ids: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        self.inner.tails(ids).await
+    }
+
+    async fn messages(
+        &self,
+        id: &ConversationId,
+        ids: &[MessageId],
+    ) -> Result<Vec<Message>, StoreError> {
+        self.inner.messages(id, ids).await
+    }
+
+    async fn history(
+        &self,
+        id: &ConversationId,
+        visible: &[Member],
+        hidden_for: &UserId,
+        thread: Option<MessageId>,
+        page: Page,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.inner
+            .history(id, visible, hidden_for, thread, page, limit)
+            .await
+    }
+
+    async fn search(
+        &self,
+        id: &ConversationId,
+        search: &MessageSearch,
+    ) -> Result<(Vec<Message>, Option<Seq>), StoreError> {
+        self.inner.search(id, search).await
+    }
+
+    async fn hide_message(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+        message: MessageId,
+    ) -> Result<(), StoreError> {
+        self.inner.hide_message(id, user, message).await
+    }
+
+    async fn pinned(&self, id: &ConversationId) -> Result<Vec<Message>, StoreError> {
+        self.inner.pinned(id).await
+    }
+
+    async fn missed(
+        &self,
+        person: &Person,
+        after: &StreamCursor,
+        limit: usize,
+    ) -> Result<Missed, StoreError> {
+        self.inner.missed(person, after, limit).await
+    }
+
+    async fn cursor_now(&self) -> Result<StreamCursor, StoreError> {
+        self.inner.cursor_now().await
+    }
+
+    async fn cursor_valid(&self, cursor: &StreamCursor) -> Result<bool, StoreError> {
+        self.inner.cursor_valid(cursor).await
+    }
+
+    async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError> {
+        self.inner.cursor_of(id, seq).await
+    }
+}
+
+#[async_trait]
+impl RegisterStore for FaultyStore {
+    async fn write_registers(
+        &self,
+        writes: Vec<RegisterWrite>,
+    ) -> Result<Vec<Registers>, StoreError> {
+        self.inner.write_registers(writes).await
+    }
+
+    async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError> {
+        self.inner.registers(id, user).await
+    }
+
+    async fn marks_since(
+        &self,
+        id: &ConversationId,
+        version: u64,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Marks)>, StoreError> {
+        self.inner.marks_since(id, version, limit).await
+    }
+
+    async fn unread(&self, id: &ConversationId, user: &UserId) -> Result<u64, StoreError> {
+        self.inner.unread(id, user).await
+    }
+
+    async fn write_cursors(&self, cursors: Vec<DeviceCursor>) -> Result<(), StoreError> {
+        self.inner.write_cursors(cursors).await
+    }
+
+    async fn device_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        id: &ConversationId,
+    ) -> Result<Option<Seq>, StoreError> {
+        self.inner.device_cursor(person, device, id).await
+    }
+
+    async fn write_stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        cursor: &StreamCursor,
+    ) -> Result<(), StoreError> {
+        self.inner.write_stream_cursor(person, device, cursor).await
+    }
+
+    async fn stream_cursor(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+    ) -> Result<Option<StreamCursor>, StoreError> {
+        self.inner.stream_cursor(person, device).await
+    }
+}
+
+#[async_trait]
+impl PeopleStore for FaultyStore {
+    async fn put_profile(&self, person: &Person, change: ProfileChange) -> Result<(), StoreError> {
+        self.inner.put_profile(person, change).await
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, StoreError> {
+        self.inner.profiles(workspace, users).await
+    }
+
+    async fn set_block(
+        &self,
+        person: &Person,
+        other: &UserId,
+        blocked: bool,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.set_block(person, other, blocked, at).await
+    }
+
+    async fn blocks(&self, person: &Person) -> Result<Vec<UserId>, StoreError> {
+        self.inner.blocks(person).await
+    }
+}
+
+#[async_trait]
+impl SecurityStore for FaultyStore {
+    async fn put_ticket(
+        &self,
+        hash: [u8; 32],
+        claims: &str,
+        expires: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.put_ticket(hash, claims, expires).await
+    }
+
+    async fn take_ticket(
+        &self,
+        hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        self.inner.take_ticket(hash, now).await
+    }
+
+    async fn revoke(
+        &self,
+        subject: RevokedSubject,
+        at: Timestamp,
+        forget_after: Timestamp,
+    ) -> Result<Revocation, StoreError> {
+        self.inner.revoke(subject, at, forget_after).await
+    }
+
+    async fn revocations_since(&self, number: u64) -> Result<Vec<Revocation>, StoreError> {
+        self.inner.revocations_since(number).await
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    fn store_id(&self) -> uuid::Uuid {
+        self.inner.store_id()
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await
+    }
+}
