@@ -228,7 +228,9 @@ impl Session {
             self.inbox = VecDeque::new();
             return false;
         }
-        while let Some(message) = self.inbox.pop_front() {
+        // One at a time, so that what it caused goes out before the next is looked at: a client
+        // that leaves at once still hears what was said before.
+        if let Some(message) = self.inbox.pop_front() {
             self.handle_inbound(cx, message);
         }
         true

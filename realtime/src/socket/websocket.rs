@@ -77,7 +77,8 @@ struct WebSocket<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
     fn new(session: Session, io: IO, deflate: Option<Deflate>, read_before: &[u8]) -> Self {
         let options = session.options();
-        let mut decoder = Decoder::new(options.max_message_size, deflate.as_ref());
+        let mut decoder = Decoder::new(options.max_message_size, deflate.as_ref())
+            .with_frame_limit(options.max_frame_size.unwrap_or(usize::MAX));
         decoder.feed(read_before);
         let out = Outgoing::new(deflate.is_some(), options.limits.write_timeout);
         Self {

@@ -46,6 +46,7 @@ pub struct Decoder {
     fragments: Option<Box<Fragments>>,
     inflater: Option<Box<Inflater>>,
     message_limit: usize,
+    frame_limit: usize,
     /// After a close or an error nothing counts.
     finished: bool,
 }
@@ -67,8 +68,16 @@ impl Decoder {
             fragments: None,
             inflater,
             message_limit,
+            frame_limit: usize::MAX,
             finished: false,
         }
+    }
+
+    /// Also limits what one data frame may carry, as it stands on the wire.
+    #[must_use]
+    pub fn with_frame_limit(mut self, frame_limit: usize) -> Self {
+        self.frame_limit = frame_limit;
+        self
     }
 
     /// Hands over what was read. Take all events before the next portion, or the buffer grows by
@@ -160,6 +169,11 @@ impl Decoder {
         let length = usize::try_from(header.length).map_err(|_| too_big)?;
         if header.opcode.is_control() {
             return Ok(length);
+        }
+        if length > self.frame_limit {
+            return Err(ProtocolError::FrameTooBig {
+                limit: self.frame_limit,
+            });
         }
         let (before, compressed) = match &self.fragments {
             Some(fragments) => (fragments.data.len(), fragments.compressed),

@@ -41,6 +41,12 @@ pub enum ProtocolError {
     /// The data is not what DEFLATE makes.
     #[error("a compressed message that does not inflate")]
     BadDeflate,
+    /// One frame exceeds its own limit.
+    #[error("a frame of more than {limit} bytes")]
+    FrameTooBig {
+        /// What is allowed.
+        limit: usize,
+    },
     /// All fragments together, inflated, exceed the limit.
     #[error("a message of more than {limit} bytes")]
     MessageTooBig {
@@ -64,7 +70,7 @@ impl ProtocolError {
             | Self::BadClosePayload
             | Self::BadCloseCode(_) => 1002,
             Self::InvalidUtf8 | Self::BadDeflate => 1007,
-            Self::MessageTooBig { .. } => 1009,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => 1009,
         }
     }
 }

@@ -212,6 +212,21 @@ fn the_limit_is_on_the_whole_message_and_holds_before_the_payload_comes() {
 }
 
 #[test]
+fn a_frame_may_have_a_limit_of_its_own() {
+    let events = |bytes: &[u8]| {
+        let mut decoder = Decoder::new(LIMIT, None).with_frame_limit(100);
+        decoder.feed(bytes);
+        decoder.next_event()
+    };
+    let mut fragments = frame(0x01, &[b'x'; 100]);
+    fragments.extend(frame(0x80, &[b'x'; 100]));
+    assert!(matches!(events(&fragments), Ok(Some(Event::Text(text))) if text.len() == 200));
+    let too_big = ProtocolError::FrameTooBig { limit: 100 };
+    assert_eq!(events(&text(&"x".repeat(101))[..8]), Err(too_big));
+    assert_eq!(too_big.close_code(), 1009);
+}
+
+#[test]
 fn control_frames_have_room_when_a_message_is_at_its_limit() {
     let mut bytes = frame(0x01, &[b'x'; LIMIT]);
     bytes.extend(frame(0x89, &[b'p'; 125]));

@@ -453,3 +453,20 @@ async fn what_waits_behind_a_second_join_is_handled_after_it() {
     client.reply(&busy).await.ok();
     assert_eq!(client.reply(&waiting).await.ok(), json!({"a": 1}));
 }
+
+#[tokio::test]
+async fn what_was_said_before_a_leave_is_heard() {
+    let (mount, _) = app();
+    let mut client = TestClient::connect(&mount).await;
+    client.start_join("room:1", json!({})).await;
+    client.start_push("room:1", "say", json!({})).await;
+    client.start_push("room:1", "phx_leave", json!({})).await;
+    let events: Vec<String> = client
+        .so_far()
+        .await
+        .into_iter()
+        .map(|received| received.event)
+        .collect();
+    let expected = ["phx_reply", "said", "phx_reply", "phx_reply", "phx_close"];
+    assert_eq!(events, expected);
+}
