@@ -1,1 +1,10 @@
-//! Promises of the whole system.
+//! Promises of the whole system, kept by the real binary. One file per promise.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod command_line;
+mod durability;
+mod metrics;
+mod shared_directory;
+mod start_and_stop;

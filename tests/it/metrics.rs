@@ -1,0 +1,51 @@
+//! `/metrics` is what Prometheus expects.
+
+use std::process::Stdio;
+
+use reqwest::Method;
+use serde_json::json;
+use tempfile::tempdir;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::support::{Client, Rest, Server, said};
+
+#[tokio::test]
+async fn promtool_finds_nothing_to_complain_about() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let alice = rest.guest("Alice").await;
+    let bob = rest.guest("Bob").await;
+    let conversation = rest.group(&[alice.clone(), bob]).await;
+    let topic = format!("chat:{conversation}");
+    let mut socket = Client::connect(&server, &alice).await;
+    socket.join(&topic, json!({})).await;
+    socket
+        .call(
+            &topic,
+            "message:send",
+            json!({"type": "text", "content": "hi"}),
+        )
+        .await
+        .unwrap();
+
+    let (_, text) = rest.request(Method::GET, "/metrics", None, None).await;
+    let text = text.as_str().unwrap();
+    assert!(text.contains("\nquikapp_connections 1"), "{text}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed by scripts/install-tools");
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .await
+        .unwrap();
+    let output = promtool.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}

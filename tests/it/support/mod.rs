@@ -1,0 +1,22 @@
+//! The real binary in a directory of its own, and clients for it.
+
+mod client;
+mod rest;
+mod server;
+
+pub(crate) use client::Client;
+pub(crate) use rest::{Guest, Rest};
+pub(crate) use server::{Server, quikapp, said};
+
+use std::{future::Future, time::Duration};
+
+/// No test waits longer than this for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that must come.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not come within {PATIENCE:?}"),
+    }
+}

@@ -1,0 +1,103 @@
+//! The REST interface, as a test uses it.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::Server;
+
+/// Somebody signed in as a guest.
+#[derive(Clone)]
+pub(crate) struct Guest {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+/// Requests to one server, which may be another process after a restart.
+#[derive(Clone)]
+pub(crate) struct Rest {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Rest {
+    pub(crate) fn of(server: &Server) -> Self {
+        Self {
+            base: server.url.clone(),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        )
+    }
+
+    pub(crate) async fn get(&self, path: &str, guest: &Guest) -> Value {
+        let (status, body) = self
+            .request(Method::GET, path, Some(&guest.token), None)
+            .await;
+        assert!(status.is_success(), "GET {path}: {status} {body}");
+        body
+    }
+
+    pub(crate) async fn post(&self, path: &str, guest: &Guest, body: Value) -> Value {
+        let sent = self.request(Method::POST, path, Some(&guest.token), Some(body));
+        let (status, body) = sent.await;
+        assert!(status.is_success(), "POST {path}: {status} {body}");
+        body
+    }
+
+    pub(crate) async fn guest(&self, name: &str) -> Guest {
+        let body = json!({ "name": name });
+        let (status, body) = self
+            .request(Method::POST, "/api/auth/guest", None, Some(body))
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        Guest {
+            id: body["user"]["id"].as_str().unwrap().to_owned(),
+            token: body["token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// A group of these people; the first one makes it.
+    pub(crate) async fn group(&self, people: &[Guest]) -> String {
+        let members: Vec<&str> = people[1..].iter().map(|guest| guest.id.as_str()).collect();
+        let body = json!({ "type": "group", "name": "test", "members": members });
+        let made = self.post("/api/conversations", &people[0], body).await;
+        made["conversation"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The whole history of a conversation, page by page.
+    pub(crate) async fn history(&self, conversation: &str, guest: &Guest) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut after = 0;
+        loop {
+            let path =
+                format!("/api/conversations/{conversation}/messages?after_seq={after}&limit=100");
+            let page = self.get(&path, guest).await;
+            all.extend(page["messages"].as_array().unwrap().iter().cloned());
+            if page["has_more"] != true {
+                return all;
+            }
+            after = all.last().unwrap()["seq"].as_u64().unwrap();
+        }
+    }
+}
