@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use quikapp_actors::typing;
-use quikapp_realtime::{auth, endpoint, policy, socket, telemetry::LogFormat};
+use quikapp_actors::{conversation, typing};
+use quikapp_realtime::{auth, endpoint, policy, rest, socket, telemetry::LogFormat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,10 @@ pub struct NodeConfig {
     pub socket: socket::Limits,
     /// How sockets are closed when the process stops.
     pub drain: socket::DrainOptions,
+    /// Limits of the REST routes.
+    pub rest: rest::Config,
+    /// Sequencers, and the registers beside the log.
+    pub conversation: conversation::Config,
     /// Typing indicators.
     pub typing: typing::Config,
     /// The embedded store.
@@ -74,6 +78,8 @@ impl Default for NodeConfig {
             policy: Default::default(),
             socket: Default::default(),
             drain: Default::default(),
+            rest: Default::default(),
+            conversation: Default::default(),
             typing: Default::default(),
             storage: Default::default(),
         }
@@ -95,6 +101,7 @@ impl NodeConfig {
         refuse_if("roles", self.roles.is_empty(), "name at least one role")?;
         section("endpoint", self.endpoint.validate())?;
         section("auth", self.auth.validate())?;
+        section("conversation", self.conversation.validate())?;
         section("storage", self.storage.validate())?;
         refuse_if(
             "drain.batch",

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use quikapp_actors::{
     Clock, SystemClock,
+    conversation::Conversations,
     fanout::Fanout,
     people::People,
     presence::{Presence, ReplicaId},
@@ -12,10 +13,12 @@ use quikapp_actors::{
 };
 use quikapp_config::NodeConfig;
 use quikapp_realtime::{
-    auth::{Authenticator, Revocations, Tickets, Tokens},
+    auth::{Authenticator, ProductSocket, Revocations, Tickets, Tokens},
+    channels::{self, Backend},
     health::Health,
     policy::{OpenRooms, Policy},
-    socket::Hub,
+    rest::{Rest, RestParts},
+    socket::{Hub, LongPollOptions, Mount, MountOptions},
 };
 use quikapp_storage::SharedStore;
 
@@ -28,11 +31,10 @@ pub(super) struct Parts {
     /// Guests may sign in, and rooms are open to everyone.
     pub(super) development: bool,
     pub(super) hub: Hub,
-    pub(super) authenticator: Authenticator,
-    pub(super) policy: Policy,
-    pub(super) people: People,
-    pub(super) typing: Typing,
     pub(super) health: Health,
+    authenticator: Authenticator,
+    conversations: Conversations,
+    backend: Backend,
     store: SharedStore,
 }
 
@@ -59,19 +61,68 @@ impl Parts {
         let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
         let presence = Presence::new(fanout.clone(), node);
         presence.start_counting(COUNT_PERIOD);
-        let people = People::start(fanout.clone(), presence, store.clone(), clock.clone());
-        let typing = Typing::start(fanout, clock, &config.typing);
+        let people = People::start(
+            fanout.clone(),
+            presence.clone(),
+            store.clone(),
+            clock.clone(),
+        );
+        let typing = Typing::start(fanout.clone(), clock.clone(), &config.typing);
+        let settings = config.conversation.clone();
+        let conversations = Conversations::start(settings, store.clone(), fanout, clock).await?;
         let health = health(&config, &hub, &store, &authenticator);
         Ok(Self {
             config,
             development,
             hub,
-            authenticator,
-            policy,
-            people,
-            typing,
             health,
+            authenticator,
+            conversations,
+            backend: Backend {
+                policy,
+                people,
+                presence,
+                typing,
+            },
             store,
+        })
+    }
+
+    /// Where clients connect.
+    pub(super) fn socket(&self) -> Mount {
+        let endpoint = &self.config.endpoint;
+        let options = MountOptions {
+            origins: endpoint.allowed_origins.clone(),
+            auth_token: true,
+            compress: endpoint.compress,
+            connect_timeout: endpoint.connect_timeout,
+            limits: self.config.socket.clone(),
+            longpoll: Some(LongPollOptions {
+                window: endpoint.long_poll.window,
+                origins: None,
+            }),
+            ..MountOptions::default()
+        };
+        let authenticator = self.authenticator.clone();
+        let handler = ProductSocket::new(&self.config.auth, authenticator, self.hub.fanout.clone());
+        let router = channels::router(&self.backend);
+        Mount::new("/socket", handler, router, &self.hub, options)
+    }
+
+    /// What the REST routes work with.
+    pub(super) fn rest(&self) -> Rest {
+        Rest::new(RestParts {
+            authenticator: self.authenticator.clone(),
+            policy: self.backend.policy.clone(),
+            store: self.store.clone(),
+            fanout: self.hub.fanout.clone(),
+            people: self.backend.people.clone(),
+            typing: self.backend.typing.clone(),
+            clock: self.hub.clock.clone(),
+            config: self.config.rest.clone(),
+            auth: self.config.auth.clone(),
+            origins: self.config.endpoint.allowed_origins.clone(),
+            development: self.development,
         })
     }
 
@@ -86,7 +137,8 @@ impl Parts {
 
     /// Writes down what is only in memory, and closes the store.
     pub(super) async fn close(&self) {
-        self.people.flush().await;
+        self.conversations.stop().await;
+        self.backend.people.flush().await;
         self.store.close().await;
     }
 }

@@ -1,13 +1,13 @@
 //! What a node answers on its listeners.
 
 use axum::Router;
-use quikapp_realtime::{page, telemetry::Metrics};
+use quikapp_realtime::{page, rest, telemetry::Metrics};
 
 use super::parts::Parts;
 
 /// The main listener: sockets, REST, health and metrics, and the page in development mode.
 pub(super) fn main(parts: &Parts, metrics: &Metrics) -> Router {
-    let routes = admin(parts, metrics);
+    let routes = admin(parts, metrics).merge(rest::router(&parts.rest()));
     match parts.development {
         true => routes.merge(page::router()),
         false => routes,
