@@ -68,6 +68,7 @@ impl Node {
         } = self;
         let main = Endpoint::builder(&parts.config.endpoint)
             .routes(routes::main(&parts, &metrics))
+            .mount(parts.socket())
             .build()?;
         announce(&parts, listeners.main.local_addr());
         let serving = TaskTracker::new();
