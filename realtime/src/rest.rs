@@ -9,12 +9,15 @@ mod blocks;
 mod body;
 mod broadcast;
 mod config;
+mod conversations;
 mod cors;
 mod cursor;
 mod development;
 mod docs;
 mod identity;
 mod keys;
+mod members;
+mod messages;
 mod presence;
 mod problem;
 mod state;
@@ -51,6 +54,13 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::ticket))
         .routes(routes!(account::revoke))
         .routes(routes!(account::logout))
+        .routes(routes!(conversations::list, conversations::create))
+        .routes(routes!(conversations::show))
+        .routes(routes!(members::list, members::add))
+        .routes(routes!(members::set_role, members::remove))
+        .routes(routes!(members::leave))
+        .routes(routes!(messages::history, messages::send))
+        .routes(routes!(messages::search))
         .routes(routes!(broadcast::broadcast))
         .routes(routes!(blocks::block, blocks::unblock))
         .routes(routes!(presence::online))

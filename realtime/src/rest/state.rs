@@ -3,7 +3,9 @@
 use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use quikapp_actors::{Clock, fanout::Fanout, people::People, typing::Typing};
+use quikapp_actors::{
+    Clock, conversation::Conversations, fanout::Fanout, people::People, typing::Typing,
+};
 use quikapp_storage::{Person, SharedStore};
 use tokio::time::Instant;
 
@@ -24,6 +26,8 @@ pub struct RestParts {
     pub policy: Policy,
     /// What is kept.
     pub store: SharedStore,
+    /// What is said.
+    pub conversations: Conversations,
     /// Who listens.
     pub fanout: Fanout,
     /// Who is online.

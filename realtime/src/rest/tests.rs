@@ -1,1 +1,10 @@
+#![allow(clippy::unwrap_used)]
 
+mod account;
+mod conversations;
+mod document;
+mod kit;
+mod matrix;
+mod messages;
+mod pages;
+mod people;

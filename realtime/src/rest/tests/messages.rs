@@ -1,0 +1,198 @@
+//! Sending, history, search.
+
+use serde_json::{Value, json};
+
+use super::{
+    conversations::group,
+    kit::{Answered, Api},
+};
+use crate::auth::{Grant, test_kit::member};
+
+async fn send(api: &Api, as_who: &Grant, id: &str, body: Value) -> Answered {
+    api.call(as_who, &format!("POST /conversations/{id}/messages"), body)
+        .await
+}
+
+async fn contents(api: &Api, as_who: &Grant, id: &str, query: &str) -> (Vec<String>, bool) {
+    let call = format!("GET /conversations/{id}/messages{query}");
+    let answer = api.call(as_who, &call, Value::Null).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let messages = answer.body["messages"].as_array().unwrap().clone();
+    let content = |message: &Value| message["content"].as_str().unwrap().to_owned();
+    (
+        messages.iter().map(content).collect(),
+        answer.body["has_more"].as_bool().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_message_is_sent_once_per_key() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    let hello = json!({"client_id": "k1", "content": "hello"});
+    let first = send(&api, &ada, &id, hello.clone()).await;
+    let again = send(&api, &ada, &id, hello).await;
+    let camel = send(
+        &api,
+        &ada,
+        &id,
+        json!({"clientId": "k1", "content": "hello"}),
+    )
+    .await;
+    let other = send(
+        &api,
+        &ada,
+        &id,
+        json!({"client_id": "k1", "content": "other"}),
+    )
+    .await;
+    assert_eq!((first.status, again.status, camel.status), (201, 200, 200));
+    assert_eq!(other.reason(), (409, "idempotency_conflict"));
+    assert_eq!(first.body, again.body);
+    assert_eq!(first.body["seq"], 1);
+    assert_eq!(first.body["sender_id"], "ada");
+    assert_eq!(first.body["type"], "text");
+    assert_eq!(first.header("content-type"), "application/json");
+    let page = contents(&api, &member("acme", "bob"), &id, "").await;
+    assert_eq!(page, (vec!["hello".to_owned()], false));
+}
+
+#[tokio::test]
+async fn what_is_sent_is_checked_by_field() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    let table = [
+        (json!({}), (422, "invalid_field")),
+        (json!({"content": 7}), (422, "invalid_field")),
+        (
+            json!({"content": "x", "type": "unheard-of"}),
+            (422, "invalid_field"),
+        ),
+        (
+            json!({"content": "x", "reply_to": "not an id"}),
+            (422, "invalid_field"),
+        ),
+        (
+            json!({"content": "x", "mentions": [""]}),
+            (422, "invalid_field"),
+        ),
+        (json!({"content": "x", "ttl": 60}), (501, "not_supported")),
+        (
+            json!({"content": "x", "sendAt": "2030-01-01T00:00:00Z"}),
+            (501, "not_supported"),
+        ),
+        (
+            json!({"content": "x", "class": "ephemeral"}),
+            (501, "not_supported"),
+        ),
+    ];
+    for (body, expected) in table {
+        let refused = send(&api, &ada, &id, body.clone()).await;
+        assert_eq!(refused.reason(), expected, "{body}");
+        assert!(refused.body["field"].is_string(), "{body}");
+    }
+    let fine = send(
+        &api,
+        &ada,
+        &id,
+        json!({"content": "x", "class": "persistent"}),
+    )
+    .await;
+    assert_eq!(fine.status, 201);
+}
+
+#[tokio::test]
+async fn history_is_read_in_pages_in_both_directions() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    for n in 1..=5 {
+        assert_eq!(
+            send(&api, &ada, &id, json!({"content": format!("m{n}")}))
+                .await
+                .status,
+            201
+        );
+    }
+    let table = [
+        ("", &["m1", "m2", "m3", "m4", "m5"][..], false),
+        ("?limit=2", &["m4", "m5"], true),
+        ("?limit=2&before_seq=4", &["m2", "m3"], true),
+        ("?limit=3&before_seq=4", &["m1", "m2", "m3"], false),
+        ("?limit=2&after_seq=1", &["m2", "m3"], true),
+        ("?limit=2&after_seq=3", &["m4", "m5"], false),
+        ("?after_seq=5", &[], false),
+    ];
+    for (query, expected, more) in table {
+        let (found, has_more) = contents(&api, &ada, &id, query).await;
+        assert_eq!(found, expected, "{query}");
+        assert_eq!(has_more, more, "{query}");
+    }
+    for query in [
+        "?limit=0",
+        "?limit=101",
+        "?before_seq=x",
+        "?before_seq=1&after_seq=1",
+    ] {
+        let call = format!("GET /conversations/{id}/messages{query}");
+        let refused = api.call(&ada, &call, Value::Null).await;
+        assert_eq!(refused.reason(), (422, "invalid_field"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn who_joins_later_does_not_see_what_was_said_before() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    send(&api, &ada, &id, json!({"content": "before"})).await;
+    let add = json!({"members": ["cat"]});
+    api.call(&ada, &format!("POST /conversations/{id}/members"), add)
+        .await;
+    send(&api, &ada, &id, json!({"content": "after"})).await;
+    let (found, _) = contents(&api, &member("acme", "cat"), &id, "").await;
+    assert_eq!(found, ["after"]);
+    let call = format!("GET /conversations/{id}/messages/search?q=before");
+    let found = api.call(&member("acme", "cat"), &call, Value::Null).await;
+    assert_eq!(found.body["messages"], json!([]));
+}
+
+#[tokio::test]
+async fn search_finds_the_beginnings_of_words() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    for content in ["Grüße aus Köln", "nothing", "viele grüße"] {
+        send(&api, &ada, &id, json!({ "content": content })).await;
+    }
+    let call = |query: &str| format!("GET /conversations/{id}/messages/search{query}");
+    let found = api.call(&ada, &call("?q=gr%C3%BC"), Value::Null).await;
+    let found = found.body["messages"].as_array().unwrap().clone();
+    let contents: Vec<_> = found
+        .iter()
+        .map(|message| message["content"].clone())
+        .collect();
+    assert_eq!(contents, [json!("viele grüße"), json!("Grüße aus Köln")]);
+    for query in ["", "?q=", "?q=%20"] {
+        let refused = api.call(&ada, &call(query), Value::Null).await;
+        assert_eq!(refused.reason(), (422, "invalid_field"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_counts_as_unread_for_the_others() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    send(&api, &ada, &id, json!({"content": "hello"})).await;
+    for (user, unread) in [("ada", 0), ("bob", 1)] {
+        let call = format!("GET /conversations/{id}");
+        let shown = api.call(&member("acme", user), &call, Value::Null).await;
+        let conversation = &shown.body["conversation"];
+        assert_eq!(conversation["unread"], unread, "{user}");
+        assert_eq!(conversation["last_message"]["content"], "hello");
+        assert_eq!(conversation["last_seq"], 1);
+    }
+}

@@ -1,0 +1,154 @@
+//! Blocks, presence and rooms.
+
+use std::sync::Arc;
+
+use quikapp_actors::{
+    fanout::{ConnectionId, Lane, Outbox, OutboxLimits, SlotKey, Subscription},
+    people::Joined,
+    presence::Tracker,
+};
+use serde_json::{Value, json};
+
+use super::kit::{Api, NO_CONTENT, Options};
+use crate::{
+    auth::{
+        Grant, RoomAccess,
+        test_kit::{member, person},
+    },
+    policy::{self, OpenRooms},
+    rooms::room_topic,
+};
+
+async fn connect(api: &Api, workspace: &str, user: &str) -> Joined {
+    let person = person(workspace, user);
+    let tracker = Tracker {
+        connection: ConnectionId(user.bytes().map(u64::from).sum()),
+        slot: SlotKey(0),
+    };
+    api.people.joined(&person, tracker, None).await.unwrap()
+}
+
+async fn online(api: &Api, as_who: &Grant, query: &str) -> Vec<String> {
+    let answer = api
+        .call(as_who, &format!("GET /presence/online{query}"), Value::Null)
+        .await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let users = answer.body["users"].as_array().unwrap().clone();
+    users
+        .iter()
+        .map(|user| user["user_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn people_of_the_workspace_are_seen_unless_there_is_a_block() {
+    let api = Api::start().await;
+    let _bob = connect(&api, "acme", "bob").await;
+    let _cat = connect(&api, "acme", "cat").await;
+    let _foreign = connect(&api, "umbrella", "dan").await;
+    let ada = member("acme", "ada");
+    assert_eq!(online(&api, &ada, "").await, ["bob", "cat"]);
+    assert_eq!(online(&api, &ada, "?limit=1").await, ["bob"]);
+    assert_eq!(online(&api, &ada, "?limit=1&after=bob").await, ["cat"]);
+    assert_eq!(online(&api, &member("umbrella", "ada"), "").await, ["dan"]);
+
+    let bob = api.call(&ada, "GET /presence/bob", Value::Null).await;
+    assert_eq!((bob.status, &bob.body["status"]), (200, &json!("online")));
+    let dan = api.call(&ada, "GET /presence/dan", Value::Null).await;
+    assert_eq!(dan.body["status"], "offline", "nobody of that name here");
+
+    assert_eq!(
+        api.call(&ada, "POST /users/bob/block", Value::Null)
+            .await
+            .status,
+        NO_CONTENT
+    );
+    assert_eq!(online(&api, &ada, "").await, ["cat"]);
+    for (who, other) in [("ada", "bob"), ("bob", "ada")] {
+        let call = format!("GET /presence/{other}");
+        let refused = api.call(&member("acme", who), &call, Value::Null).await;
+        assert_eq!(refused.reason(), (404, "user_not_found"), "{who}");
+    }
+    assert_eq!(
+        api.call(&ada, "DELETE /users/bob/block", Value::Null)
+            .await
+            .status,
+        NO_CONTENT
+    );
+    assert_eq!(online(&api, &ada, "").await, ["bob", "cat"]);
+}
+
+#[tokio::test]
+async fn nobody_blocks_themselves() {
+    let api = Api::start().await;
+    let refused = api
+        .call(&member("acme", "ada"), "POST /users/ada/block", Value::Null)
+        .await;
+    assert_eq!(refused.reason(), (403, "forbidden"));
+}
+
+/// A listener in a room.
+fn enter(api: &Api, workspace: &str, topic: &str) -> (Arc<Outbox>, Subscription) {
+    let outbox = Arc::new(Outbox::new(ConnectionId(9), OutboxLimits::default()));
+    let behind = room_topic(&person(workspace, "x").workspace, topic);
+    let subscription = api
+        .node
+        .fanout
+        .subscribe(&behind, &outbox, SlotKey(0), Lane::Own);
+    (outbox, subscription)
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_the_room_of_its_workspace_only() {
+    let api = Api::start().await;
+    let (here, _listening) = enter(&api, "acme", "broadcast:game-1");
+    let (there, _listening) = enter(&api, "umbrella", "broadcast:game-1");
+    let mut ada = member("acme", "ada");
+    ada.rooms
+        .insert("broadcast:game-*".into(), vec![RoomAccess::Write]);
+    let body = |topic: &str, event: &str| json!({"topic": topic, "event": event, "payload": [1]});
+    let call = "POST /broadcast";
+    assert_eq!(
+        api.call(&ada, call, body("broadcast:game-1", "move"))
+            .await
+            .status,
+        202
+    );
+    assert_eq!((here.len(), there.len()), (1, 0));
+    let closed = api.call(&ada, call, body("broadcast:other", "move")).await;
+    assert_eq!(closed.reason(), (403, "room_forbidden"));
+    for topic in ["chat:1", "broadcast:", "user:ada", ""] {
+        let refused = api.call(&ada, call, body(topic, "move")).await;
+        assert_eq!(refused.reason(), (422, "invalid_field"), "{topic}");
+    }
+    for event in ["phx_reply", "presence_diff", "access_token"] {
+        let refused = api.call(&ada, call, body("broadcast:game-1", event)).await;
+        assert_eq!(refused.reason(), (422, "reserved_event"), "{event}");
+    }
+    let nothing = json!({"topic": "broadcast:game-1", "event": "move"});
+    let refused = api.call(&ada, call, nothing).await;
+    assert_eq!(
+        (refused.reason(), &refused.body["field"]),
+        ((422, "invalid_field"), &json!("payload"))
+    );
+    assert_eq!(here.len(), 1);
+}
+
+#[tokio::test]
+async fn rooms_may_be_open_to_the_workspace() {
+    let api = Api::with(Options {
+        policy: policy::Config {
+            rooms: OpenRooms::Workspace,
+            ..Default::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let body = json!({"topic": "broadcast:any", "event": "move", "payload": null});
+    assert_eq!(
+        api.call(&member("acme", "ada"), "POST /broadcast", body)
+            .await
+            .status,
+        202
+    );
+}
