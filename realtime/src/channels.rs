@@ -19,6 +19,8 @@ use broadcast::BroadcastChannel;
 use lobby::LobbyChannel;
 use presence::PresenceChannel;
 
+pub(crate) use room::blocks_changed;
+
 /// What the channels stand on.
 #[derive(Clone)]
 pub struct Backend {

@@ -10,7 +10,7 @@ use ts_rs::TS;
 
 use super::{
     Backend, payload,
-    room::{Mode, Room},
+    room::{Mode, Room, here},
 };
 use crate::{
     auth::{Principal, RoomAccess},
@@ -23,7 +23,7 @@ use crate::{
 /// How a client wants to use a room.
 #[derive(Debug, Clone, Copy, Deserialize, TS)]
 #[serde(default)]
-pub struct BroadcastParams {
+pub(crate) struct BroadcastParams {
     /// Hear one's own events.
     #[serde(rename = "self")]
     pub own: bool,
@@ -71,9 +71,8 @@ impl BroadcastChannel {
         self.check(cx, RoomAccess::Read).await?;
         let room = room_topic(cx.assigns().workspace(), cx.topic());
         let shown = if params.presence {
-            // Its own outlet: who did not ask for presence does not hear of it.
-            let here = format!("{room}\u{1f}here");
-            Some(Room::enter(&self.backend, cx, here.clone(), here, params.mode).await?)
+            let shown = Room::new(here(&room), here(&room), params.mode);
+            Some(Room::enter(&self.backend, cx, shown).await?)
         } else {
             None
         };

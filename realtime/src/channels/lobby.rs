@@ -10,7 +10,7 @@ use quikapp_protocol::Payload;
 
 use super::{
     Backend, payload,
-    room::{Room, RoomJoined, RoomParams},
+    room::{Room, RoomJoined, RoomParams, here},
 };
 use crate::{
     auth::Principal,
@@ -37,8 +37,10 @@ impl LobbyChannel {
         let params: RoomParams = payload::read(params)?;
         let principal = cx.assigns();
         self.backend.policy.check(&principal, Action::Lobby).await?;
-        let room = lobby_room(principal.workspace());
-        let room = Room::enter(&self.backend, cx, room.clone(), room, params.mode).await?;
+        let events = lobby_room(principal.workspace());
+        let here = here(&events);
+        let room = Room::new(here.clone(), here, params.mode).with_events(events);
+        let room = Room::enter(&self.backend, cx, room).await?;
         let reply = json(&RoomJoined { mode: room.mode });
         Ok((room, reply))
     }

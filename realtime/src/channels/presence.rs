@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quikapp_actors::{
     fanout::{Broadcast, Note},
-    people::{CustomStatus, DeviceSeen, PersonSeen, Shown, Status},
+    people::{Asked, CustomStatus, PersonSeen, Shown, Status},
     presence::{room_of, workspace_room},
 };
 use quikapp_protocol::Payload;
@@ -29,7 +29,7 @@ const MOST_ASKED: usize = 100;
 
 /// `status:update`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-pub struct StatusUpdate {
+pub(crate) struct StatusUpdate {
     /// online, away, busy, dnd or invisible.
     #[ts(type = "ChosenStatus")]
     pub status: Status,
@@ -37,7 +37,7 @@ pub struct StatusUpdate {
 
 /// `status:custom`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-pub struct CustomStatusUpdate {
+pub(crate) struct CustomStatusUpdate {
     /// At most 100 characters.
     #[serde(default)]
     #[ts(optional, as = "Option<String>")]
@@ -54,7 +54,7 @@ pub struct CustomStatusUpdate {
 
 /// `activity:typing`, `activity:viewing`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, TS)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// In which conversation; the topic's own, without.
     #[serde(default)]
     #[ts(optional)]
@@ -63,7 +63,7 @@ pub struct Activity {
 
 /// `presence:get`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, TS)]
-pub struct PresenceGet {
+pub(crate) struct PresenceGet {
     /// Of whom, at most 100.
     #[serde(default)]
     #[ts(optional, type = "Array<string>")]
@@ -76,7 +76,7 @@ pub struct PresenceGet {
 
 /// The answer to `presence:get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
-pub struct PresenceGot {
+pub(crate) struct PresenceGot {
     /// In the order asked for.
     #[ts(type = "Array<PersonSeen>")]
     pub users: Vec<PersonSeen>,
@@ -129,7 +129,8 @@ impl PresenceChannel {
         let params: RoomParams = payload::read(params)?;
         let room = self.room(cx).await?;
         let outlet = room_of(cx.assigns().workspace(), cx.topic());
-        let room = Room::enter(&self.backend, cx, room, outlet, params.mode).await?;
+        let room = Room::new(room, outlet, params.mode);
+        let room = Room::enter(&self.backend, cx, room).await?;
         let reply = json(&RoomJoined { mode: room.mode });
         let typed_in = Vec::new();
         Ok((State { room, typed_in }, reply))
@@ -273,17 +274,14 @@ impl PresenceChannel {
         let asked = self.backend.people.ask(principal.workspace(), &users);
         let mut users = Vec::with_capacity(users.len());
         for asked in asked.await? {
-            users.push(self.as_seen_by(&principal, asked.seen).await?);
+            users.push(self.as_seen_by(&principal, asked).await?);
         }
         Ok(json(&PresenceGot { users }))
     }
 
     /// People see themselves as they are; those one may not see look as if they had never come.
-    async fn as_seen_by(
-        &self,
-        principal: &Principal,
-        seen: PersonSeen,
-    ) -> Result<PersonSeen, Refusal> {
+    async fn as_seen_by(&self, principal: &Principal, asked: Asked) -> Result<PersonSeen, Refusal> {
+        let mut seen = asked.seen;
         if seen.user_id == *principal.user() {
             return Ok(self
                 .backend
@@ -292,21 +290,33 @@ impl PresenceChannel {
                 .unwrap_or(seen));
         }
         let user = &seen.user_id;
-        let checked = self
-            .backend
-            .policy
-            .check(principal, Action::SeePerson { user });
-        match checked.await {
-            Ok(()) => Ok(seen),
-            Err(refusal) if refusal.reason == Reason::UserNotFound => Ok(PersonSeen {
-                user_id: seen.user_id,
-                status: Shown::Offline,
-                last_seen: None,
-                custom_status: None,
-                devices: Vec::<DeviceSeen>::new(),
-            }),
+        if !self.may(principal, Action::SeePerson { user }).await? {
+            return Ok(unseen(seen.user_id));
+        }
+        if !asked.last_seen_public && !self.may(principal, Action::SeeLastSeen { user }).await? {
+            seen.last_seen = None;
+        }
+        Ok(seen)
+    }
+
+    /// Whether it is allowed; other refusals than "not for you" are passed on.
+    async fn may(&self, principal: &Principal, action: Action<'_>) -> Result<bool, Refusal> {
+        match self.backend.policy.check(principal, action).await {
+            Ok(()) => Ok(true),
+            Err(refusal) if refusal.reason == Reason::UserNotFound => Ok(false),
+            Err(refusal) if refusal.reason == Reason::Forbidden => Ok(false),
             Err(refusal) => Err(refusal),
         }
+    }
+}
+
+fn unseen(user_id: UserId) -> PersonSeen {
+    PersonSeen {
+        user_id,
+        status: Shown::Offline,
+        last_seen: None,
+        custom_status: None,
+        devices: Vec::new(),
     }
 }
 

@@ -28,7 +28,7 @@ const LARGEST_LIST: usize = 5_000;
 /// How a room is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// `presence_state`, then `presence_diff`.
     #[default]
     List,
@@ -38,7 +38,7 @@ pub enum Mode {
 
 /// How many are in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
-pub struct PresenceCount {
+pub(crate) struct PresenceCount {
     /// People.
     #[ts(type = "number")]
     pub users: usize,
@@ -50,7 +50,7 @@ pub struct PresenceCount {
 /// How a client wants a room to be shown.
 #[derive(Debug, Clone, Copy, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct RoomParams {
+pub(crate) struct RoomParams {
     /// As a list, or as counts.
     #[ts(optional, as = "Option<Mode>")]
     pub mode: Mode,
@@ -58,7 +58,7 @@ pub struct RoomParams {
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy, Serialize, TS)]
-pub struct RoomJoined {
+pub(crate) struct RoomJoined {
     /// `count` also where the room is too large for a list.
     pub mode: Mode,
 }
@@ -73,6 +73,8 @@ pub(super) struct Room {
     room: String,
     /// The fan-out topic of its changes.
     outlet: String,
+    /// A fan-out topic of events that are heard in count mode, too.
+    events: Option<String>,
     pub(super) mode: Mode,
     /// Somebody in the workspace is not to be seen by this client: frames are looked at one by
     /// one, and are not shared.
@@ -80,22 +82,37 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// A room of the presence registry, and where its changes are published.
+    pub(super) fn new(room: String, outlet: String, mode: Mode) -> Self {
+        Self {
+            room,
+            outlet,
+            events: None,
+            mode,
+            is_filtered: false,
+        }
+    }
+
+    /// Hears the events of another topic, too, in either mode.
+    pub(super) fn with_events(self, topic: String) -> Self {
+        Self {
+            events: Some(topic),
+            ..self
+        }
+    }
+
     /// Shows the room to the client (behind the join's reply), and then the client to the room.
     pub(super) async fn enter(
         backend: &Backend,
         cx: &mut Context<Principal>,
-        room: String,
-        outlet: String,
-        mode: Mode,
+        mut room: Self,
     ) -> Result<Self, Refusal> {
         let principal = cx.assigns();
-        let is_large = backend.presence.counts(&room).metas > LARGEST_LIST;
-        let room = Self {
-            room,
-            outlet,
-            mode: if is_large { Mode::Count } else { mode },
-            is_filtered: !backend.policy.sees_everyone(&principal).await?,
-        };
+        if backend.presence.counts(&room.room).metas > LARGEST_LIST {
+            room.mode = Mode::Count;
+        }
+        room.is_filtered = !backend.policy.sees_everyone(&principal).await?;
+
         let joined = come_online(backend, cx).await?;
         room.subscribe(cx);
         room.show(backend, cx).await;
@@ -129,6 +146,9 @@ impl Room {
     ) -> Result<(), Refusal> {
         self.is_filtered = !backend.policy.sees_everyone(&cx.assigns()).await?;
         cx.unsubscribe(&self.outlet);
+        if let Some(events) = &self.events {
+            cx.unsubscribe(events);
+        }
         self.subscribe(cx);
         self.show(backend, cx).await;
         Ok(())
@@ -137,10 +157,16 @@ impl Room {
     fn subscribe(&self, cx: &mut Context<Principal>) {
         let person = &cx.assigns().person;
         cx.subscribe(&blocks_topic(person), Lane::Intercept);
+        let lane = match self.is_filtered {
+            true => Lane::Intercept,
+            false => Lane::Forward,
+        };
+        if let Some(events) = &self.events {
+            cx.subscribe(events, lane);
+        }
         match self.mode {
             Mode::Count => cx.subscribe(&count_outlet(&self.outlet), Lane::Forward),
-            Mode::List if self.is_filtered => cx.subscribe(&self.outlet, Lane::Intercept),
-            Mode::List => cx.subscribe(&self.outlet, Lane::Forward),
+            Mode::List => cx.subscribe(&self.outlet, lane),
         }
     }
 
@@ -194,6 +220,12 @@ impl Room {
             }
         }
     }
+}
+
+/// The presence room beside a topic that carries other events: who did not ask for presence does
+/// not hear of it.
+pub(super) fn here(topic: &str) -> String {
+    format!("{topic}\u{1f}here")
 }
 
 /// Makes the person online for as long as what it returns is kept.

@@ -1,1 +1,153 @@
+//! The channels over the product's socket, with the in-memory client and a store in a directory of
+//! its own.
 #![allow(clippy::unwrap_used)]
+
+mod broadcast;
+mod lobby;
+mod presence;
+mod typing;
+
+use std::sync::Arc;
+
+use quikapp_actors::{
+    people::People,
+    presence::{Presence, ReplicaId},
+    typing::Typing,
+};
+use quikapp_storage::{
+    ConversationId, ConversationKind, NewConversation, Role, UserId, WorkspaceId,
+};
+use serde_json::{Value, json};
+
+use super::{Backend, router};
+use crate::{
+    auth::{
+        Grant, ProductSocket,
+        test_kit::{NOW, Node, member},
+    },
+    policy::{self, OpenRooms},
+    socket::{Hub, Mount, MountOptions},
+    testing::{Received, TestClient},
+};
+
+/// A node with the product's topics.
+pub(super) struct World {
+    pub(super) node: Node,
+    pub(super) backend: Backend,
+    mount: Mount,
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        Self::with(policy::Config::default()).await
+    }
+
+    /// Rooms are open to everyone signed in.
+    pub(super) async fn with_open_rooms() -> Self {
+        Self::with(policy::Config {
+            rooms: OpenRooms::Workspace,
+            ..policy::Config::default()
+        })
+        .await
+    }
+
+    async fn with(policy: policy::Config) -> Self {
+        let node = Node::with(crate::auth::Config::default(), policy).await;
+        let clock = Arc::new(node.clock.clone());
+        let presence = Presence::new(node.fanout.clone(), ReplicaId(1 << 8));
+        let backend = Backend {
+            policy: node.policy.clone(),
+            people: People::start(
+                node.fanout.clone(),
+                presence.clone(),
+                node.store.clone(),
+                clock.clone(),
+            ),
+            presence,
+            typing: Typing::start(node.fanout.clone(), clock.clone(), &Default::default()),
+        };
+        let socket = ProductSocket::new(
+            &node.config,
+            node.authenticator.clone(),
+            node.fanout.clone(),
+        );
+        let hub = Hub::new(node.fanout.clone(), clock);
+        let mount = Mount::new(
+            "/socket",
+            socket,
+            router(&backend),
+            &hub,
+            MountOptions::default(),
+        );
+        Self {
+            node,
+            backend,
+            mount,
+        }
+    }
+
+    /// A socket of a user in the workspace `acme`.
+    pub(super) async fn socket(&self, user: &str) -> TestClient {
+        self.socket_of(&member("acme", user), &[]).await
+    }
+
+    pub(super) async fn socket_of(&self, grant: &Grant, query: &[(&str, &str)]) -> TestClient {
+        let token = self.node.token(grant);
+        let mut query = query.to_vec();
+        query.push(("token", &token));
+        TestClient::connect_as(&self.mount, &query).await
+    }
+
+    /// A conversation in `acme`; the first member owns it.
+    pub(super) async fn conversation(&self, members: &[&str]) -> ConversationId {
+        let user = |name: &str| UserId::new(name).unwrap();
+        let id = ConversationId::generate();
+        let with_role = |(nth, name): (usize, &&str)| {
+            (
+                user(name),
+                if nth == 0 { Role::Owner } else { Role::Member },
+            )
+        };
+        let new = NewConversation {
+            id: id.clone(),
+            workspace: WorkspaceId::new("acme").unwrap(),
+            kind: ConversationKind::Group,
+            name: None,
+            created_by: user(members[0]),
+            created_at: NOW,
+            members: members.iter().enumerate().map(with_role).collect(),
+        };
+        self.node.store.create_conversation(new).await.unwrap();
+        id
+    }
+}
+
+/// Asserts what an object holds, whatever else is in it.
+#[track_caller]
+pub(super) fn holds(object: &Value, expected: Value) {
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&object[key], value, "{key} of {object}");
+    }
+}
+
+/// Event names in the order of the wire.
+pub(super) fn events(received: &[Received]) -> Vec<&str> {
+    received
+        .iter()
+        .map(|received| received.event.as_str())
+        .collect()
+}
+
+/// The keys of an object.
+pub(super) fn keys(object: &Value) -> Vec<&str> {
+    object
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+pub(super) fn nothing() -> Value {
+    json!({})
+}

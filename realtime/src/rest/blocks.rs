@@ -10,7 +10,7 @@ use super::{
     identity::Signed,
     problem::{Answer, ProblemDocument},
 };
-use crate::{auth::Principal, policy::Action};
+use crate::{auth::Principal, channels, policy::Action};
 
 /// Block a person of the workspace.
 #[utoipa::path(
@@ -60,5 +60,6 @@ async fn set(
         .set_block(&principal.person, user, blocked, now)
         .await?;
     rest.policy.blocks_changed(principal, user);
+    channels::blocks_changed(&rest.fanout, &principal.person, user);
     Ok(StatusCode::NO_CONTENT)
 }
