@@ -16,7 +16,7 @@ mod token;
 
 use axum::{body::Body, response::Response};
 use http::{
-    HeaderMap, HeaderName, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
 };
 
@@ -151,7 +151,7 @@ impl LongPoll {
         let Some(member) = token.and_then(|token| self.sessions.find(token)) else {
             return answer::status(410);
         };
-        let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let body = match body::read(body, self.max_body()).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return phoenix_error(StatusCode::BAD_REQUEST),

@@ -15,6 +15,7 @@ use super::{
     client::{ForwardedHeader, TrustedProxies},
     origin::OriginPolicy,
 };
+use crate::socket::{Limits, LongPollOptions, MountOptions};
 
 /// The listener for sockets, REST, health and metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +59,13 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub connect_timeout: Duration,
+    /// A WebSocket from which nothing comes for this long, not even a heartbeat, is closed.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
+    /// Largest message of a client.
+    #[schemars(with = "String")]
+    pub max_message: ByteSize,
     /// Time that open requests have to finish when the node stops.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -85,6 +93,8 @@ impl Default for Config {
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_message: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(10),
             compress: false,
             tls: TlsConfig::default(),
@@ -122,6 +132,25 @@ impl Config {
             return Err(InvalidConfig::HalfTls);
         }
         Ok(())
+    }
+
+    /// How the product's socket behaves under this configuration: both transports, and the token
+    /// of phoenix.js 1.8.
+    pub fn mount_options(&self, limits: Limits) -> MountOptions {
+        MountOptions {
+            longpoll: Some(LongPollOptions {
+                window: self.long_poll.window,
+                origins: None,
+            }),
+            origins: self.allowed_origins.clone(),
+            auth_token: true,
+            compress: self.compress,
+            max_message_size: usize::try_from(self.max_message.as_u64()).unwrap_or(usize::MAX),
+            idle_timeout: self.idle_timeout,
+            connect_timeout: self.connect_timeout,
+            limits,
+            ..MountOptions::default()
+        }
     }
 
     pub(crate) fn proxies(&self) -> TrustedProxies {

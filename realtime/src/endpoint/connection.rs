@@ -32,16 +32,14 @@ pub(crate) struct Connection {
 pub(crate) type Permits = (Arc<Permit>, Option<Permit>);
 
 impl Connection {
-    /// The places for a socket of this connection, or the refusal.
-    pub(crate) fn socket_permits(&self, client: Client) -> Result<Permits, Response> {
+    /// The places for a socket of this connection.
+    pub(crate) fn socket_permits(&self, client: Client) -> Result<Permits, Full> {
         let admission = self.endpoint.admission();
         let behind_proxy = client
             .proxied
-            .then(|| admission.admit_behind_proxy(client.ip));
-        match behind_proxy.transpose() {
-            Ok(permit) => Ok((self.permit.clone(), permit)),
-            Err(full) => Err(answer::unavailable(full.reason())),
-        }
+            .then(|| admission.admit_behind_proxy(client.ip))
+            .transpose()?;
+        Ok((self.permit.clone(), behind_proxy))
     }
 }
 

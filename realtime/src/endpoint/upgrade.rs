@@ -62,7 +62,9 @@ async fn open(
     }
     let offer = subprotocol::negotiate(&parts.headers, &options.subprotocols, options.auth_token);
     let offer = offer.map_err(|_| forbidden())?;
-    let permits = connection.socket_permits(request.client)?;
+    let permits = connection
+        .socket_permits(request.client)
+        .map_err(|full| answer::unavailable(full.reason()))?;
     let transport = Transport::WebSocket;
     let session = negotiate::connect(
         mount,

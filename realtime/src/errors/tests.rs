@@ -8,11 +8,11 @@ fn compare(page: &str, current: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../docs")
         .join(page);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("QUIKAPP_BLESS").is_some() {
         std::fs::write(&path, current).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(written, current, "run the tests with UPDATE_DOCS=1");
+    assert_eq!(written, current, "run the tests with QUIKAPP_BLESS=1");
 }
 
 #[test]

@@ -14,6 +14,12 @@ pub const METRICS: &[Metric] = &[
         "Failures to accept a connection: out of descriptors or memory.",
     ),
     metric(
+        "quikapp_actor_restarts_total",
+        Counter,
+        &["actor"],
+        "Actors that were started again after a failure.",
+    ),
+    metric(
         "quikapp_broadcast_deliveries_total",
         Counter,
         &[],
@@ -138,6 +144,12 @@ pub const METRICS: &[Metric] = &[
         Histogram,
         &[],
         "Time that a commit of the store took, fsync included.",
+    ),
+    metric(
+        "quikapp_store_log_pages",
+        Gauge,
+        &[],
+        "Pages of the write-ahead log that await a checkpoint.",
     ),
     metric(
         "quikapp_store_read_seconds",

@@ -70,11 +70,11 @@ fn the_table_names_exactly_the_metrics_of_the_code() {
 fn the_reference_in_docs_is_current() {
     let path = workspace().join("docs/metrics.md");
     let current = reference_markdown();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("QUIKAPP_BLESS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(written, current, "run the tests with UPDATE_DOCS=1");
+    assert_eq!(written, current, "run the tests with QUIKAPP_BLESS=1");
 }
 
 /// The rules of `promtool check metrics`.
