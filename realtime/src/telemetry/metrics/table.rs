@@ -16,7 +16,7 @@ pub const METRICS: &[Metric] = &[
     metric(
         "quikapp_actor_restarts_total",
         Counter,
-        &["actor"],
+        &["kind"],
         "Actors that were started again after a failure.",
     ),
     metric(
