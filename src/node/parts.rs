@@ -115,6 +115,7 @@ impl Parts {
             authenticator: self.authenticator.clone(),
             policy: self.backend.policy.clone(),
             store: self.store.clone(),
+            conversations: self.conversations.clone(),
             fanout: self.hub.fanout.clone(),
             people: self.backend.people.clone(),
             typing: self.backend.typing.clone(),

@@ -156,19 +156,17 @@ impl Refresher {
         let mut back_off = FIRST_BACK_OFF;
         loop {
             let outcome = self.source.fetch().await;
-            let delay = match &outcome {
-                Ok(_) => self.interval,
-                Err(_) => back_off.min(self.interval),
-            };
-            back_off = if outcome.is_ok() {
-                FIRST_BACK_OFF
+            let delay = if outcome.is_ok() {
+                back_off = FIRST_BACK_OFF;
+                self.interval
             } else {
-                back_off * 2
+                let delay = back_off.min(self.interval);
+                back_off = delay * 2;
+                delay
             };
             self.take(outcome);
-            match timeout(delay, self.demanded.recv()).await {
-                Ok(None) => return,
-                Ok(Some(())) | Err(_) => {}
+            if let Ok(None) = timeout(delay, self.demanded.recv()).await {
+                return;
             }
         }
     }
