@@ -5,6 +5,8 @@
 //! data that lives in the task of the connection. Events of one topic are handled one after the
 //! other, in the order they came; a slow or panicking handler concerns its own topic only. What a
 //! handler pushes, broadcasts and replies reaches the wire in that order.
+//!
+#![doc = include_str!("../../docs/channels.md")]
 
 mod address;
 mod context;

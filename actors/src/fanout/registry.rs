@@ -83,7 +83,7 @@ impl Fanout {
     /// Hands a broadcast to every subscriber of its topic, on every node. Returns how many there
     /// were on this one.
     pub fn publish(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
-        self.publish_except(broadcast.into(), None)
+        self.publish_except(&broadcast.into(), None)
     }
 
     /// Like [`publish`](Self::publish), but not to the channel that sends it.
@@ -93,7 +93,7 @@ impl Fanout {
         slot: SlotKey,
         broadcast: impl Into<Arc<Broadcast>>,
     ) -> usize {
-        self.publish_except(broadcast.into(), Some((connection, slot)))
+        self.publish_except(&broadcast.into(), Some((connection, slot)))
     }
 
     /// Hands a broadcast to the subscribers on this node only.
@@ -137,12 +137,12 @@ impl Fanout {
 
     fn publish_except(
         &self,
-        broadcast: Arc<Broadcast>,
+        broadcast: &Arc<Broadcast>,
         except: Option<(ConnectionId, SlotKey)>,
     ) -> usize {
-        let delivered = self.deliver(&broadcast, except);
+        let delivered = self.deliver(broadcast, except);
         if let Some(relay) = self.0.relay.get() {
-            relay.relay(&broadcast);
+            relay.relay(broadcast);
         }
         delivered
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 pub(crate) struct Metrics {
     pub(crate) joined: Gauge,
@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) rate_limited: Counter,
     pub(crate) overloaded: Counter,
     pub(crate) gap_reads: Counter,
+    pub(crate) outbox_depth: Histogram,
 }
 
 impl Metrics {
@@ -34,6 +35,7 @@ impl Metrics {
             rate_limited: counter!("quikapp_refused_total", "reason" => "rate_limited"),
             overloaded: counter!("quikapp_refused_total", "reason" => "overloaded"),
             gap_reads: counter!("quikapp_gap_reads_total"),
+            outbox_depth: histogram!("quikapp_outbox_depth"),
         }
     }
 }

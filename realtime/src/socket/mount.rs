@@ -48,7 +48,7 @@ pub struct MountOptions {
     pub compress: bool,
     /// The largest frame of a client, in bytes (close code 1009).
     pub max_frame_size: Option<usize>,
-    /// The largest message of a client, over all its fragments, in bytes (close code 1009).
+    /// The largest message of a client, all its fragments together, in bytes (close code 1009).
     pub max_message_size: usize,
     /// A WebSocket from which nothing comes for this long is closed.
     pub idle_timeout: Duration,

@@ -278,13 +278,22 @@ impl Session {
         }
         if self.filled.is_empty() && self.backlog.is_empty() {
             match self.link.outbox.poll_drain(cx, &mut self.backlog) {
-                Poll::Ready(Drained::Deliveries) => {}
+                Poll::Ready(Drained::Deliveries) => self.note_depth(),
                 Poll::Ready(Drained::Close(close)) => return Poll::Ready(Some(close)),
                 Poll::Pending => return Poll::Pending,
             }
         }
         self.write_backlog(cx, sink);
         Poll::Ready(None)
+    }
+
+    /// One delivery at a time is the normal case, and not worth a sample.
+    fn note_depth(&self) {
+        let depth = self.backlog.len();
+        if depth > 1 {
+            let depth = u32::try_from(depth).unwrap_or(u32::MAX);
+            self.link.hub.metrics.outbox_depth.record(depth);
+        }
     }
 
     /// An idle connection keeps no buffers.

@@ -155,6 +155,7 @@ impl Session {
         slot.held = VecDeque::new();
         slot.missed = None;
         slot.is_settled = false;
+        slot.is_overrun = false;
         slot.sequence = Sequence::Off;
         slot.intercepts = &[];
         self.start_join(cx, address, message.payload);

@@ -243,3 +243,11 @@ async fn a_client_that_reads_too_slowly_is_cut_and_the_publisher_never_waits() {
     slow_task.await.unwrap();
     assert_eq!(mount.hub().fanout.subscribers("room:1"), 1);
 }
+
+/// The socket itself (a `NetStream` is 40 bytes), the session and its timers: what ten thousand
+/// idle connections have ten thousand times, beside one membership and one timer entry each.
+#[test]
+fn an_idle_connection_stays_small() {
+    let size = size_of::<super::WebSocket<tokio::net::TcpStream>>();
+    assert!(size <= 768, "{size} bytes");
+}

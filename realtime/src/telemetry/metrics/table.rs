@@ -110,6 +110,12 @@ pub const METRICS: &[Metric] = &[
         "File descriptors that the process holds.",
     ),
     metric(
+        "quikapp_outbox_depth",
+        Histogram,
+        &[],
+        "Deliveries that waited together for one connection, where more than one did.",
+    ),
+    metric(
         "quikapp_refused_total",
         Counter,
         &["reason"],
