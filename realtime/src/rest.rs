@@ -23,6 +23,7 @@ mod problem;
 mod state;
 
 pub use config::Config;
+pub(crate) use development::is_direct;
 pub use development::refuse_strangers;
 pub use state::{Rest, RestParts};
 

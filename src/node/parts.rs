@@ -104,7 +104,8 @@ impl Parts {
             ..MountOptions::default()
         };
         let authenticator = self.authenticator.clone();
-        let handler = ProductSocket::new(&self.config.auth, authenticator, self.hub.fanout.clone());
+        let handler = ProductSocket::new(&self.config.auth, authenticator, self.hub.fanout.clone())
+            .in_development(self.development);
         let router = channels::router(&self.backend);
         Mount::new("/socket", handler, router, &self.hub, options)
     }

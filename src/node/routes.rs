@@ -1,6 +1,6 @@
 //! What a node answers on its listeners.
 
-use axum::Router;
+use axum::{Router, middleware};
 use quikapp_realtime::{page, rest, telemetry::Metrics};
 
 use super::parts::Parts;
@@ -9,7 +9,9 @@ use super::parts::Parts;
 pub(super) fn main(parts: &Parts, metrics: &Metrics) -> Router {
     let routes = admin(parts, metrics).merge(rest::router(&parts.rest()));
     match parts.development {
-        true => routes.merge(page::router()),
+        true => routes
+            .merge(page::router())
+            .layer(middleware::from_fn(rest::refuse_strangers)),
         false => routes,
     }
 }

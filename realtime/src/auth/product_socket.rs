@@ -12,6 +12,7 @@ use crate::{
     channel::JoinError,
     errors::{Reason, Refusal},
     rate::{Buckets, network_of},
+    rest::is_direct,
     socket::{ConnectInfo, ConnectRefusal, Connected, SocketHandler},
 };
 
@@ -21,6 +22,7 @@ pub struct ProductSocket {
     authenticator: Authenticator,
     fanout: Fanout,
     sockets_per_user: u32,
+    is_development: bool,
     connects: Mutex<Buckets<IpAddr>>,
 }
 
@@ -31,6 +33,7 @@ impl ProductSocket {
             authenticator,
             fanout,
             sockets_per_user: config.sockets_per_user,
+            is_development: false,
             connects: Mutex::new(Buckets::new(
                 config.connects_per_address_per_minute,
                 Duration::from_secs(60),
@@ -38,7 +41,17 @@ impl ProductSocket {
         }
     }
 
+    /// In development mode only direct requests to a loopback host are let in.
+    #[must_use]
+    pub fn in_development(mut self, is_development: bool) -> Self {
+        self.is_development = is_development;
+        self
+    }
+
     async fn admit(&self, info: &ConnectInfo) -> Result<Principal, Refusal> {
+        if self.is_development && !is_direct(None, &info.headers) {
+            return Err(Reason::RequestRefused.into());
+        }
         self.admit_address(info)?;
         let device = device_of(info)?;
         let credential = credential_of(info).ok_or(Reason::Unauthorized)?;

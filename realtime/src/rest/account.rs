@@ -185,7 +185,7 @@ pub(super) async fn revoke(
         (None, Some(user)) => {
             revocations
                 .revoke_person(Person { workspace, user })
-                .await?
+                .await?;
         }
         _ => {
             let detail = "name either a jti of at most 256 bytes or a user";

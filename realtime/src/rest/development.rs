@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Uri, header::HOST};
+use http::{HeaderMap, header::HOST, uri::Authority};
 
 use super::problem::Problem;
 use crate::errors::Reason;
@@ -28,24 +28,26 @@ const FORWARDING: [&str; 7] = [
 
 /// Middleware for everything that a node in development mode serves.
 pub async fn refuse_strangers(request: Request, next: Next) -> Response {
-    match is_direct(request.uri(), request.headers()) {
+    let authority = request.uri().authority().map(Authority::as_str);
+    match is_direct(authority, request.headers()) {
         true => next.run(request).await,
         false => Problem::from(Reason::RequestRefused).into_response(),
     }
 }
 
-fn is_direct(uri: &Uri, headers: &HeaderMap) -> bool {
+/// Whether a request came straight from this machine, to a name of this machine. The authority is
+/// that of the request target, if it has one.
+pub(crate) fn is_direct(authority: Option<&str>, headers: &HeaderMap) -> bool {
     let forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
     let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().ok());
     let all_loopback = hosts.all(|host| host.is_some_and(is_loopback));
-    let named = headers.contains_key(HOST) || uri.authority().is_some();
-    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let named = headers.contains_key(HOST) || authority.is_some();
     !forwarded && named && all_loopback && authority.is_none_or(is_loopback)
 }
 
 /// A host with or without a port. A userinfo part makes it somebody else's.
 fn is_loopback(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+    let Ok(authority) = authority.parse::<Authority>() else {
         return false;
     };
     if authority.as_str().contains('@') {
@@ -72,7 +74,7 @@ mod tests {
         parsed.for_each(|(name, value)| {
             map.append(name, value);
         });
-        is_direct(&Uri::from_static("/api"), &map)
+        is_direct(None, &map)
     }
 
     #[test]

@@ -32,7 +32,6 @@ const MAX_QUERY_BYTES: usize = 256;
 /// A message; the payload of `message:new`, where edits, reactions, pins and a deletion have been
 /// folded in.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what is served as it was stored")]
 #[schema(as = Message)]
 pub(super) struct MessageDocument {
     id: String,

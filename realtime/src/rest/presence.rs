@@ -21,7 +21,6 @@ use crate::{
 
 /// A person as others see them.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what PersonSeen serializes to")]
 #[schema(as = Person)]
 pub(super) struct PersonDocument {
     user_id: String,

@@ -114,6 +114,35 @@ async fn without_a_valid_credential_the_answer_is_403_without_a_body() {
 }
 
 #[tokio::test]
+async fn in_development_mode_proxies_and_other_hosts_are_refused() {
+    let node = Node::start().await;
+    let token = node.token(&member("acme", "ada"));
+    let socket = socket(&node).in_development(true);
+    let sent_to = |host: &str, proxied: bool| {
+        let mut info = info(&[("token", &token)]);
+        info.headers.insert("host", host.parse().unwrap());
+        if proxied {
+            info.headers
+                .insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+        }
+        info
+    };
+    assert!(
+        socket
+            .connect(sent_to("localhost:4000", false))
+            .await
+            .is_ok()
+    );
+    for info in [
+        sent_to("rebound.example", false),
+        sent_to("localhost", true),
+    ] {
+        let refusal = refused(&socket, info).await;
+        assert_eq!((refusal.status, &*refusal.reason), (403, "request_refused"));
+    }
+}
+
+#[tokio::test]
 async fn the_device_is_the_one_that_the_client_names() {
     let node = Node::start().await;
     let token = node.token(&member("acme", "ada"));
@@ -366,7 +395,16 @@ async fn an_address_connects_at_a_bounded_rate() {
     let refusal = refused(&socket, info(&[("token", &token)])).await;
     assert_eq!((refusal.status, &*refusal.reason), (429, "rate_limited"));
     assert_eq!(refusal.retry_after_s, Some(30));
-    let mut elsewhere = info(&[("token", &token)]);
-    elsewhere.peer = "192.0.2.2:9".parse().unwrap();
-    assert!(socket.connect(elsewhere).await.is_ok());
+    let from = |peer: &str| {
+        let mut info = info(&[("token", &token)]);
+        info.peer = peer.parse().unwrap();
+        info
+    };
+    assert!(socket.connect(from("192.0.2.2:9")).await.is_ok());
+    for _ in 0..10 {
+        assert!(
+            socket.connect(from("127.0.0.1:9")).await.is_ok(),
+            "this machine itself"
+        );
+    }
 }

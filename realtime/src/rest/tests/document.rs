@@ -44,7 +44,7 @@ async fn every_route_of_the_document_wants_a_token_but_the_named_ones() {
     let operations = operations(&api).await;
     assert!(operations.len() > 20);
     for operation in operations {
-        let call = operation.replace('{', "").replace('}', "");
+        let call = operation.replace(['{', '}'], "");
         let answer = api.call_unsigned(&call, json!({})).await;
         if OPEN.contains(&operation.as_str()) {
             assert_ne!(answer.status, 401, "{operation}");
@@ -120,7 +120,7 @@ async fn a_token_that_has_ended_opens_no_route() {
         if OPEN.contains(&operation.as_str()) {
             continue;
         }
-        let call = operation.replace('{', "").replace('}', "");
+        let call = operation.replace(['{', '}'], "");
         let request = super::kit::request(&call, Some(&token), &json!({}));
         assert_eq!(
             api.send(request).await.reason(),
