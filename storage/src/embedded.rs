@@ -91,7 +91,7 @@ impl EmbeddedStore {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Sql<T> + Send + 'static,
+        work: impl Fn(&Connection) -> Sql<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write(work).await
     }

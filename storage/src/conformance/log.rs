@@ -283,19 +283,42 @@ pub async fn parts_do_not_touch_each_other(store: SharedStore) {
         epoch: Epoch(0),
         ..Room::new(&store, &["ana"]).await
     };
+    let broken = Room::new(&store, &["ana"]).await;
     let other = Room::new(&store, &["ana"]).await;
     let part = |room: &Room| room.part(vec![message("ana", "hi"), message("ana", "there")]);
-    let results = store
-        .append(vec![part(&good), part(&fenced), part(&other)])
-        .await;
+    let mut double = part(&broken);
+    double.entries[1].id = double.entries[0].id;
+    let parts = vec![part(&good), part(&fenced), double, part(&other)];
+    let results = store.append(parts).await;
     let tails: Vec<Option<Seq>> = results
         .iter()
         .map(|result| result.as_ref().ok().map(|appended| appended.tail))
         .collect();
-    assert_eq!(tails, [Some(Seq(2)), None, Some(Seq(2))]);
+    assert_eq!(tails, [Some(Seq(2)), None, None, Some(Seq(2))]);
     assert_eq!(results[1], Err(AppendError::Fenced));
+    assert!(
+        matches!(results[2], Err(AppendError::Store(StoreError::Invalid(_)))),
+        "{:?}",
+        results[2]
+    );
     assert_eq!(fenced.log().await, []);
-    assert_eq!(other.log().await.len(), 2);
+    assert_eq!(broken.log().await, []);
+    for room in [good, other] {
+        assert_eq!(room.log().await.len(), 2);
+        let members = store
+            .membership(&room.id, &user("ana"))
+            .await
+            .expect("reads");
+        let page = crate::Page::Latest;
+        let views = store
+            .history(&room.id, &members, &user("ana"), None, page, 9)
+            .await;
+        assert_eq!(
+            views.expect("reads").len(),
+            2,
+            "once, also when a batch is done again"
+        );
+    }
 }
 
 /// `n` counts the entries that say so, and stands in the entry and in the answer.

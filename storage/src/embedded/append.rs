@@ -8,7 +8,7 @@ use super::{
     effects,
     fault::{Fault, Sql},
     row::{self, Columns, Numbered, int},
-    writer::savepoint,
+    writer::Guard,
 };
 use crate::{
     AcquireError, Append, AppendError, Appended, Claim, ConversationId, Epoch, NewEntry, Seq,
@@ -30,19 +30,16 @@ pub(super) struct Head {
     epoch: Epoch,
 }
 
-/// Appends several parts, each behind a savepoint of its own.
+/// Appends several parts; each fails on its own.
 pub(super) fn append_all(
     conn: &Connection,
+    guard: Guard,
     parts: &[Append],
 ) -> Sql<Vec<Result<Appended, AppendError>>> {
     let mut results = Vec::with_capacity(parts.len());
     for part in parts {
-        let result = match savepoint(conn, |conn| append(conn, part)) {
-            Ok(result) => result,
-            Err(fault) if fault.is_environmental() || conn.is_autocommit() => return Err(fault),
-            Err(fault) => Err(AppendError::Store(fault.into())),
-        };
-        results.push(result);
+        let result = guard.run(conn, |conn| append(conn, part))?;
+        results.push(result.unwrap_or_else(|error| Err(error.into())));
     }
     Ok(results)
 }

@@ -44,7 +44,7 @@ impl LogStore for EmbeddedStore {
         let count = parts.len();
         let outcome = self
             .writer
-            .write_guarded(move |conn| append::append_all(conn, &parts))
+            .write_guarded(move |conn, guard| append::append_all(conn, guard, &parts).map(Ok))
             .await;
         outcome.unwrap_or_else(|error| vec![Err(AppendError::Store(error)); count])
     }

@@ -28,7 +28,7 @@ impl SecurityStore for EmbeddedStore {
         let claims = claims.to_owned();
         self.write(move |conn| {
             let sql = "INSERT INTO tickets (hash, claims, expires) VALUES (?1, ?2, ?3)";
-            row::run(conn, sql, (&hash[..], claims, expires.0))?;
+            row::run(conn, sql, (&hash[..], &claims, expires.0))?;
             Ok(())
         })
         .await
@@ -48,7 +48,7 @@ impl SecurityStore for EmbeddedStore {
         at: Timestamp,
         forget_after: Timestamp,
     ) -> Result<Revocation, StoreError> {
-        self.write(move |conn| revoke(conn, subject, at, forget_after))
+        self.write(move |conn| revoke(conn, &subject, at, forget_after))
             .await
     }
 
@@ -76,7 +76,7 @@ fn take_ticket(conn: &Connection, hash: [u8; 32], now: Timestamp) -> Sql<Option<
 /// Revocations that no valid token can meet any more leave with the next one.
 fn revoke(
     conn: &Connection,
-    subject: RevokedSubject,
+    subject: &RevokedSubject,
     at: Timestamp,
     forget_after: Timestamp,
 ) -> Sql<Revocation> {
@@ -85,7 +85,7 @@ fn revoke(
         "DELETE FROM revocations WHERE forget_after < ?1",
         [at.0],
     )?;
-    let (kind, jti, person) = match &subject {
+    let (kind, jti, person) = match subject {
         RevokedSubject::Jti(jti) => (JTI, Some(jti), None),
         RevokedSubject::SignedOut(jti) => (SIGNED_OUT, Some(jti), None),
         RevokedSubject::Person(person) => (PERSON, None, Some(person)),
@@ -107,7 +107,7 @@ fn revoke(
         .map_err(|_| Fault::Corrupt("a revocation without a number".to_owned()))?;
     Ok(Revocation {
         number,
-        subject,
+        subject: subject.clone(),
         at,
         forget_after,
     })
