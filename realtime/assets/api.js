@@ -20,8 +20,12 @@ export class Api {
     return this.call("GET", "/conversations")
   }
 
-  conversation(id) {
-    return this.call("GET", `/conversations/${encodeURIComponent(id)}`)
+  members(id) {
+    return this.call("GET", `/conversations/${encodeURIComponent(id)}/members`)
+  }
+
+  person(user) {
+    return this.call("GET", `/presence/${encodeURIComponent(user)}`)
   }
 
   createDirect(user) {

@@ -23,13 +23,13 @@ export class Conversation extends EventTarget {
     this.pending = new Map()
     this.receipts = new Map()
     this.typing = new Map()
-    this.members = []
     this.lastSeq = null
     this.hasEarlier = false
     this.markedRead = 0
     this.markedDelivered = 0
     this.typingSince = 0
-    this.channel = socket.channel(`chat:${id}`, () => (this.lastSeq === null ? {} : { last_seq: this.lastSeq }))
+    this.registersVersion = 0
+    this.channel = socket.channel(`chat:${id}`, () => this.resumption())
     this.presence = new Presence(this.channel)
     this.presence.onSync(() => this.changed("presence"))
     this.listen()
@@ -138,9 +138,15 @@ export class Conversation extends EventTarget {
     this.channel.on("typing:stop", ({ user_id }) => this.setTyping(user_id, false))
   }
 
+  /** What a join names, so that it brings what was missed and no more. */
+  resumption() {
+    if (this.lastSeq === null) return {}
+    return { last_seq: this.lastSeq, registers_version: this.registersVersion }
+  }
+
   async joined(reply) {
-    this.members = reply.members ?? this.members
-    for (const marks of reply.registers?.watermarks ?? []) {
+    this.registersVersion = reply.registers.version
+    for (const marks of reply.registers.marks) {
       this.mark(marks.user_id, "delivered", marks.delivered)
       this.mark(marks.user_id, "read", marks.read)
     }
@@ -157,9 +163,13 @@ export class Conversation extends EventTarget {
   }
 
   /** What was missed comes in batches; each is asked for by acknowledging the one before. */
-  replay({ gap = [], more }) {
+  replay({ gap = [], more, last_seq }) {
     for (const { event, payload } of gap) this.apply(event, payload)
-    if (!more) return
+    if (!more) {
+      // The last entries of the log may be none of mine to see.
+      this.lastSeq = Math.max(this.lastSeq, last_seq ?? 0)
+      return
+    }
     this.push("message:ack", { seq: this.lastSeq })
       .then(batch => this.replay(batch))
       .catch(() => {})

@@ -2,14 +2,11 @@
 import { Presence, Socket } from "/assets/vendor/phoenix.mjs"
 import { Api, signInAsGuest } from "/assets/api.js"
 import { Conversation } from "/assets/conversation.js"
+import { Directory } from "/assets/directory.js"
 import { avatar, byId, el, show } from "/assets/dom.js"
 import { MessageList } from "/assets/messages.js"
 
 const STORED = "quikapp.guest"
-const names = new Map()
-
-/** Who somebody is, as far as this page knows. */
-const nameOf = user => names.get(user) ?? user.replace(/-[0-9a-z]{4,8}$/, "")
 
 function start() {
   const stored = sessionStorage.getItem(STORED)
@@ -46,16 +43,18 @@ class Page {
   constructor({ token, user }) {
     this.me = user.id
     this.api = new Api(token)
+    this.directory = new Directory(this.api)
+    this.directory.learn(user.id, user.name)
+    this.directory.addEventListener("change", () => this.renderAll())
     this.conversations = new Map()
     this.current = null
     this.editing = null
-    names.set(user.id, user.name ?? nameOf(user.id))
     this.socket = new Socket("/socket", {
       params: { token },
       reconnectAfterMs: tries => [50, 200, 500, 1000, 2000][tries - 1] ?? 5000,
       rejoinAfterMs: tries => [200, 500, 1000, 2000][tries - 1] ?? 5000,
     })
-    this.list = new MessageList(nameOf, {
+    this.list = new MessageList(this.directory.nameOf, {
       react: (message, emoji, on) => this.current.react(message.id, emoji, on).catch(report),
       remove: message => this.current.remove(message.id).catch(report),
       edit: message => this.beginEdit(message),
@@ -64,7 +63,7 @@ class Page {
 
   async open() {
     show(byId("app"), true)
-    byId("me").textContent = nameOf(this.me)
+    byId("me").textContent = this.nameOf(this.me)
     byId("invite-link").value = this.inviteLink()
     this.wire()
     this.watchConnection()
@@ -76,7 +75,7 @@ class Page {
   }
 
   inviteLink() {
-    const fragment = new URLSearchParams({ with: this.me, name: nameOf(this.me) })
+    const fragment = new URLSearchParams({ with: this.me, name: this.nameOf(this.me) })
     return `${location.origin}/#${fragment}`
   }
 
@@ -143,7 +142,7 @@ class Page {
     const { user, name, conversation } = invitation()
     if (conversation && this.conversations.has(conversation)) return this.show(conversation)
     if (!user || user === this.me) return
-    if (name) names.set(user, name)
+    this.directory.learn(user, name)
     await this.talkTo(user)
   }
 
@@ -157,7 +156,7 @@ class Page {
     const members = text.split(/[\s,]+/).filter(Boolean).map(part => {
       if (!part.includes("#")) return part
       const { user, name } = invitation(part)
-      if (user && name) names.set(user, name)
+      if (user) this.directory.learn(user, name)
       return user
     }).filter(Boolean)
     if (members.length === 1 && !name) return this.talkTo(members[0])
@@ -177,7 +176,10 @@ class Page {
     conversation.addEventListener("messages", () => this.renderMessages())
     conversation.addEventListener("presence", () => this.renderHead())
     conversation.addEventListener("typing", () => this.renderTyping())
-    conversation.addEventListener("members", () => this.loadConversations())
+    conversation.addEventListener("members", () => {
+      this.directory.forgetMembers(id)
+      this.loadConversations()
+    })
     show(byId("empty"), false)
     show(byId("open"), true)
     this.focusTalk()
@@ -194,11 +196,20 @@ class Page {
 
   // -- rendering --
 
+  nameOf = user => this.directory.nameOf(user)
+
+  renderAll() {
+    this.renderConversations()
+    this.renderPeople()
+    if (!this.current) return
+    this.renderMessages()
+    this.renderTyping()
+  }
+
   titleOf(conversation) {
-    if (conversation?.name) return conversation.name
-    const members = (conversation?.members ?? this.current?.members ?? []).map(member => member.user_id ?? member)
-    const others = members.filter(user => user !== this.me).map(nameOf)
-    return others.join(", ") || "Conversation"
+    if (conversation.name) return conversation.name
+    const others = this.directory.membersOf(conversation.id).filter(user => user !== this.me)
+    return others.map(this.nameOf).join(", ") || "Conversation"
   }
 
   renderConversations() {
@@ -226,23 +237,22 @@ class Page {
   }
 
   renderPeople() {
-    const others = this.people.list(user => user).filter(user => user !== this.me)
+    const others = (this.people?.list(user => user) ?? []).filter(user => user !== this.me)
     byId("people").replaceChildren(...others.map(user => el("li", {}, el(
       "button",
       { class: "item person", "data-user": user, onclick: () => this.talkTo(user).catch(report) },
-      avatar(nameOf(user), true),
-      el("span", { class: "title" }, nameOf(user)),
+      avatar(this.nameOf(user), true),
+      el("span", { class: "title" }, this.nameOf(user)),
     ))))
     show(byId("nobody"), others.length === 0)
   }
 
   renderHead() {
-    const conversation = this.conversations.get(this.current.id)
-    const title = this.titleOf(conversation)
+    const title = this.titleOf(this.conversations.get(this.current.id) ?? this.current)
     const online = this.current.online().filter(user => user !== this.me)
     byId("talk-title").textContent = title
     byId("talk-avatar").replaceWith(Object.assign(avatar(title, online.length > 0), { id: "talk-avatar" }))
-    byId("talk-presence").textContent = online.length ? `${online.map(nameOf).join(", ")} here now` : "Nobody else is here right now"
+    byId("talk-presence").textContent = online.length ? `${online.map(this.nameOf).join(", ")} here now` : "Nobody else is here right now"
   }
 
   renderMessages() {
@@ -258,7 +268,7 @@ class Page {
   }
 
   renderTyping() {
-    const people = [...this.current.typing.keys()].map(nameOf)
+    const people = [...this.current.typing.keys()].map(this.nameOf)
     byId("typing").textContent = people.length ? `${people.join(", ")} ${people.length > 1 ? "are" : "is"} typing…` : ""
   }
 

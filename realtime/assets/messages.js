@@ -65,7 +65,9 @@ export class MessageList {
     const mine = message.sender_id === conversation.me
     const receipt = mine ? message.state ?? conversation.receiptOf(message) : null
     const follows = isSequel(before, message)
-    const state = JSON.stringify([message, receipt, follows])
+    const reacting = Object.values(message.reactions ?? {}).flat()
+    const people = [message.sender_id, ...reacting].map(this.nameOf)
+    const state = JSON.stringify([message, receipt, follows, people])
     return this.cached(message.id, state, () => this.build(conversation, message, { mine, receipt, follows }))
   }
 

@@ -37,7 +37,7 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 10] = [
+const ASSETS: [Asset; 11] = [
     asset!("/", HTML, "index.html"),
     asset!("/assets/app.css", "text/css; charset=utf-8", "app.css"),
     asset!("/assets/icon.svg", "image/svg+xml", "icon.svg"),
@@ -45,6 +45,7 @@ const ASSETS: [Asset; 10] = [
     asset!("/assets/api.js", SCRIPT, "api.js"),
     asset!("/assets/conversation.js", SCRIPT, "conversation.js"),
     asset!("/assets/messages.js", SCRIPT, "messages.js"),
+    asset!("/assets/directory.js", SCRIPT, "directory.js"),
     asset!("/assets/dom.js", SCRIPT, "dom.js"),
     asset!(
         "/assets/vendor/phoenix.mjs",
