@@ -4,20 +4,28 @@
 //! reply `{reason, field?}`. Payload keys are taken in camelCase and snake_case.
 
 mod broadcast;
+pub mod chat;
 mod lobby;
 pub(crate) mod payload;
 mod presence;
 mod room;
+pub mod user;
 
 #[cfg(test)]
 mod tests;
 
-use quikapp_actors::{people::People, presence::Presence, typing::Typing};
+use quikapp_actors::{
+    conversation::Conversations, people::People, presence::Presence, registers::Registers,
+    typing::Typing,
+};
+use quikapp_storage::SharedStore;
 
 use crate::{auth::Principal, channel::Router, policy::Policy};
 use broadcast::BroadcastChannel;
+use chat::ChatChannel;
 use lobby::LobbyChannel;
 use presence::PresenceChannel;
+use user::UserChannel;
 
 pub(crate) use room::blocks_changed;
 
@@ -32,6 +40,12 @@ pub struct Backend {
     pub presence: Presence,
     /// Who types.
     pub typing: Typing,
+    /// Conversations: everything that is written goes through their sequencers.
+    pub conversations: Conversations,
+    /// Receipts, cursors, drafts and mutes.
+    pub registers: Registers,
+    /// What is read.
+    pub store: SharedStore,
 }
 
 /// The product's topics and their channels.
@@ -40,4 +54,7 @@ pub fn router(backend: &Backend) -> Router<Principal> {
         .channel("chat:lobby", LobbyChannel::new(backend.clone()))
         .channel("presence:*", PresenceChannel::new(backend.clone()))
         .channel("broadcast:*", BroadcastChannel::new(backend.clone()))
+        .channel("chat:*", ChatChannel::new(backend.clone()))
+        .alias("conversation:*", "chat:*")
+        .channel("user:*", UserChannel::new(backend.clone()))
 }

@@ -9,6 +9,7 @@ use quikapp_actors::{
     fanout::Fanout,
     people::People,
     presence::{Presence, ReplicaId},
+    registers::Registers,
     typing::Typing,
 };
 use quikapp_config::NodeConfig;
@@ -69,6 +70,7 @@ impl Parts {
         );
         let typing = Typing::start(fanout.clone(), clock.clone(), &config.typing);
         let settings = config.conversation.clone();
+        let registers = Registers::start(&settings, store.clone(), fanout.clone(), clock.clone());
         let conversations = Conversations::start(settings, store.clone(), fanout, clock).await?;
         let health = health(&config, &hub, &store, &authenticator);
         Ok(Self {
@@ -77,12 +79,15 @@ impl Parts {
             hub,
             health,
             authenticator,
-            conversations,
+            conversations: conversations.clone(),
             backend: Backend {
                 policy,
                 people,
                 presence,
                 typing,
+                conversations,
+                registers,
+                store: store.clone(),
             },
             store,
         })

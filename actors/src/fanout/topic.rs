@@ -19,7 +19,8 @@ pub enum Lane {
     /// Another topic that the channel lets through: written to the client under the channel's
     /// topic, unless the client has joined the broadcast's own topic on the same connection.
     Forward,
-    /// Another topic, handed to the channel's `handle_out` whatever the event.
+    /// Another topic, handed to the channel's `handle_out` whatever the event; an entry of its
+    /// log not if the client has joined the broadcast's own topic on the same connection.
     Intercept,
 }
 

@@ -362,6 +362,6 @@ impl Store for FaultyStore {
     }
 
     async fn close(&self) {
-        self.inner.close().await
+        self.inner.close().await;
     }
 }

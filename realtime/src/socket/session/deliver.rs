@@ -73,6 +73,7 @@ impl Session {
         broadcast: Arc<Broadcast>,
     ) {
         let limit = usize::from(self.options.limits.held_per_topic);
+        let is_log_entry = broadcast.seq().is_some();
         let Some(slot) = self.slots.get(key) else {
             return;
         };
@@ -80,6 +81,7 @@ impl Session {
             return slot.hold(lane, broadcast, limit);
         }
         match lane {
+            Lane::Intercept if is_log_entry && self.is_joined_beside(key, &broadcast) => {}
             Lane::Intercept => self.enqueue_input(cx, key, Input::Out(broadcast)),
             Lane::Forward => self.forward(sink, key, &broadcast),
             Lane::Own if slot.intercepts.contains(&broadcast.event()) => {

@@ -1,0 +1,197 @@
+//! Joining a conversation.
+
+use quikapp_actors::{conversation::payload::MemberPayload, presence::room_of};
+use quikapp_protocol::{Json, Payload};
+use quikapp_storage::{ConversationId, Member, Seq};
+
+use super::{
+    ChatChannel, State,
+    params::{ChatJoin, ChatJoined, MarkState, RegistersState},
+    replay::{self, Replay},
+};
+use crate::{
+    auth::Principal,
+    channel::{Context, json},
+    channels::{payload::read, room::Room},
+    errors::{Reason, Refusal},
+    policy::ConversationAct,
+};
+
+/// Members listed in the reply.
+const MEMBERS: usize = 100;
+/// Marks of others in the reply.
+const MARKS: usize = 100;
+/// Members read at once to count them.
+const COUNT_PAGE: usize = 1_000;
+
+/// What there is to replay.
+enum Missed {
+    /// The client named no place: nothing.
+    Nothing,
+    Gap(Replay),
+    TooMuch,
+}
+
+impl ChatChannel {
+    pub(super) async fn enter(
+        &self,
+        cx: &mut Context<Principal>,
+        params: &Payload,
+    ) -> Result<(State, Payload), Refusal> {
+        let params: ChatJoin = read(params)?;
+        let id = conversation_of(cx)?;
+        self.check(cx, &id, ConversationAct::Read).await?;
+        // From here on broadcasts wait behind the reply; what is read below may overlap them.
+        cx.subscribe_now();
+        let tail = self.backend.conversations.observe(&id).await?;
+        let principal = cx.assigns();
+        let visible = self.backend.store.membership(&id, principal.user()).await?;
+        let missed = self
+            .missed(cx, &id, &visible, params.last_seq, tail)
+            .await?;
+        let registers = self.registers(cx, &id, params.registers_version).await?;
+        let (members, member_count) = self.members(&id).await?;
+        let mut reply = ChatJoined {
+            conversation_id: id.clone(),
+            last_seq: tail,
+            registers,
+            member_count,
+            members,
+            gap: None,
+            more: false,
+            reset_required: false,
+        };
+        let mut catching_up = None;
+        match missed {
+            Missed::Nothing => cx.live_from(tail.next()),
+            Missed::TooMuch => {
+                reply.reset_required = true;
+                cx.live_from(tail.next());
+            }
+            Missed::Gap(replay) => {
+                reply.last_seq = tail.max(replay.last);
+                reply.more = replay.more;
+                reply.gap = Some(replay.entries);
+                catching_up = replay.more.then_some(replay.last);
+                go_on(cx, replay.last, replay.more);
+            }
+        }
+        let room = room_of(principal.workspace(), cx.source());
+        let room = Room::enter(&self.backend, cx, room.clone(), room, params.mode).await?;
+        let state = State {
+            conversation: id,
+            room,
+            catching_up,
+            has_typed: false,
+        };
+        Ok((state, json(&reply)))
+    }
+
+    async fn missed(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+        visible: &[Member],
+        last_seq: Option<Seq>,
+        tail: Seq,
+    ) -> Result<Missed, Refusal> {
+        let store = &self.backend.store;
+        let Some(after) = self.place_of(cx, id, last_seq).await? else {
+            return Ok(Missed::Nothing);
+        };
+        if replay::is_out_of_reach(store, id, after, tail, cx.now()).await? {
+            return Ok(Missed::TooMuch);
+        }
+        let replay = replay::read(store, id, visible, after).await?;
+        Ok(Missed::Gap(replay))
+    }
+
+    /// Where the client stands: as it says, or as its device last acknowledged.
+    async fn place_of(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+        last_seq: Option<Seq>,
+    ) -> Result<Option<Seq>, Refusal> {
+        let principal = cx.assigns();
+        match (last_seq, &principal.device) {
+            (Some(seq), _) => Ok(Some(seq)),
+            (None, Some(device)) => {
+                let store = &self.backend.store;
+                Ok(store.device_cursor(&principal.person, device, id).await?)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    async fn registers(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+        version: Option<u64>,
+    ) -> Result<RegistersState, Refusal> {
+        let store = &self.backend.store;
+        let principal = cx.assigns();
+        let user = principal.user();
+        let own = store.registers(id, user).await?;
+        let since = version.unwrap_or_default();
+        let changed = store.marks_since(id, since, MARKS).await?;
+        let newest = changed.iter().map(|(_, marks)| marks.version).max();
+        let mut marks: Vec<_> = changed
+            .into_iter()
+            .map(|(user_id, marks)| MarkState {
+                unread_from: marks.unread_from.filter(|_| user_id == *user),
+                user_id,
+                delivered: marks.delivered,
+                read: marks.read,
+            })
+            .collect();
+        if !marks.iter().any(|mark| mark.user_id == *user) {
+            marks.push(MarkState {
+                user_id: user.clone(),
+                delivered: own.marks.delivered,
+                read: own.marks.read,
+                unread_from: own.marks.unread_from,
+            });
+        }
+        Ok(RegistersState {
+            version: newest.unwrap_or(since),
+            marks,
+            draft: own.draft.map(|draft| Json::assume_valid(draft.to_string())),
+            mute: own.mute,
+            unread: store.unread(id, user).await?,
+        })
+    }
+
+    /// The first members, and how many there are.
+    async fn members(&self, id: &ConversationId) -> Result<(Vec<MemberPayload>, usize), Refusal> {
+        let store = &self.backend.store;
+        let mut page = store.members(id, None, COUNT_PAGE).await?;
+        let first = page.iter().take(MEMBERS).map(|member| MemberPayload {
+            user_id: member.user.clone(),
+            role: member.role,
+        });
+        let first: Vec<_> = first.collect();
+        let mut count = page.len();
+        while page.len() == COUNT_PAGE {
+            let last = page.last().map(|member| member.user.clone());
+            page = store.members(id, last.as_ref(), COUNT_PAGE).await?;
+            count += page.len();
+        }
+        Ok((first, count))
+    }
+}
+
+/// After a batch: live from the next place, or once the client has acknowledged.
+pub(super) fn go_on(cx: &mut Context<Principal>, last: Seq, more: bool) {
+    if more {
+        cx.catch_up();
+    } else {
+        cx.live_from(last.next());
+    }
+}
+
+fn conversation_of(cx: &Context<Principal>) -> Result<ConversationId, Refusal> {
+    let name = cx.source().strip_prefix("chat:").unwrap_or_default();
+    ConversationId::parse(name).map_err(|_| Reason::ConversationNotFound.into())
+}

@@ -1,0 +1,185 @@
+//! Events about messages.
+
+use quikapp_actors::conversation::{Command, wire};
+use quikapp_protocol::{Json, Payload};
+use quikapp_storage::{Message, MessageId, Page};
+
+use super::{
+    ChatChannel, State, own,
+    params::{
+        ConversationNamed, HistoryPage, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
+        MessageReaction, MessageSend, Scope,
+    },
+    replay::is_visible,
+};
+use crate::{
+    auth::Principal,
+    channel::{Context, json},
+    channels::room::tracker,
+    errors::{Reason, Refusal},
+};
+
+/// Messages in a page of history.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 100;
+
+impl ChatChannel {
+    pub(super) async fn send(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        send: MessageSend,
+    ) -> Result<Payload, Refusal> {
+        let command = Command::Send(Box::new(send.try_into()?));
+        let sent = self.submit(state, cx, command).await?;
+        if state.has_typed {
+            let typing = &self.backend.typing;
+            typing.stopped(&state.conversation, tracker(cx));
+        }
+        Ok(sent)
+    }
+
+    pub(super) async fn edit(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        edit: MessageEdit,
+    ) -> Result<Payload, Refusal> {
+        let command = Command::Edit {
+            message: edit.message_id,
+            content: edit.content,
+        };
+        self.submit(state, cx, command).await
+    }
+
+    pub(super) async fn delete(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        delete: MessageDelete,
+    ) -> Result<Payload, Refusal> {
+        let message = delete.message_id;
+        if delete.scope == Scope::Everyone {
+            return self.submit(state, cx, Command::Delete { message }).await;
+        }
+        self.message(state, cx, message).await?;
+        let (id, principal) = (&state.conversation, cx.assigns());
+        let hidden = self
+            .backend
+            .store
+            .hide_message(id, principal.user(), message);
+        hidden.await?;
+        Ok(Payload::empty_object())
+    }
+
+    pub(super) async fn react(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        reaction: MessageReaction,
+        add: bool,
+    ) -> Result<Payload, Refusal> {
+        let command = Command::React {
+            message: reaction.message_id,
+            emoji: reaction.emoji,
+            add,
+        };
+        self.submit(state, cx, command).await
+    }
+
+    pub(super) async fn pin(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        named: MessageNamed,
+        pinned: bool,
+    ) -> Result<Payload, Refusal> {
+        let message = named.message_id;
+        let command = Command::Pin { message, pinned };
+        self.submit(state, cx, command).await
+    }
+
+    pub(super) async fn history(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        history: MessageHistory,
+    ) -> Result<Payload, Refusal> {
+        let limit = history.limit.unwrap_or(PAGE);
+        if !(1..=LARGEST_PAGE).contains(&limit) {
+            return Err(Refusal::invalid_field("limit", "1 to 100"));
+        }
+        let page = match (history.before_seq, history.after_seq) {
+            (Some(_), Some(_)) => {
+                return Err(Refusal::invalid_field("after_seq", "not with before_seq"));
+            }
+            (Some(seq), None) => Page::Before(seq),
+            (None, Some(seq)) => Page::After(seq),
+            (None, None) => Page::Latest,
+        };
+        let (store, id, principal) = (&self.backend.store, &state.conversation, cx.assigns());
+        let user = principal.user();
+        let visible = store.membership(id, user).await?;
+        let thread = history.thread_root;
+        let read = store.history(id, &visible, user, thread, page, limit + 1);
+        let mut messages = read.await?;
+        let has_more = messages.len() > limit;
+        if has_more {
+            // One more was asked for than is shown: the one at the far end.
+            match page {
+                Page::After(_) => messages.truncate(limit),
+                Page::Before(_) | Page::Latest => drop(messages.remove(0)),
+            }
+        }
+        let shown = |message: &Message| Json::assume_valid(wire::message(message).to_string());
+        let messages = messages.iter().map(shown).collect();
+        Ok(json(&HistoryPage { messages, has_more }))
+    }
+
+    pub(super) fn start_typing(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        named: ConversationNamed,
+    ) -> Result<Payload, Refusal> {
+        let reply = own(state, &named)?;
+        let (typing, id) = (&self.backend.typing, &state.conversation);
+        typing.started(id, cx.assigns().user(), tracker(cx))?;
+        if !state.has_typed {
+            cx.attach(typing.guard(id, tracker(cx)));
+            state.has_typed = true;
+        }
+        Ok(reply)
+    }
+
+    pub(super) fn stop_typing(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        named: ConversationNamed,
+    ) -> Result<Payload, Refusal> {
+        let reply = own(state, &named)?;
+        self.backend
+            .typing
+            .stopped(&state.conversation, tracker(cx));
+        Ok(reply)
+    }
+
+    /// A message that the client may see.
+    pub(super) async fn message(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        message: MessageId,
+    ) -> Result<Message, Refusal> {
+        let (store, id, principal) = (&self.backend.store, &state.conversation, cx.assigns());
+        let found = store.messages(id, &[message]).await?.pop();
+        let found = found.ok_or(Reason::MessageNotFound)?;
+        let visible = store.membership(id, principal.user()).await?;
+        if is_visible(&visible, found.seq) {
+            Ok(found)
+        } else {
+            Err(Reason::MessageNotFound.into())
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Receipts, cursors, drafts and mutes.
+
+use quikapp_actors::registers::{Change, Mark};
+use quikapp_protocol::Payload;
+use quikapp_storage::{DeviceCursor, MessageId, Mute, RegisterChange, Seq};
+
+use super::{
+    ChatChannel, State,
+    join::go_on,
+    params::{Acked, ConversationMute, Draft, DraftSet, MessageAck, MessagePlace},
+    replay,
+};
+use crate::{
+    auth::Principal,
+    channel::{Context, json},
+    errors::Refusal,
+};
+
+/// Size of a draft, as of a message.
+const DRAFT_BYTES: usize = 16 * 1024;
+
+impl ChatChannel {
+    pub(super) async fn receive(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        place: MessagePlace,
+        is_read: bool,
+    ) -> Result<Payload, Refusal> {
+        let (seq, message) = self.place(state, cx, &place).await?;
+        let change = if is_read {
+            RegisterChange::Read(seq)
+        } else {
+            RegisterChange::Delivered(seq)
+        };
+        self.mark(state, cx, message, change).await?;
+        Ok(serde_json::json!({ "seq": seq }).into())
+    }
+
+    pub(super) async fn mark_unread(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        place: MessagePlace,
+    ) -> Result<Payload, Refusal> {
+        let (seq, message) = self.place(state, cx, &place).await?;
+        let change = RegisterChange::UnreadFrom(seq);
+        self.mark(state, cx, message, change).await?;
+        Ok(serde_json::json!({ "seq": seq }).into())
+    }
+
+    /// Moves the device's cursor, and goes on with the replay if there is more.
+    pub(super) async fn acknowledge(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        ack: MessageAck,
+    ) -> Result<Payload, Refusal> {
+        let principal = cx.assigns();
+        if let Some(device) = &principal.device {
+            let cursor = DeviceCursor {
+                person: principal.person.clone(),
+                device: device.clone(),
+                conversation: state.conversation.clone(),
+                seq: ack.seq,
+            };
+            let moved = self.backend.registers.change(Change::Cursor(cursor));
+            moved.await?;
+        }
+        let mut acked = Acked {
+            seq: ack.seq,
+            gap: None,
+            more: false,
+        };
+        if let Some(sent) = state.catching_up
+            && ack.seq >= sent
+        {
+            let (store, id) = (&self.backend.store, &state.conversation);
+            let visible = store.membership(id, principal.user()).await?;
+            let next = replay::read(store, id, &visible, sent).await?;
+            go_on(cx, next.last, next.more);
+            state.catching_up = next.more.then_some(next.last);
+            acked.gap = Some(next.entries);
+            acked.more = next.more;
+        }
+        Ok(json(&acked))
+    }
+
+    pub(super) async fn set_draft(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        draft: DraftSet,
+    ) -> Result<Payload, Refusal> {
+        let text = draft.text.filter(|text| !text.is_empty());
+        if text.as_ref().is_some_and(|text| text.len() > DRAFT_BYTES) {
+            let detail = format!("at most {DRAFT_BYTES} bytes");
+            return Err(Refusal::invalid_field("text", detail));
+        }
+        let kept = text.map(|text| Draft {
+            text,
+            reply_to: draft.reply_to,
+            updated_at: cx.now(),
+        });
+        let kept = kept.and_then(|draft| serde_json::to_string(&draft).ok());
+        let (person, id) = (cx.assigns().person.clone(), state.conversation.clone());
+        let registers = &self.backend.registers;
+        registers.draft(person, id, kept.map(Into::into)).await?;
+        Ok(Payload::empty_object())
+    }
+
+    pub(super) async fn mute(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        mute: ConversationMute,
+    ) -> Result<Payload, Refusal> {
+        let has_passed = mute.until.is_some_and(|until| until <= cx.now());
+        let ends = mute.muted == Some(false) || has_passed;
+        let mute = (!ends).then_some(Mute {
+            until: mute.until,
+            mentions_only: mute.mentions_only.unwrap_or_default(),
+        });
+        let (person, id) = (cx.assigns().person.clone(), state.conversation.clone());
+        self.backend.registers.mute(person, id, mute).await?;
+        Ok(Payload::empty_object())
+    }
+
+    async fn mark(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        message: Option<MessageId>,
+        change: RegisterChange,
+    ) -> Result<(), Refusal> {
+        let principal = cx.assigns();
+        let mark = Mark {
+            person: principal.person.clone(),
+            device: principal.device.clone(),
+            conversation: state.conversation.clone(),
+            message,
+            change,
+        };
+        Ok(self.backend.registers.change(Change::Mark(mark)).await?)
+    }
+
+    /// The place that is meant.
+    async fn place(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        place: &MessagePlace,
+    ) -> Result<(Seq, Option<MessageId>), Refusal> {
+        match (place.message_id, place.seq) {
+            (Some(id), _) => Ok((self.message(state, cx, id).await?.seq, Some(id))),
+            (None, Some(seq)) => Ok((seq, None)),
+            (None, None) => Err(Refusal::invalid_field(
+                "message_id",
+                "message_id or seq is needed",
+            )),
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! `user:<id>`: the one stream of a person over all conversations, and what is for them alone.
+//!
+//! Live, the stream is what is broadcast on the topics of the person's conversations, save those
+//! that the client has joined on the same socket. What was missed is read from the store by a
+//! cursor over all of its commits. Where the two meet, an entry is known by its conversation and
+//! seq, and is shown once.
+
+pub mod params;
+
+use std::{collections::HashMap, sync::Arc};
+
+use quikapp_actors::{
+    conversation::{MemberLeft, chat_topic, payload::NewConversationPayload, person_topic},
+    fanout::{Broadcast, Lane, Note},
+    people::Joined,
+    registers::Change,
+};
+use quikapp_protocol::Payload;
+use quikapp_storage::{ConversationId, DeviceCursor, Entry, Missed, Seq, StreamCursor, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Backend,
+    chat::{
+        params::GapEntry,
+        replay::{gap_entry, is_visible},
+    },
+    payload::read,
+    room::come_online,
+};
+use crate::{
+    auth::Principal,
+    channel::{Channel, Context, Flow, JoinError, json},
+    errors::{Reason, Refusal},
+    policy::{Action, ConversationAct},
+};
+use params::{PlaceAcked, UserAck, UserAcked, UserJoin, UserJoined};
+
+/// Entries in one batch.
+const BATCH: usize = 100;
+
+/// What one membership remembers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Up to where the stream was read from the store.
+    cursor: StreamCursor,
+    /// The client is still acknowledging what it missed: live entries wait in the log.
+    catching_up: bool,
+    /// Per conversation, up to where entries were shown from the store: what is broadcast at or
+    /// below it was shown already.
+    shown: HashMap<ConversationId, Seq>,
+}
+
+/// A batch of the stream, as the client is shown it.
+struct Batch {
+    entries: Vec<GapEntry>,
+    next: StreamCursor,
+    more: bool,
+}
+
+/// People's own streams.
+pub(super) struct UserChannel {
+    backend: Backend,
+}
+
+impl UserChannel {
+    pub(super) fn new(backend: Backend) -> Self {
+        Self { backend }
+    }
+
+    async fn enter(
+        &self,
+        cx: &mut Context<Principal>,
+        params: &Payload,
+    ) -> Result<(State, Payload), Refusal> {
+        let params: UserJoin = read(params)?;
+        let user = cx.topic().strip_prefix("user:").unwrap_or_default();
+        let user = UserId::new(user).map_err(|_| Reason::Forbidden)?;
+        let principal = cx.assigns();
+        self.authorize(cx, &user).await?;
+        // First one's own topic, so that a conversation that is begun from here on is heard of.
+        cx.subscribe(&person_topic(&principal.person), Lane::Intercept);
+        self.follow_all(cx).await?;
+        let store = &self.backend.store;
+        let from = self.place_of(cx, params.cursor).await?;
+        let mut state = State {
+            cursor: store.cursor_now().await?,
+            catching_up: false,
+            shown: HashMap::new(),
+        };
+        let mut reply = UserJoined {
+            user_id: user,
+            cursor: state.cursor.clone(),
+            gap: None,
+            more: false,
+            reset_required: false,
+        };
+        if let Some(from) = from {
+            if store.cursor_valid(&from).await? {
+                let batch = self.batch(cx, &mut state, &from).await?;
+                reply.cursor = batch.next;
+                reply.gap = Some(batch.entries);
+                reply.more = batch.more;
+            } else {
+                reply.reset_required = true;
+            }
+        }
+        let online: Joined = come_online(&self.backend, cx).await?;
+        cx.attach(online);
+        Ok((state, json(&reply)))
+    }
+
+    async fn authorize(&self, cx: &Context<Principal>, user: &UserId) -> Result<(), Refusal> {
+        let action = Action::OwnStream { user };
+        self.backend.policy.check(&cx.assigns(), action).await
+    }
+
+    /// Subscribes to all of the person's conversations.
+    async fn follow_all(&self, cx: &mut Context<Principal>) -> Result<(), Refusal> {
+        let person = &cx.assigns().person;
+        let conversations = self.backend.store.conversations_of(person).await?;
+        let mut ids: Vec<_> = conversations.into_iter().map(|(id, _)| id).collect();
+        for id in &ids {
+            cx.subscribe(&chat_topic(id), Lane::Intercept);
+        }
+        ids.push(person.own_conversation());
+        self.backend.conversations.observe_all(&ids).await?;
+        Ok(())
+    }
+
+    /// Where the client stands: as it says, or as its device last acknowledged.
+    async fn place_of(
+        &self,
+        cx: &Context<Principal>,
+        cursor: Option<StreamCursor>,
+    ) -> Result<Option<StreamCursor>, Refusal> {
+        let principal = cx.assigns();
+        match (cursor, &principal.device) {
+            (Some(cursor), _) => Ok(Some(cursor)),
+            (None, Some(device)) => {
+                let store = &self.backend.store;
+                Ok(store.stream_cursor(&principal.person, device).await?)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Reads what follows a cursor, less what the device has acknowledged conversation by
+    /// conversation.
+    async fn batch(
+        &self,
+        cx: &Context<Principal>,
+        state: &mut State,
+        from: &StreamCursor,
+    ) -> Result<Batch, Refusal> {
+        let person = &cx.assigns().person;
+        let missed: Missed = self.backend.store.missed(person, from, BATCH).await?;
+        let mut entries = Vec::with_capacity(missed.entries.len());
+        let mut acknowledged = HashMap::new();
+        for (id, entry) in &missed.entries {
+            let seq = entry
+                .seq
+                .max(state.shown.get(id).copied().unwrap_or_default());
+            state.shown.insert(id.clone(), seq);
+            let on_device = match acknowledged.get(id) {
+                Some(seq) => *seq,
+                None => {
+                    let seq = self.on_device(cx, id).await?;
+                    acknowledged.insert(id.clone(), seq);
+                    seq
+                }
+            };
+            if entry.seq > on_device {
+                entries.push(streamed(cx, id, entry));
+            }
+        }
+        state.cursor = missed.next.clone();
+        state.catching_up = missed.more;
+        Ok(Batch {
+            entries,
+            next: missed.next,
+            more: missed.more,
+        })
+    }
+
+    async fn on_device(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+    ) -> Result<Seq, Refusal> {
+        let principal = cx.assigns();
+        let Some(device) = &principal.device else {
+            return Ok(Seq(0));
+        };
+        let store = &self.backend.store;
+        let cursor = store.device_cursor(&principal.person, device, id).await?;
+        Ok(cursor.unwrap_or_default())
+    }
+
+    async fn handle(
+        &self,
+        state: &mut State,
+        cx: &Context<Principal>,
+        event: &str,
+        payload: &Payload,
+    ) -> Result<Payload, Refusal> {
+        self.authorize(cx, cx.assigns().user()).await?;
+        match event {
+            "message:ack" => self.acknowledge(state, cx, read(payload)?).await,
+            "stream:cursor" => self.cursor(state, cx).await,
+            _ => Err(Reason::UnknownEvent.into()),
+        }
+    }
+
+    async fn acknowledge(
+        &self,
+        state: &mut State,
+        cx: &Context<Principal>,
+        ack: UserAck,
+    ) -> Result<Payload, Refusal> {
+        match (ack.cursor, ack.conversation_id, ack.seq) {
+            (Some(cursor), _, _) => self.acknowledge_stream(state, cx, cursor).await,
+            (None, Some(id), Some(seq)) => self.acknowledge_place(cx, &id, seq).await,
+            (None, Some(_), None) => Err(Refusal::invalid_field("seq", "is missing")),
+            (None, None, _) => Err(Refusal::invalid_field("cursor", "is missing")),
+        }
+    }
+
+    async fn acknowledge_stream(
+        &self,
+        state: &mut State,
+        cx: &Context<Principal>,
+        cursor: StreamCursor,
+    ) -> Result<Payload, Refusal> {
+        let principal = cx.assigns();
+        if !self.backend.store.cursor_valid(&cursor).await? {
+            return Err(Refusal::invalid_field("cursor", "was not issued here"));
+        }
+        if let Some(device) = &principal.device {
+            let change = Change::Stream {
+                person: principal.person.clone(),
+                device: device.clone(),
+                cursor: cursor.clone(),
+            };
+            self.backend.registers.change(change).await?;
+        }
+        let mut acked = UserAcked {
+            cursor: cursor.clone(),
+            gap: None,
+            more: false,
+        };
+        if state.catching_up && cursor == state.cursor {
+            let batch = self.batch(cx, state, &cursor).await?;
+            acked.cursor = batch.next;
+            acked.gap = Some(batch.entries);
+            acked.more = batch.more;
+        }
+        Ok(json(&acked))
+    }
+
+    /// Moves the device's cursor in one conversation.
+    async fn acknowledge_place(
+        &self,
+        cx: &Context<Principal>,
+        id: &str,
+        seq: Seq,
+    ) -> Result<Payload, Refusal> {
+        let invalid = |_| Refusal::invalid_field("conversation_id", "not an id");
+        let id = ConversationId::parse(id).map_err(invalid)?;
+        let principal = cx.assigns();
+        let act = ConversationAct::Read;
+        let action = Action::Conversation { id: &id, act };
+        self.backend.policy.check(&principal, action).await?;
+        if let Some(device) = &principal.device {
+            let cursor = DeviceCursor {
+                person: principal.person.clone(),
+                device: device.clone(),
+                conversation: id.clone(),
+                seq,
+            };
+            let moved = self.backend.registers.change(Change::Cursor(cursor));
+            moved.await?;
+        }
+        Ok(json(&PlaceAcked {
+            conversation_id: id,
+            seq,
+        }))
+    }
+
+    /// A cursor behind what the client has been shown live. It moves over entries only once they
+    /// were broadcast here: those stand before this reply on the wire.
+    async fn cursor(&self, state: &mut State, cx: &Context<Principal>) -> Result<Payload, Refusal> {
+        let person = &cx.assigns().person;
+        while !state.catching_up {
+            let missed = self.backend.store.missed(person, &state.cursor, BATCH);
+            let missed = missed.await?;
+            let conversations = &self.backend.conversations;
+            let was_broadcast = |(id, entry): &(ConversationId, Entry)| {
+                conversations
+                    .published(id)
+                    .is_some_and(|published| published >= entry.seq)
+            };
+            if !missed.entries.iter().all(was_broadcast) {
+                break;
+            }
+            state.cursor = missed.next;
+            if !missed.more {
+                break;
+            }
+        }
+        Ok(json(&UserAcked {
+            cursor: state.cursor.clone(),
+            gap: None,
+            more: state.catching_up,
+        }))
+    }
+
+    /// Shows an entry of a conversation, unless it was shown or will be read.
+    fn show(&self, state: &mut State, cx: &mut Context<Principal>, broadcast: &Broadcast) {
+        let Some(seq) = broadcast.seq() else {
+            return;
+        };
+        let own = cx.assigns().person.own_conversation();
+        let id = match broadcast.topic().strip_prefix("chat:") {
+            Some(id) => ConversationId::from_stored(id),
+            None => own,
+        };
+        let was_shown = state.shown.get(&id).is_some_and(|shown| seq <= *shown);
+        if !state.catching_up && !was_shown {
+            cx.push(broadcast.event(), broadcast.payload().clone());
+        }
+    }
+
+    /// The person has become a member: follow the conversation, and show what was said in it
+    /// before the subscription stood.
+    async fn follow(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        id: &ConversationId,
+    ) -> Result<(), Refusal> {
+        if cx.is_subscribed(&chat_topic(id)) {
+            return Ok(());
+        }
+        cx.subscribe(&chat_topic(id), Lane::Intercept);
+        self.backend.conversations.observe(id).await?;
+        if state.catching_up {
+            return Ok(());
+        }
+        let store = &self.backend.store;
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        let open = visible.iter().find(|member| member.to_seq.is_none());
+        let Some(open) = open else {
+            return Ok(());
+        };
+        let mut after = Seq(open.from_seq.0.saturating_sub(1));
+        loop {
+            let entries = store.entries(id, after, BATCH).await?;
+            for entry in &entries {
+                if is_visible(&visible, entry.seq) {
+                    let shown = streamed(cx, id, entry);
+                    cx.push(&shown.event, shown.payload);
+                }
+                after = entry.seq;
+            }
+            if entries.len() < BATCH {
+                state.shown.insert(id.clone(), after);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// An entry of the stream. What is in one's own conversation names none: it is the topic's.
+fn streamed(cx: &Context<Principal>, id: &ConversationId, entry: &Entry) -> GapEntry {
+    let is_own = *id == cx.assigns().person.own_conversation();
+    GapEntry {
+        conversation_id: (!is_own).then(|| id.clone()),
+        ..gap_entry(entry)
+    }
+}
+
+impl Channel for UserChannel {
+    type Assigns = Principal;
+    type State = State;
+
+    async fn join(
+        &self,
+        cx: &mut Context<Principal>,
+        params: Payload,
+    ) -> Result<(State, Payload), JoinError> {
+        Ok(self.enter(cx, &params).await?)
+    }
+
+    async fn handle_in(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        event: &str,
+        payload: Payload,
+    ) -> Flow {
+        let handled = self.handle(state, cx, event, &payload).await;
+        handled.map_err(JoinError::from).into()
+    }
+
+    async fn handle_info(
+        &self,
+        _state: &mut State,
+        cx: &mut Context<Principal>,
+        note: Note,
+    ) -> Flow {
+        if let Some(left) = note.get::<MemberLeft>()
+            && left.user == *cx.assigns().user()
+        {
+            cx.unsubscribe(&chat_topic(&left.conversation));
+        }
+        Flow::NoReply
+    }
+
+    async fn handle_out(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        broadcast: Arc<Broadcast>,
+    ) -> Flow {
+        let is_own = **broadcast.topic() == person_topic(&cx.assigns().person);
+        if is_own && broadcast.seq().is_none() {
+            // Registers and status of one's own: current, and in no log.
+            cx.push(broadcast.event(), broadcast.payload().clone());
+            return Flow::NoReply;
+        }
+        self.show(state, cx, &broadcast);
+        if is_own && broadcast.event() == "conversation:new" {
+            let Ok(new) = broadcast.payload().parse::<NewConversationPayload>() else {
+                return Flow::NoReply;
+            };
+            if let Err(refusal) = self.follow(state, cx, &new.conversation_id).await {
+                // The client joins again, and with its cursor misses nothing.
+                return Flow::crash(refusal.to_string());
+            }
+        }
+        Flow::NoReply
+    }
+}
