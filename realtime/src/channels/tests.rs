@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 mod broadcast;
+mod chat;
 mod lobby;
 mod presence;
+mod replay;
 mod typing;
+mod user;
 
 use std::sync::Arc;
 
 use quikapp_actors::{
+    conversation::{self, Conversations},
     people::People,
     presence::{Presence, ReplicaId},
+    registers::Registers,
     typing::Typing,
 };
 use quikapp_storage::{
@@ -65,6 +70,21 @@ impl World {
             ),
             presence,
             typing: Typing::start(node.fanout.clone(), clock.clone(), &Default::default()),
+            conversations: Conversations::start(
+                conversation::Config::default(),
+                node.store.clone(),
+                node.fanout.clone(),
+                clock.clone(),
+            )
+            .await
+            .unwrap(),
+            registers: Registers::start(
+                &conversation::Config::default(),
+                node.store.clone(),
+                node.fanout.clone(),
+                clock.clone(),
+            ),
+            store: node.store.clone(),
         };
         let socket = ProductSocket::new(
             &node.config,

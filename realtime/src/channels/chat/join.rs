@@ -77,7 +77,8 @@ impl ChatChannel {
             }
         }
         let room = room_of(principal.workspace(), cx.source());
-        let room = Room::enter(&self.backend, cx, room.clone(), room, params.mode).await?;
+        let room = Room::new(room.clone(), room, params.mode);
+        let room = Room::enter(&self.backend, cx, room).await?;
         let state = State {
             conversation: id,
             room,

@@ -73,7 +73,9 @@ impl Session {
         broadcast: Arc<Broadcast>,
     ) {
         let limit = usize::from(self.options.limits.held_per_topic);
-        let is_log_entry = broadcast.seq().is_some();
+        if lane == Lane::Intercept && self.is_heard_in_its_own_topic(key, &broadcast) {
+            return;
+        }
         let Some(slot) = self.slots.get(key) else {
             return;
         };
@@ -81,7 +83,6 @@ impl Session {
             return slot.hold(lane, broadcast, limit);
         }
         match lane {
-            Lane::Intercept if is_log_entry && self.is_joined_beside(key, &broadcast) => {}
             Lane::Intercept => self.enqueue_input(cx, key, Input::Out(broadcast)),
             Lane::Forward => self.forward(sink, key, &broadcast),
             Lane::Own if slot.intercepts.contains(&broadcast.event()) => {
@@ -126,6 +127,11 @@ impl Session {
         let alias = broadcast.alias();
         let mut names = std::iter::once(broadcast.topic()).chain(alias);
         names.any(|topic| self.slots.find(topic).is_some_and(|other| other != key))
+    }
+
+    /// Whether it is an entry of a log that the client follows in another channel.
+    fn is_heard_in_its_own_topic(&self, key: SlotKey, broadcast: &Broadcast) -> bool {
+        broadcast.seq().is_some() && self.is_joined_beside(key, broadcast)
     }
 
     /// The join's reply is on the wire: now what was held follows.

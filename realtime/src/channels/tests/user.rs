@@ -1,0 +1,226 @@
+//! `user:<id>`: one stream over all conversations.
+
+use super::*;
+use crate::auth::test_kit::person;
+
+const TOPIC: &str = "user:bob";
+
+async fn begin(world: &World, members: &[&str]) -> ConversationId {
+    let user = |name: &&str| (UserId::new(name).unwrap(), Role::Member);
+    let new = NewConversation {
+        id: ConversationId::generate(),
+        workspace: WorkspaceId::new("acme").unwrap(),
+        kind: ConversationKind::Group,
+        name: Some("team".into()),
+        created_by: UserId::new(members[0]).unwrap(),
+        created_at: NOW,
+        members: members.iter().map(user).collect(),
+    };
+    let id = new.id.clone();
+    world.backend.conversations.create(new).await.unwrap();
+    id
+}
+
+async fn say(world: &World, id: &ConversationId, content: &str) {
+    let message = conversation::SendMessage {
+        kind: "text".into(),
+        content: Some(content.into()),
+        ..conversation::SendMessage::default()
+    };
+    let command = conversation::Command::Send(Box::new(message));
+    let conversations = &world.backend.conversations;
+    let ann = person("acme", "ann");
+    conversations.submit(&ann, id, command).await.unwrap();
+}
+
+fn contents(gap: &Value) -> Vec<String> {
+    let entries = gap.as_array().unwrap().iter();
+    entries
+        .filter(|entry| entry["event"] == "message:new")
+        .map(|entry| entry["payload"]["content"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn it_is_only_ones_own() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    let refused = bob.join("user:ann", nothing()).await;
+    assert_eq!(refused.reason(), "forbidden");
+    let joined = bob.join(TOPIC, nothing()).await.ok();
+    assert_eq!(joined["user_id"], "bob");
+    assert!(joined["cursor"].is_string());
+    assert_eq!(
+        bob.push(TOPIC, "message:send", json!({})).await.reason(),
+        "unknown_event"
+    );
+}
+
+#[tokio::test]
+async fn messages_of_all_conversations_arrive_and_each_once() {
+    let world = World::start().await;
+    let (one, two) = (
+        begin(&world, &["ann", "bob"]).await,
+        begin(&world, &["ann", "bob"]).await,
+    );
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let joined = format!("chat:{two}");
+    bob.join(&joined, nothing()).await.ok();
+    say(&world, &one, "in one").await;
+    say(&world, &two, "in two").await;
+    let heard = bob.event(TOPIC, "message:new").await;
+    holds(
+        &heard,
+        json!({"content": "in one", "conversation_id": one.as_str(), "seq": 1}),
+    );
+    assert_eq!(bob.event(&joined, "message:new").await["content"], "in two");
+    let rest = bob.so_far().await;
+    assert!(!events(&rest).contains(&"message:new"), "{rest:?}");
+    bob.leave(&joined).await.ok();
+    say(&world, &two, "again").await;
+    assert_eq!(bob.event(TOPIC, "message:new").await["content"], "again");
+}
+
+#[tokio::test]
+async fn a_conversation_that_begins_while_one_is_there_is_in_the_stream() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let id = begin(&world, &["ann", "bob"]).await;
+    let new = bob.event(TOPIC, "conversation:new").await;
+    holds(
+        &new["conversation"],
+        json!({"id": id.as_str(), "type": "group", "name": "team"}),
+    );
+    say(&world, &id, "welcome").await;
+    assert_eq!(bob.event(TOPIC, "message:new").await["content"], "welcome");
+}
+
+#[tokio::test]
+async fn a_conversation_one_is_removed_from_is_no_longer() {
+    let world = World::start().await;
+    let id = world.conversation(&["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let remove = conversation::Command::RemoveMember {
+        user: person("acme", "bob").user,
+    };
+    let conversations = &world.backend.conversations;
+    conversations
+        .submit(&person("acme", "ann"), &id, remove)
+        .await
+        .unwrap();
+    let update = bob.event(TOPIC, "conversation:updated").await;
+    assert_eq!(update["change"], "member_removed");
+    say(&world, &id, "without bob").await;
+    let rest = bob.so_far().await;
+    assert!(!events(&rest).contains(&"message:new"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_cursor_brings_what_was_missed_over_all_conversations() {
+    let world = World::start().await;
+    let (one, two) = (
+        begin(&world, &["ann", "bob"]).await,
+        begin(&world, &["ann", "bob"]).await,
+    );
+    let other = begin(&world, &["ann"]).await;
+    let mut bob = world.socket("bob").await;
+    let cursor = bob.join(TOPIC, nothing()).await.ok()["cursor"].clone();
+    bob.close().await;
+    for (id, content) in [(&one, "1"), (&two, "2"), (&other, "secret"), (&one, "3")] {
+        say(&world, id, content).await;
+    }
+    let late = begin(&world, &["ann", "bob"]).await;
+    say(&world, &late, "4").await;
+    let mut bob = world.socket("bob").await;
+    let joined = bob.join(TOPIC, json!({ "cursor": cursor })).await.ok();
+    assert_eq!(contents(&joined["gap"]), ["1", "2", "3", "4"]);
+    say(&world, &late, "5").await;
+    assert_eq!(bob.event(TOPIC, "message:new").await["content"], "5");
+    let cursor = joined["cursor"].clone();
+    let again = bob.join(TOPIC, json!({ "cursor": cursor })).await.ok();
+    assert_eq!(contents(&again["gap"]), ["5"]);
+}
+
+#[tokio::test]
+async fn what_is_long_comes_in_batches_and_live_entries_wait() {
+    let world = World::start().await;
+    let id = begin(&world, &["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    let cursor = bob.join(TOPIC, nothing()).await.ok()["cursor"].clone();
+    bob.close().await;
+    for n in 0..150 {
+        say(&world, &id, &n.to_string()).await;
+    }
+    let mut bob = world.socket("bob").await;
+    let mut batch = bob.join(TOPIC, json!({ "cursor": cursor })).await.ok();
+    assert_eq!(batch["more"], true);
+    let mut seen = contents(&batch["gap"]);
+    say(&world, &id, "150").await;
+    assert!(!events(&bob.so_far().await).contains(&"message:new"));
+    while batch["more"] == true {
+        let ack = json!({"cursor": batch["cursor"]});
+        batch = bob.push(TOPIC, "message:ack", ack).await.ok();
+        seen.extend(contents(&batch["gap"]));
+    }
+    say(&world, &id, "151").await;
+    seen.push(
+        bob.event(TOPIC, "message:new").await["content"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
+    );
+    assert_eq!(seen, (0..=151).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_device_goes_on_where_it_acknowledged() {
+    let world = World::start().await;
+    let id = begin(&world, &["ann", "bob"]).await;
+    let grant = member("acme", "bob");
+    let device = [("device_id", "phone")];
+    let mut phone = world.socket_of(&grant, &device).await;
+    let cursor = phone.join(TOPIC, nothing()).await.ok()["cursor"].clone();
+    phone
+        .push(TOPIC, "message:ack", json!({ "cursor": cursor }))
+        .await
+        .ok();
+    say(&world, &id, "1").await;
+    say(&world, &id, "2").await;
+    let ack = json!({"conversation_id": id.as_str(), "seq": 1});
+    phone.push(TOPIC, "message:ack", ack).await.ok();
+    phone.close().await;
+    let mut phone = world.socket_of(&grant, &device).await;
+    let joined = phone.join(TOPIC, nothing()).await.ok();
+    assert_eq!(contents(&joined["gap"]), ["2"], "1 is on the device");
+}
+
+#[tokio::test]
+async fn the_cursor_of_what_was_live_is_to_be_had() {
+    let world = World::start().await;
+    let id = begin(&world, &["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    say(&world, &id, "live").await;
+    bob.event(TOPIC, "message:new").await;
+    let cursor = bob.push(TOPIC, "stream:cursor", nothing()).await.ok()["cursor"].clone();
+    say(&world, &id, "later").await;
+    let joined = bob.join(TOPIC, json!({ "cursor": cursor })).await.ok();
+    assert_eq!(contents(&joined["gap"]), ["later"]);
+}
+
+#[tokio::test]
+async fn a_cursor_from_elsewhere_needs_a_reset() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    let joined = bob.join(TOPIC, json!({"cursor": "nonsense"})).await.ok();
+    assert_eq!(joined["reset_required"], true);
+    let ack = json!({"cursor": "nonsense"});
+    let error = bob.push(TOPIC, "message:ack", ack).await.error();
+    holds(
+        &error,
+        json!({"reason": "invalid_field", "field": "cursor"}),
+    );
+}
