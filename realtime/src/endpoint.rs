@@ -16,6 +16,7 @@ pub(crate) mod mounts;
 pub(crate) mod negotiate;
 mod origin;
 mod path;
+mod patience;
 pub(crate) mod query;
 mod request_id;
 mod service;

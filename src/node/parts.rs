@@ -19,7 +19,7 @@ use quikapp_realtime::{
     health::Health,
     policy::{OpenRooms, Policy},
     rest::{Rest, RestParts},
-    socket::{Hub, LongPollOptions, Mount, MountOptions},
+    socket::{Hub, Mount},
 };
 use quikapp_storage::SharedStore;
 
@@ -95,19 +95,8 @@ impl Parts {
 
     /// Where clients connect.
     pub(super) fn socket(&self) -> Mount {
-        let endpoint = &self.config.endpoint;
-        let options = MountOptions {
-            origins: endpoint.allowed_origins.clone(),
-            auth_token: true,
-            compress: endpoint.compress,
-            connect_timeout: endpoint.connect_timeout,
-            limits: self.config.socket.clone(),
-            longpoll: Some(LongPollOptions {
-                window: endpoint.long_poll.window,
-                origins: None,
-            }),
-            ..MountOptions::default()
-        };
+        let limits = self.config.socket.clone();
+        let options = self.config.endpoint.mount_options(limits);
         let authenticator = self.authenticator.clone();
         let handler = ProductSocket::new(&self.config.auth, authenticator, self.hub.fanout.clone())
             .in_development(self.development);

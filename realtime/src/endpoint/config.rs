@@ -55,6 +55,10 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub request_timeout: Duration,
+    /// Time that an answer may make no progress because the client does not take it.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub write_timeout: Duration,
     /// Time that authenticating a socket may take.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -92,6 +96,7 @@ impl Default for Config {
             max_connections_per_address: 4096,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_message: ByteSize::mib(1),
@@ -115,6 +120,7 @@ impl Config {
             ),
             ("header_timeout", !self.header_timeout.is_zero()),
             ("request_timeout", !self.request_timeout.is_zero()),
+            ("write_timeout", !self.write_timeout.is_zero()),
             ("connect_timeout", !self.connect_timeout.is_zero()),
             (
                 "tls.handshake_timeout",

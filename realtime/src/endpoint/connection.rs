@@ -12,8 +12,12 @@ use super::{
     admission::{Full, Permit},
     answer,
     client::Client,
+    patience::Patient,
     stream::NetStream,
 };
+
+/// What hyper reads from and writes to; an upgrade gets it back.
+pub(crate) type HttpStream = TokioIo<Patient<NetStream>>;
 
 /// What is known about a connection before its first request. An upgraded socket keeps it, and
 /// with it its place under the connection cap.
@@ -47,13 +51,15 @@ impl Connection {
 /// in flight is the last.
 pub(crate) async fn serve(stream: NetStream, connection: Connection) {
     let stop = connection.stop.clone();
-    let builder = builder(connection.endpoint.shared.header_timeout);
+    let header_timeout = connection.endpoint.shared.header_timeout;
+    let write_timeout = connection.endpoint.shared.write_timeout;
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = connection.clone();
         async move { Ok::<Response, Infallible>(connection.answer(request).await) }
     });
-    let served = builder
-        .serve_connection(TokioIo::new(stream), service)
+    let stream = TokioIo::new(Patient::new(stream, write_timeout));
+    let served = builder(header_timeout)
+        .serve_connection(stream, service)
         .with_upgrades();
     let mut served = pin!(served);
     let ended = tokio::select! {
@@ -76,7 +82,7 @@ pub(crate) async fn refuse(stream: NetStream, full: Full, header_timeout: Durati
     });
     let served = builder(header_timeout)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, header_timeout)), service);
     // The client is turned away; how it takes it changes nothing.
     let _ = served.await;
 }

@@ -76,6 +76,10 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv4 clients as well, whatever the system's default.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

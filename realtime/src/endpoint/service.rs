@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) tls: Option<Tls>,
     pub(super) header_timeout: Duration,
     pub(super) drain_timeout: Duration,
+    pub(super) write_timeout: Duration,
     request_timeout: Duration,
 }
 
@@ -90,6 +91,7 @@ impl EndpointBuilder {
             tls,
             header_timeout: config.header_timeout,
             drain_timeout: config.drain_timeout,
+            write_timeout: config.write_timeout,
             request_timeout: config.request_timeout,
         };
         let shared = Arc::new(shared);

@@ -7,16 +7,14 @@ use http::{
     request::Parts,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tracing::Instrument;
 
 use super::{
     answer,
-    connection::{Connection, Permits},
+    connection::{Connection, HttpStream, Permits},
     handshake::Handshake,
     mounts::SocketRequest,
     negotiate::{self, NotConnected},
-    stream::NetStream,
     subprotocol,
 };
 use crate::{
@@ -113,12 +111,12 @@ impl Opening {
 /// Serves an upgraded connection in a task of its own, which holds nothing of HTTP any more: an
 /// idle socket costs what this task costs.
 fn spawn_socket(upgraded: Upgraded, session: Session, deflate: Option<Deflate>, permits: Permits) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<NetStream>>() else {
+    let Ok(parts) = upgraded.downcast::<HttpStream>() else {
         tracing::error!("an upgraded connection is not ours");
         return;
     };
     let span = tracing::info_span!("socket", id = session.id().0);
-    let stream = parts.io.into_inner();
+    let stream = parts.io.into_inner().into_inner();
     let served = async move {
         serve_websocket(session, stream, deflate, &parts.read_buf).await;
         drop(permits);

@@ -124,6 +124,33 @@ async fn a_route_that_hangs_is_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_cut() {
+    let config = Config {
+        write_timeout: Duration::from_millis(100),
+        ..config()
+    };
+    let flood = Router::new().route("/flood", get(async || vec![0_u8; 64 << 20]));
+    let server = Server::with(&config, |builder, _| builder.routes(flood)).await;
+    let mut greedy = server.connect().await;
+    let ask = b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n";
+    greedy.write_all(ask).await.unwrap();
+    greedy.readable().await.unwrap();
+    assert_eq!(
+        server.endpoint.admission().held(),
+        1,
+        "it is being answered"
+    );
+    let released = async {
+        while server.endpoint.admission().held() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, released)
+        .await
+        .expect("its place is free again");
+}
+
+#[tokio::test]
 async fn a_frame_sent_with_the_request_is_not_lost() {
     let server = start(&config()).await;
     let mut socket = server.connect().await;

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use std::{
     collections::BTreeSet,
+    io::Write,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use super::*;
@@ -113,6 +115,45 @@ fn names_follow_the_conventions_of_prometheus() {
             "{name}"
         );
     }
+}
+
+/// Every metric of the table with a value, as `/metrics` renders it.
+fn rendered_table() -> String {
+    let recorder = recorder().unwrap();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        describe();
+        for Metric { name, kind, .. } in METRICS {
+            match kind {
+                Kind::Counter => metrics::counter!(*name).increment(1),
+                Kind::Gauge => metrics::gauge!(*name).set(1.0),
+                Kind::Histogram => metrics::histogram!(*name).record(1.0),
+            }
+        }
+    });
+    handle.render()
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        eprintln!("skipped: promtool is not installed (Debian: prometheus)");
+        return;
+    };
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(rendered_table().as_bytes()).unwrap();
+    drop(stdin);
+    let output = promtool.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
 }
 
 #[test]
