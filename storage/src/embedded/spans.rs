@@ -69,6 +69,23 @@ mod tests {
         assert_eq!(spans, [span(1, 6), span(8, 9)]);
     }
 
+    proptest::proptest! {
+        /// Whatever the ranges, merging them neither shows nor hides a place.
+        #[test]
+        fn merging_changes_no_place(ranges in proptest::collection::vec((0u64..40, 0u64..40), 0..8)) {
+            let spans: Vec<Span> = ranges.iter().map(|&(from, to)| span(from, to)).collect();
+            let merged = merged(spans.clone());
+            let within = |spans: &[Span], place| {
+                spans.iter().any(|span| (span.from..=span.to).contains(&place))
+            };
+            for place in 0..42 {
+                assert_eq!(within(&merged, place), within(&spans, place), "{place}");
+                let next = (place..42).find(|&place| within(&spans, place));
+                assert_eq!(first_at_or_above(&merged, place), next, "from {place}");
+            }
+        }
+    }
+
     #[test]
     fn the_next_visible_place_skips_what_is_between() {
         let spans = [span(2, 3), span(7, 9)];

@@ -203,3 +203,24 @@ impl Merge {
         Ok(Some((pos, self.lanes[index].id.clone(), entry)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_cursor_reads_back_in_its_own_store_only(store: u128, other: u128, pos in 0..u64::MAX / 2) {
+            let (store, other) = (Uuid::from_u128(store), Uuid::from_u128(other));
+            let cursor = format(store, pos);
+            assert!(cursor.0.len() <= 64);
+            assert_eq!(parse(store, &cursor), Some(pos));
+            assert_eq!(parse(other, &cursor), (other == store).then_some(pos));
+        }
+
+        #[test]
+        fn junk_is_no_cursor(text in ".{0,64}") {
+            assert_eq!(parse(Uuid::nil(), &StreamCursor(text)), None);
+        }
+    }
+}

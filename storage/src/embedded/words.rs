@@ -88,6 +88,18 @@ mod tests {
         assert!(!found("界世", "你好世界"));
     }
 
+    proptest::proptest! {
+        /// Whatever the script: a text is found by each of its words, and by their beginnings.
+        #[test]
+        fn a_text_is_found_by_the_beginnings_of_its_words(text: String, cut in 1usize..20) {
+            for word in fold(&text).split(|c| !is_word(c)).filter(|word| !word.is_empty()) {
+                let beginning: String = word.chars().take(cut).collect();
+                assert!(found(word, &text), "{word:?} in {text:?}");
+                assert!(found(&beginning, &text), "{beginning:?} in {text:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_query_without_words_is_none() {
         assert!(Query::parse("  ... !").is_none());
