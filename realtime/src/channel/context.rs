@@ -18,7 +18,8 @@ pub struct Context<A> {
     msg_ref: Ref,
     effects: Effects,
     is_joining: bool,
-    // Dropped in this order: nobody hears of the end of their own presence.
+    /// Sorted by topic: a person may be in thousands of conversations. Dropped before the guards:
+    /// nobody hears of the end of their own presence.
     subscriptions: Vec<Subscription>,
     guards: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -170,24 +171,29 @@ impl<A> Context<A> {
 
     /// Subscribes the channel to a topic, once.
     pub fn subscribe(&mut self, topic: &str, lane: Lane) {
-        if self.is_subscribed(topic) {
+        let Err(place) = self.find_subscription(topic) else {
             return;
-        }
+        };
         let (outbox, slot) = (&self.address.link.outbox, self.slot());
         let subscription = self.fanout().subscribe(topic, outbox, slot, lane);
-        self.subscriptions.push(subscription);
+        self.subscriptions.insert(place, subscription);
     }
 
     /// Ends a subscription.
     pub fn unsubscribe(&mut self, topic: &str) {
-        self.subscriptions.retain(|held| **held.topic() != *topic);
+        if let Ok(place) = self.find_subscription(topic) {
+            drop(self.subscriptions.remove(place));
+        }
     }
 
     /// Whether the channel is subscribed to a topic.
     pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.find_subscription(topic).is_ok()
+    }
+
+    fn find_subscription(&self, topic: &str) -> Result<usize, usize> {
         self.subscriptions
-            .iter()
-            .any(|held| **held.topic() == *topic)
+            .binary_search_by(|held| (**held.topic()).cmp(topic))
     }
 
     /// From now on follow the topic's log: sequenced broadcasts below `next` are dropped, a hole

@@ -71,7 +71,11 @@ impl Session {
                 Ok(())
             }
             _ => {
-                metrics.events.increment(1);
+                let kind = match is_heartbeat(&message) {
+                    true => &metrics.heartbeats,
+                    false => &metrics.events,
+                };
+                kind.increment(1);
                 let (rate, burst) = (limits.pushes_per_second, limits.push_burst);
                 self.pushes.take(rate, burst, now)
             }
@@ -91,7 +95,6 @@ impl Session {
 
     fn dispatch(&mut self, cx: &mut Context<'_>, message: Message) {
         if is_heartbeat(&message) {
-            self.link.hub.metrics.heartbeats.increment(1);
             return self.answer(&message, &Ref::null(), &Status::Ok, json!({}));
         }
         let topic = message.topic.as_str();
