@@ -7,6 +7,8 @@ mod chat;
 mod lobby;
 mod presence;
 mod replay;
+mod tenants;
+mod tokens;
 mod typing;
 mod user;
 

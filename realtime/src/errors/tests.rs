@@ -89,3 +89,45 @@ fn command_errors_have_the_reasons_they_document() {
         assert_eq!(Refusal::from(error).reason.as_str(), reason);
     }
 }
+
+/// Reasons that other parts of the crate write as text are rows of the table too.
+#[test]
+fn every_reason_in_the_sources_is_in_the_table() {
+    let known: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let before = [
+        "JoinError::reason(\"",
+        "Flow::refuse(\"",
+        "\"reason\": \"",
+        "self.refuse(&message, \"",
+    ];
+    let mut found = 0;
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for mark in before {
+            for rest in text.split(mark).skip(1) {
+                let reason = rest.split('"').next().unwrap();
+                assert!(known.contains(reason), "{}: {reason}", path.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 5, "the marks still fit the sources");
+}
+
+/// Source files that are not tests or examples.
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("test") {
+            continue;
+        }
+        match path.is_dir() {
+            true => all.extend(sources(&path)),
+            false if name.ends_with(".rs") => all.push(path),
+            false => {}
+        }
+    }
+    all
+}

@@ -300,6 +300,29 @@ async fn a_node_that_starts_later_knows_what_was_revoked() {
 }
 
 #[tokio::test]
+async fn without_the_store_what_is_known_stays_in_force_and_the_node_says_so() {
+    let node = Node::start().await;
+    let token = node.token(&member("acme", "ada"));
+    let revocations = &node.authenticator.revocations;
+    revocations
+        .revoke_person(person("acme", "ada"))
+        .await
+        .unwrap();
+    assert_eq!(revocations.problem(), None);
+    node.store.close().await;
+    until(async || revocations.problem().is_some()).await;
+    let refusal = refused(&socket(&node), info(&[("token", &token)])).await;
+    assert_eq!(refusal.reason, "token_revoked");
+    let bob = node.token(&member("acme", "bob"));
+    assert!(
+        socket(&node)
+            .connect(info(&[("token", &bob)]))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
 async fn a_socket_is_renewed_only_by_its_own_person() {
     let node = Node::start().await;
     let named = info(&[

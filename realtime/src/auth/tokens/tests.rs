@@ -455,6 +455,30 @@ async fn junk_is_refused() {
     }
 }
 
+/// Any text is answered, and only an untouched token is believed.
+#[test]
+fn damaged_tokens_are_refused_whatever_the_damage() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let tokens = tokens();
+    let good = hmac_token(&json!({"alg": "HS256"}), &claims(), "a");
+    let byte = proptest::arbitrary::any::<u8>();
+    let at = 0..good.len();
+    let junk = "[-_.=a-zA-Z0-9{}\":, ]{1,200}";
+    proptest::proptest!(|(junk in junk, at in at, byte in byte, cut in 0..good.len())| {
+        let mut changed = good.clone().into_bytes();
+        changed[at] = byte;
+        let changed = String::from_utf8_lossy(&changed).into_owned();
+        let verify = |token: &str| runtime.block_on(tokens.verify(token));
+        proptest::prop_assert!(verify(&junk).is_err());
+        proptest::prop_assert!(verify(&good[..cut]).is_err());
+        proptest::prop_assert_eq!(verify(&changed).is_ok(), changed == good);
+        let longer = good.clone() + &junk;
+        proptest::prop_assert!(verify(&longer).is_err());
+    });
+}
+
 #[tokio::test]
 async fn secrets_rotate_with_overlap() {
     let tokens = tokens();

@@ -1,0 +1,223 @@
+//! Every topic and event, tried by people who have no business there.
+
+use serde_json::{Value, json};
+
+use super::World;
+use crate::auth::{
+    Grant,
+    test_kit::{admin, member},
+};
+
+/// People without access to what belongs to `acme` and its members ada and bob: another tenant's
+/// people of the same names, its administrator, and somebody of the workspace who is no member.
+fn strangers() -> [(Grant, bool); 5] {
+    [
+        (member("umbrella", "ada"), false),
+        (member("umbrella", "bob"), false),
+        (admin("umbrella", "ada"), false),
+        (member("acme", "eve"), true),
+        (admin("acme", "eve"), true),
+    ]
+}
+
+#[tokio::test]
+async fn topics_of_a_conversation_are_for_its_members() {
+    let world = World::start().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    for topic in conversation_topics(id.as_str()) {
+        for (grant, same_workspace) in strangers() {
+            let mut client = world.socket_of(&grant, &[]).await;
+            let expected = match same_workspace {
+                true => "not_a_participant",
+                false => "conversation_not_found",
+            };
+            let refused = client.join(&topic, json!({})).await;
+            assert_eq!(refused.reason(), expected, "{topic} as {grant:?}");
+            assert!(client.so_far().await.is_empty(), "{topic}: nothing is told");
+        }
+        let mut member = world.socket("bob").await;
+        member.join(&topic, json!({})).await.ok();
+    }
+}
+
+/// An event on a topic that is not joined reaches no channel, whatever it names.
+#[tokio::test]
+async fn events_are_not_taken_from_whoever_has_not_joined() {
+    let world = World::start().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    for (grant, _) in strangers() {
+        let mut client = world.socket_of(&grant, &[]).await;
+        for topic in conversation_topics(id.as_str()) {
+            client.join(&topic, json!({})).await.error();
+            for (event, payload) in events(id.as_str()) {
+                let refused = client.push(&topic, event, payload).await;
+                assert_eq!(refused.reason(), "unmatched topic", "{topic} {event}");
+            }
+        }
+    }
+}
+
+/// From a topic that is one's own, an event that names somebody else's conversation is refused.
+#[tokio::test]
+async fn an_event_that_names_a_foreign_conversation_is_refused() {
+    let world = World::with_open_rooms().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    let mut listener = world.socket("ada").await;
+    for topic in conversation_topics(id.as_str()) {
+        listener.join(&topic, json!({})).await.ok();
+    }
+    listener.so_far().await;
+    for (grant, _) in strangers() {
+        let mut client = world.socket_of(&grant, &[]).await;
+        for topic in ["chat:lobby", "presence:lobby", "presence:global"] {
+            client.join(topic, json!({})).await.ok();
+            for (event, payload) in events(id.as_str()) {
+                if !is_about_oneself(event) {
+                    client.push(topic, event, payload).await.error();
+                }
+            }
+        }
+    }
+    let heard = listener.so_far().await;
+    let about_strangers = heard.iter().any(|received| {
+        let payload = received.payload.to_string();
+        !received.event.starts_with("phx_") && payload.contains(r#""eve""#)
+    });
+    assert!(!about_strangers, "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_workspace_and_a_person_are_not_for_others() {
+    let world = World::start().await;
+    let mut foreign = world.socket_of(&admin("umbrella", "ada"), &[]).await;
+    let refused = foreign.join("presence:workspace:acme", json!({})).await;
+    assert_eq!(refused.reason(), "forbidden");
+    let mut own = world.socket("ada").await;
+    own.join("presence:workspace:acme", json!({})).await.ok();
+}
+
+/// Topics of the same name in two workspaces are two: nothing said in one is heard in the other.
+#[tokio::test]
+async fn lobbies_and_rooms_of_two_workspaces_do_not_hear_each_other() {
+    let world = World::with_open_rooms().await;
+    let mut here = world.socket("ada").await;
+    let mut there = world.socket_of(&member("umbrella", "ada"), &[]).await;
+    let topics = [
+        "chat:lobby",
+        "presence:lobby",
+        "presence:global",
+        "broadcast:game",
+    ];
+    for topic in topics {
+        there.join(topic, json!({"presence": true})).await.ok();
+    }
+    there.so_far().await;
+    for topic in topics {
+        here.join(topic, json!({"presence": true})).await.ok();
+    }
+    here.push("broadcast:game", "move", json!({"x": 1}))
+        .await
+        .ok();
+    here.push("presence:lobby", "status:update", json!({"status": "busy"}))
+        .await
+        .ok();
+    let heard = there.so_far().await;
+    assert!(heard.is_empty(), "{heard:?}");
+    let asked = there
+        .push(
+            "presence:lobby",
+            "presence:get",
+            json!({"user_ids": ["ada"]}),
+        )
+        .await
+        .ok();
+    assert_ne!(asked["users"][0]["status"], "busy");
+}
+
+/// Internal topics hold a character that separates the tenant; naming one does not open it.
+#[tokio::test]
+async fn internal_topics_cannot_be_named() {
+    let world = World::with_open_rooms().await;
+    let mut here = world.socket("ada").await;
+    for topic in ["chat:lobby", "broadcast:game"] {
+        here.join(topic, json!({})).await.ok();
+    }
+    let mut foreign = world.socket_of(&member("umbrella", "eve"), &[]).await;
+    let named = [
+        "room\u{1f}acme\u{1f}broadcast:game",
+        "broadcast:game\u{1f}acme",
+        "lobby\u{1f}acme",
+        "presence\u{1f}acme",
+        "user:acme\u{1f}ada",
+        "users_socket:ada\u{1f}acme",
+        "chat:lobby\u{1f}acme",
+    ];
+    for topic in named {
+        foreign.start_join(topic, json!({})).await;
+    }
+    foreign.so_far().await;
+    here.push("broadcast:game", "move", json!({"x": 1}))
+        .await
+        .ok();
+    let heard = foreign.so_far().await;
+    assert!(
+        heard.iter().all(|received| received.event != "move"),
+        "{heard:?}"
+    );
+}
+
+fn is_about_oneself(event: &str) -> bool {
+    event.starts_with("status:") || matches!(event, "presence:get" | "activity:typing")
+}
+
+/// Every event of the product that names, or is about, a conversation, with a valid payload.
+fn events(id: &str) -> Vec<(&'static str, Value)> {
+    let message = "019f0000-0000-7000-8000-000000000000";
+    vec![
+        (
+            "message:send",
+            json!({"content": "x", "conversation_id": id}),
+        ),
+        (
+            "message:edit",
+            json!({"message_id": message, "content": "x"}),
+        ),
+        (
+            "message:delete",
+            json!({"message_id": message, "scope": "everyone"}),
+        ),
+        (
+            "message:reaction:add",
+            json!({"message_id": message, "emoji": "+"}),
+        ),
+        (
+            "message:reaction:remove",
+            json!({"message_id": message, "emoji": "+"}),
+        ),
+        ("message:delivered", json!({"seq": 1})),
+        ("message:read", json!({"seq": 1})),
+        ("message:pin", json!({"message_id": message})),
+        ("message:unpin", json!({"message_id": message})),
+        ("message:history", json!({"limit": 10})),
+        ("message:ack", json!({"seq": 1})),
+        ("message:unread", json!({"seq": 1})),
+        ("draft:set", json!({"text": "x"})),
+        ("conversation:mute", json!({"until": null})),
+        ("message:scheduled:list", json!({})),
+        ("message:scheduled:cancel", json!({"id": message})),
+        ("typing:start", json!({"conversation_id": id})),
+        ("typing:stop", json!({"conversation_id": id})),
+        ("conversation:join", json!({"conversation_id": id})),
+        ("conversation:leave", json!({"conversation_id": id})),
+        ("activity:viewing", json!({"conversation_id": id})),
+        ("activity:typing", json!({"conversation_id": id})),
+        ("status:update", json!({"status": "busy"})),
+        ("status:custom", json!({"text": "x"})),
+        ("status:clear_custom", json!({})),
+        ("presence:get", json!({"user_ids": ["ada"]})),
+    ]
+}
+
+fn conversation_topics(id: &str) -> Vec<String> {
+    vec![format!("presence:{id}")]
+}
