@@ -1,11 +1,15 @@
 //! Every topic and event, tried by people who have no business there.
 
+use std::time::Duration;
+
+use quikapp_actors::conversation::Command;
+use quikapp_storage::UserId;
 use serde_json::{Value, json};
 
 use super::World;
 use crate::auth::{
     Grant,
-    test_kit::{admin, member},
+    test_kit::{admin, member, person, until},
 };
 
 /// People without access to what belongs to `acme` and its members ada and bob: another tenant's
@@ -94,6 +98,82 @@ async fn a_workspace_and_a_person_are_not_for_others() {
     assert_eq!(refused.reason(), "forbidden");
     let mut own = world.socket("ada").await;
     own.join("presence:workspace:acme", json!({})).await.ok();
+    own.join("user:ada", json!({})).await.ok();
+    for grant in [
+        member("acme", "bob"),
+        admin("acme", "root"),
+        member("umbrella", "bob"),
+    ] {
+        let mut other = world.socket_of(&grant, &[]).await;
+        assert_eq!(
+            other.join("user:ada", json!({})).await.reason(),
+            "forbidden"
+        );
+    }
+}
+
+/// `user:ada` of another tenant is another person's stream: nothing of ours is in it.
+#[tokio::test]
+async fn the_stream_of_a_namesake_is_another_stream() {
+    let world = World::start().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    let mut namesake = world.socket_of(&member("umbrella", "ada"), &[]).await;
+    namesake.join("user:ada", json!({})).await.ok();
+    let mut own = world.socket("ada").await;
+    own.join("user:ada", json!({})).await.ok();
+    namesake.so_far().await;
+    let mut bob = world.socket("bob").await;
+    let topic = format!("chat:{id}");
+    bob.join(&topic, json!({})).await.ok();
+    bob.push(
+        &topic,
+        "message:send",
+        json!({"content": "for ada of acme"}),
+    )
+    .await
+    .ok();
+    own.event("user:ada", "message:new").await;
+    let heard = namesake.so_far().await;
+    assert!(heard.is_empty(), "{heard:?}");
+}
+
+/// A member who is removed hears nothing more, and may do nothing more, within a second.
+#[tokio::test]
+async fn a_removed_member_is_out_within_a_second() {
+    let world = World::start().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    let topic = format!("chat:{id}");
+    let mut ada = world.socket("ada").await;
+    let mut bob = world.socket("bob").await;
+    ada.join(&topic, json!({})).await.ok();
+    bob.join(&topic, json!({})).await.ok();
+    let command = Command::RemoveMember {
+        user: UserId::new("bob").unwrap(),
+    };
+    let by = person("acme", "ada");
+    let conversations = &world.backend.conversations;
+    conversations.submit(&by, &id, command).await.unwrap();
+    let removed = tokio::time::Instant::now();
+    bob.event(&topic, "phx_close").await;
+    assert!(removed.elapsed() < Duration::from_secs(1));
+    bob.so_far().await;
+    ada.push(&topic, "message:send", json!({"content": "without bob"}))
+        .await
+        .ok();
+    let heard = bob.so_far().await;
+    let told = heard
+        .iter()
+        .any(|received| received.payload.to_string().contains("without bob"));
+    assert!(!told, "{heard:?}");
+    let sent = bob
+        .push(&topic, "message:send", json!({"content": "x"}))
+        .await;
+    assert_eq!(sent.reason(), "unmatched topic");
+    until(async || {
+        bob.join(&topic, json!({})).await.payload["response"]["reason"] == "not_a_participant"
+    })
+    .await;
+    assert!(removed.elapsed() < Duration::from_secs(1));
 }
 
 /// Topics of the same name in two workspaces are two: nothing said in one is heard in the other.
@@ -219,5 +299,7 @@ fn events(id: &str) -> Vec<(&'static str, Value)> {
 }
 
 fn conversation_topics(id: &str) -> Vec<String> {
-    vec![format!("presence:{id}")]
+    ["chat", "conversation", "presence"]
+        .map(|prefix| format!("{prefix}:{id}"))
+        .into()
 }
