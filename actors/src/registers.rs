@@ -8,5 +8,7 @@ mod coalesce;
 mod flush;
 mod handle;
 pub mod payload;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{Change, Mark, Registers};

@@ -4,12 +4,12 @@
 //! reply `{reason, field?}`. Payload keys are taken in camelCase and snake_case.
 
 mod broadcast;
-pub mod chat;
+pub(crate) mod chat;
 mod lobby;
 pub(crate) mod payload;
 mod presence;
 mod room;
-pub mod user;
+pub(crate) mod user;
 
 #[cfg(test)]
 mod tests;

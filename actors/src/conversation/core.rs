@@ -9,6 +9,8 @@ mod folded;
 mod members;
 mod messages;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scripts;
 mod validate;
 

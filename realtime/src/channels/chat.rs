@@ -6,7 +6,7 @@
 
 mod join;
 mod messages;
-pub mod params;
+pub(crate) mod params;
 mod registers;
 pub(super) mod replay;
 
@@ -72,8 +72,8 @@ impl ChatChannel {
             "message:ack" => self.acknowledge(state, cx, read(payload)?).await,
             "draft:set" => self.set_draft(state, cx, read(payload)?).await,
             "conversation:mute" => self.mute(state, cx, read(payload)?).await,
-            "typing:start" => self.start_typing(state, cx, read(payload)?),
-            "typing:stop" => self.stop_typing(state, cx, read(payload)?),
+            "typing:start" => self.start_typing(state, cx, &read(payload)?),
+            "typing:stop" => self.stop_typing(state, cx, &read(payload)?),
             // Joining the topic is what counts; clients of the mirrored system say it once more.
             "conversation:join" | "conversation:leave" => own(state, &read(payload)?),
             "message:scheduled:list" | "message:scheduled:cancel" => {

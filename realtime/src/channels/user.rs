@@ -5,7 +5,7 @@
 //! cursor over all of its commits. Where the two meet, an entry is known by its conversation and
 //! seq, and is shown once.
 
-pub mod params;
+pub(crate) mod params;
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -140,9 +140,9 @@ impl ChatChannel {
         &self,
         state: &mut State,
         cx: &mut Context<Principal>,
-        named: ConversationNamed,
+        named: &ConversationNamed,
     ) -> Result<Payload, Refusal> {
-        let reply = own(state, &named)?;
+        let reply = own(state, named)?;
         let (typing, id) = (&self.backend.typing, &state.conversation);
         typing.started(id, cx.assigns().user(), tracker(cx))?;
         if !state.has_typed {
@@ -156,9 +156,9 @@ impl ChatChannel {
         &self,
         state: &State,
         cx: &Context<Principal>,
-        named: ConversationNamed,
+        named: &ConversationNamed,
     ) -> Result<Payload, Refusal> {
-        let reply = own(state, &named)?;
+        let reply = own(state, named)?;
         self.backend
             .typing
             .stopped(&state.conversation, tracker(cx));

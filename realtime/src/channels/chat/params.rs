@@ -12,7 +12,7 @@ use crate::errors::{Reason, Refusal};
 /// Join params.
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct ChatJoin {
+pub(crate) struct ChatJoin {
     /// The last place the client has; everything after it is replayed. Without it, and with a
     /// `device_id` on the socket, the device's cursor counts.
     #[ts(optional, as = "Option<u32>")]
@@ -22,12 +22,12 @@ pub struct ChatJoin {
     pub registers_version: Option<u64>,
     /// How presence is shown.
     #[ts(optional, as = "Option<super::super::room::Mode>")]
-    pub mode: super::super::room::Mode,
+    pub(crate) mode: super::super::room::Mode,
 }
 
 /// The reply to a join.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct ChatJoined {
+pub(crate) struct ChatJoined {
     /// Which conversation.
     #[ts(type = "string")]
     pub conversation_id: ConversationId,
@@ -58,7 +58,7 @@ pub struct ChatJoined {
 
 /// An entry that is replayed: what was broadcast, with its place.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct GapEntry {
+pub(crate) struct GapEntry {
     /// Its place in the conversation's log.
     #[ts(as = "u32")]
     pub seq: Seq,
@@ -75,7 +75,7 @@ pub struct GapEntry {
 
 /// The registers that a joining client is told.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct RegistersState {
+pub(crate) struct RegistersState {
     /// The version to name at the next join.
     #[ts(as = "u32")]
     pub version: u64,
@@ -94,7 +94,7 @@ pub struct RegistersState {
 
 /// Where a member stands.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct MarkState {
+pub(crate) struct MarkState {
     /// Who.
     #[ts(type = "string")]
     pub user_id: UserId,
@@ -113,7 +113,7 @@ pub struct MarkState {
 /// `message:send`
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct MessageSend {
+pub(crate) struct MessageSend {
     /// The idempotency key: the same key with the same content is the same message.
     #[ts(optional)]
     pub client_id: Option<String>,
@@ -192,7 +192,7 @@ impl TryFrom<MessageSend> for SendMessage {
 
 /// `message:edit`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessageEdit {
+pub(crate) struct MessageEdit {
     /// Which message.
     #[ts(type = "string")]
     pub message_id: MessageId,
@@ -202,7 +202,7 @@ pub struct MessageEdit {
 
 /// `message:delete`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessageDelete {
+pub(crate) struct MessageDelete {
     /// Which message.
     #[ts(type = "string")]
     pub message_id: MessageId,
@@ -215,7 +215,7 @@ pub struct MessageDelete {
 /// For whom a message is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Its content is gone.
     #[default]
     Everyone,
@@ -225,7 +225,7 @@ pub enum Scope {
 
 /// `message:reaction:add`, `message:reaction:remove`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessageReaction {
+pub(crate) struct MessageReaction {
     /// To which message.
     #[ts(type = "string")]
     pub message_id: MessageId,
@@ -235,7 +235,7 @@ pub struct MessageReaction {
 
 /// `message:pin`, `message:unpin`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessageNamed {
+pub(crate) struct MessageNamed {
     /// Which message.
     #[ts(type = "string")]
     pub message_id: MessageId,
@@ -243,7 +243,7 @@ pub struct MessageNamed {
 
 /// `message:delivered`, `message:read`, `message:unread`: a place, or the message there.
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessagePlace {
+pub(crate) struct MessagePlace {
     /// The message.
     #[serde(default)]
     #[ts(optional, type = "string")]
@@ -256,7 +256,7 @@ pub struct MessagePlace {
 
 /// `message:ack`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct MessageAck {
+pub(crate) struct MessageAck {
     /// The device has everything up to here.
     #[ts(as = "u32")]
     pub seq: Seq,
@@ -264,7 +264,7 @@ pub struct MessageAck {
 
 /// The reply to `message:ack`: the next batch, where the join said that there is more.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct Acked {
+pub(crate) struct Acked {
     /// What was acknowledged.
     #[ts(as = "u32")]
     pub seq: Seq,
@@ -281,7 +281,7 @@ pub struct Acked {
 /// `message:history`
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct MessageHistory {
+pub(crate) struct MessageHistory {
     /// The newest below this place.
     #[ts(optional, as = "Option<u32>")]
     pub before_seq: Option<Seq>,
@@ -298,7 +298,7 @@ pub struct MessageHistory {
 
 /// A page of history, in ascending order.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct HistoryPage {
+pub(crate) struct HistoryPage {
     /// The messages, with edits, reactions, pins and deletions folded in.
     #[ts(type = "(MessagePayload & { seq: number })[]")]
     pub messages: Vec<Json>,
@@ -308,7 +308,7 @@ pub struct HistoryPage {
 
 /// `draft:set`
 #[derive(Debug, Clone, Deserialize, TS)]
-pub struct DraftSet {
+pub(crate) struct DraftSet {
     /// The text; nothing clears the draft.
     #[serde(default)]
     pub text: Option<String>,
@@ -320,7 +320,7 @@ pub struct DraftSet {
 
 /// A draft as it is kept.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// The text.
     pub text: String,
     /// The message it will answer.
@@ -334,7 +334,7 @@ pub struct Draft {
 /// `conversation:mute`
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct ConversationMute {
+pub(crate) struct ConversationMute {
     /// Until then; for ever without. A time that has passed ends the mute.
     #[ts(optional, type = "string | null")]
     pub until: Option<Timestamp>,
@@ -349,7 +349,7 @@ pub struct ConversationMute {
 /// `typing:start`, `typing:stop`, `conversation:join`, `conversation:leave`
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct ConversationNamed {
+pub(crate) struct ConversationNamed {
     /// The topic's own conversation, if it is named at all.
     #[ts(optional)]
     pub conversation_id: Option<String>,

@@ -9,7 +9,7 @@ use super::super::chat::params::GapEntry;
 /// Join params.
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct UserJoin {
+pub(crate) struct UserJoin {
     /// Where the client stands in the stream, as the server said; everything after it is
     /// replayed. Without it, and with a `device_id` on the socket, the device's cursor counts.
     #[ts(optional, type = "string")]
@@ -18,7 +18,7 @@ pub struct UserJoin {
 
 /// The reply to a join.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct UserJoined {
+pub(crate) struct UserJoined {
     /// Whose stream it is.
     #[ts(type = "string")]
     pub user_id: UserId,
@@ -43,7 +43,7 @@ pub struct UserJoined {
 /// `message:ack`: the stream's cursor, or a place in one conversation.
 #[derive(Debug, Clone, Default, Deserialize, TS)]
 #[serde(default)]
-pub struct UserAck {
+pub(crate) struct UserAck {
     /// The device has everything up to here.
     #[ts(optional, type = "string")]
     pub cursor: Option<StreamCursor>,
@@ -57,7 +57,7 @@ pub struct UserAck {
 
 /// The reply to `message:ack {cursor}`, and to `stream:cursor`.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct UserAcked {
+pub(crate) struct UserAcked {
     /// Where the client stands once it has what is in `gap`.
     #[ts(type = "string")]
     pub cursor: StreamCursor,
@@ -73,7 +73,7 @@ pub struct UserAcked {
 
 /// The reply to `message:ack {conversation_id, seq}`.
 #[derive(Debug, Clone, Serialize, TS)]
-pub struct PlaceAcked {
+pub(crate) struct PlaceAcked {
     /// Where.
     #[ts(type = "string")]
     pub conversation_id: ConversationId,
