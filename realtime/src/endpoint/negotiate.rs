@@ -85,10 +85,17 @@ pub(crate) async fn connect(
         headers: request.parts.headers.clone(),
         auth_token,
     };
-    mount.connect(info).await.map_err(|refusal| {
-        tracing::info!(status = refusal.status, reason = %refusal.reason, "connect refused");
-        refusal.into()
-    })
+    match mount.connect(info).await {
+        Ok(session) => {
+            let transport = transport.as_str();
+            tracing::debug!(socket = session.id().0, transport, "connected");
+            Ok(session)
+        }
+        Err(refusal) => {
+            tracing::info!(status = refusal.status, reason = %refusal.reason, "connect refused");
+            Err(refusal.into())
+        }
+    }
 }
 
 fn version(mount: &Mount, query: &[(String, String)]) -> Option<quikapp_protocol::Vsn> {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 
 /// A stream on which a write that makes no progress for a while fails. hyper has a timeout for
@@ -58,7 +58,7 @@ impl<S> Patient<S> {
 
     /// When a pending write fails.
     #[cfg(test)]
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<tokio::time::Instant> {
         self.stalled.as_ref().map(|sleep| sleep.deadline())
     }
 }
@@ -114,7 +114,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
 
     use super::*;
 

@@ -196,27 +196,44 @@ impl Connection {
         id: RequestId,
     ) -> Response {
         let began = Instant::now();
-        let method = request.method().clone();
+        let method = known_method(request.method());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(id);
         let mounts = &self.endpoint.shared.mounts;
         let response = match mounts.answer(self, client, request).await {
             Ok(response) => response,
-            Err(request) => self.endpoint.route(request).await,
+            Err(request) => self.answer_route(request, began).await,
         };
-        record(&method, response.status(), began.elapsed());
+        count(method, response.status(), began.elapsed());
+        response
+    }
+
+    /// Requests for sockets come by the thousand, and health checks by the clock; the others are
+    /// worth a line each.
+    async fn answer_route(&self, request: Request<Body>, began: Instant) -> Response {
+        let is_check = CHECKS.contains(&request.uri().path());
+        let response = self.endpoint.route(request).await;
+        let (status, took_us) = (response.status().as_u16(), began.elapsed().as_micros());
+        if is_check {
+            tracing::debug!(status, took_us, "answered");
+        } else {
+            tracing::info!(status, took_us, "answered");
+        }
         response
     }
 }
 
-fn record(method: &http::Method, status: StatusCode, took: Duration) {
-    tracing::debug!(
-        status = status.as_u16(),
-        took_ms = took.as_millis(),
-        "answered"
-    );
-    let method = known_method(method);
+/// What machines ask again and again.
+const CHECKS: [&str; 5] = [
+    "/health",
+    "/health/ready",
+    "/health/live",
+    "/actuator/health",
+    "/metrics",
+];
+
+fn count(method: &'static str, status: StatusCode, took: Duration) {
     let class = ["?", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let class = class[usize::from(status.as_u16() / 100).min(5)];
     metrics::counter!("quikapp_http_requests_total", "method" => method, "status" => class)

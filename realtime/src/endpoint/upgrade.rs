@@ -1,6 +1,7 @@
 //! From an HTTP request to a WebSocket (protocol.md items 2 to 6, in the order recorded).
 
 use axum::{body::Body, response::Response};
+use futures_util::FutureExt;
 use http::{
     HeaderValue, Method, StatusCode,
     header::{RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS},
@@ -115,12 +116,10 @@ fn spawn_socket(upgraded: Upgraded, session: Session, deflate: Option<Deflate>, 
         tracing::error!("an upgraded connection is not ours");
         return;
     };
-    let span = tracing::info_span!("socket", id = session.id().0);
+    let span = tracing::info_span!(parent: None, "socket", id = session.id().0);
     let stream = parts.io.into_inner().into_inner();
-    let served = async move {
-        serve_websocket(session, stream, deflate, &parts.read_buf).await;
-        drop(permits);
-    };
+    let served =
+        serve_websocket(session, stream, deflate, &parts.read_buf).map(move |()| drop(permits));
     tokio::spawn(served.instrument(span));
 }
 

@@ -105,7 +105,7 @@ impl Sessions {
             open: Arc::downgrade(&self.open),
             _permit: permit,
         };
-        let span = tracing::info_span!("socket", id = session.id().0);
+        let span = tracing::info_span!(parent: None, "socket", id = session.id().0);
         tokio::spawn(
             async move {
                 task::run(session, &mailbox, batches, limits.patience).await;

@@ -8,7 +8,7 @@ mod outgoing;
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -40,18 +40,24 @@ thread_local! {
 
 /// Serves a session on an upgraded connection until either side closes it, then ends its
 /// channels. `read_before` are bytes that were read together with the request.
-pub async fn serve_websocket<IO>(
+///
+/// Not an `async fn`: that would keep its arguments beside what is made of them, for as long as
+/// the connection lives.
+pub fn serve_websocket<IO>(
     session: Session,
     io: IO,
     deflate: Option<Deflate>,
     read_before: &[u8],
-) where
+) -> impl Future<Output = ()> + Send + use<IO>
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut socket = WebSocket::new(session, io, deflate, read_before);
-    let end = poll_fn(|cx| socket.poll(cx)).await;
-    // Boxed: closing is rare, and its state should not weigh on every open connection.
-    Box::pin(socket.finish(end)).await;
+    async move {
+        let end = poll_fn(|cx| socket.poll(cx)).await;
+        // Boxed: closing is rare, and its state should not weigh on every open connection.
+        Box::pin(socket.finish(end)).await;
+    }
 }
 
 /// How a connection came to its end.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::test_kit::{Server, config};
+use super::super::test_kit::{DEADLINE, Server, config};
 use crate::{
     socket::MountOptions,
     telemetry::logs::{LogFormat, subscriber},
@@ -81,6 +81,13 @@ async fn a_connect_with_a_token_leaves_no_trace_of_it() {
             );
         }
     }
+    let socket_closes = async {
+        while !lines.text().contains(r#""name":"socket""#) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let closed = tokio::time::timeout(DEADLINE, socket_closes).await;
+    closed.expect("what a socket logs stands in its span");
     let text = lines.text();
     assert!(
         text.contains("/socket/websocket"),
