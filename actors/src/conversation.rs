@@ -25,4 +25,4 @@ pub use command::{Command, CommandError, DeleteScope, Outcome, SendMessage};
 pub use config::{Config, Limits};
 pub use handle::{Conversations, StartError};
 pub use live::{MemberLeft, broadcast_of};
-pub use topic::{alias_topic, chat_topic, person_topic, topic_of};
+pub use topic::{alias_topic, chat_topic, members_topic, person_topic, topic_of};

@@ -11,6 +11,7 @@ mod effect;
 mod entry;
 mod handle;
 mod keeper;
+mod payload;
 mod types;
 mod wire;
 
@@ -20,5 +21,6 @@ mod tests;
 pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
 pub use handle::{Asked, ChooseError, Joined, People};
+pub use payload::{CustomStatusPayload, OfflinePayload, OnlinePayload, StatusPayload};
 pub use types::{Chosen, CustomStatus, DeviceSeen, InvalidStatus, PersonSeen, Shown, Status};
 pub use wire::{lobby_room, own_topic};

@@ -24,7 +24,7 @@ mod view;
 mod tests;
 
 pub use core::{AlreadyTracked, NotTracked, Reaction, Replica};
-pub use diff::{Counts, Diff, Metas};
+pub use diff::{Counts, Diff, Metas, PresenceCount};
 pub use entry::{Entry, Meta, PhxRef, ReplicaId, Tracker};
 pub use handle::Presence;
 pub use message::{Delta, Message, Op, Snapshot};

@@ -13,4 +13,4 @@ mod handle;
 mod tests;
 
 pub use core::{Config, Core, Full, TypingEvent};
-pub use handle::{Typing, TypingGuard};
+pub use handle::{Typing, TypingGuard, TypingPayload};

@@ -3,16 +3,16 @@
 //! Every join and event asks the [`Policy`](crate::policy::Policy) first; a refusal is an error
 //! reply `{reason, field?}`. Payload keys are taken in camelCase and snake_case.
 
-mod broadcast;
+pub(crate) mod broadcast;
 pub(crate) mod chat;
 mod lobby;
 pub(crate) mod payload;
-mod presence;
-mod room;
+pub(crate) mod presence;
+pub(crate) mod room;
 pub(crate) mod user;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use quikapp_actors::{
     conversation::Conversations, people::People, presence::Presence, registers::Registers,

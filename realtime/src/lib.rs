@@ -12,6 +12,7 @@ pub mod policy;
 mod rate;
 pub mod rest;
 mod rooms;
+pub mod schema;
 pub mod socket;
 pub mod telemetry;
 pub mod testing;

@@ -17,7 +17,7 @@ use quikapp_storage::{ConversationId, Entry, EntryKind, Seq, SharedStore, StoreE
 
 use super::{
     payload::UpdatePayload,
-    topic::{alias_topic, is_personal, topic_of},
+    topic::{alias_topic, is_personal, members_topic, topic_of},
     wire,
 };
 use crate::fanout::{Broadcast, Fanout, Note};
@@ -28,7 +28,7 @@ const PAGE: usize = 256;
 /// Conversations whose tails are asked for at once.
 const TAILS: usize = 256;
 
-/// A note to everyone on a conversation's topic: somebody is no longer a member. Their channels
+/// A note to everyone on a conversation's topic and on its [`members_topic`]: somebody is no longer a member. Their channels
 /// end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberLeft {
@@ -167,7 +167,9 @@ impl Live {
                 conversation: id.clone(),
                 user: left.user_id,
             };
-            self.fanout.note(topic, &Note::new(note));
+            let note = Note::new(note);
+            self.fanout.note(topic, &note);
+            self.fanout.note(&members_topic(id), &note);
         }
     }
 

@@ -12,6 +12,12 @@ pub fn alias_topic(id: &ConversationId) -> String {
     format!("conversation:{id}")
 }
 
+/// A topic on which nothing is broadcast: for channels that want the notes of who left a
+/// conversation, and not its entries.
+pub fn members_topic(id: &ConversationId) -> String {
+    format!("members\u{1f}{id}")
+}
+
 /// The topic within this process on which what is for one person is broadcast: notices and what
 /// their own registers say. Clients know it as `user:<id>`; no client can name this one, because
 /// it holds a control character.

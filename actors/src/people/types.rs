@@ -2,10 +2,12 @@
 
 use quikapp_storage::{DeviceId, Profile, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 /// What a person chose to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
+#[ts(rename = "ChosenStatus")]
 pub enum Status {
     /// Here.
     #[default]
@@ -21,8 +23,9 @@ pub enum Status {
 }
 
 /// What others see of a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
+#[ts(rename = "ShownStatus")]
 pub enum Shown {
     /// As chosen.
     Online,
@@ -51,15 +54,17 @@ impl From<Status> for Shown {
 }
 
 /// A few words about oneself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct CustomStatus {
     /// At most 100 characters.
     pub text: String,
     /// At most 64 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub emoji: Option<String>,
     /// When it clears itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "string")]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -118,22 +123,26 @@ impl Chosen {
 }
 
 /// One device that a person is connected with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
 pub struct DeviceSeen {
     /// Its id, if it has one.
+    #[ts(type = "string | null")]
     pub device_id: Option<DeviceId>,
     /// Since when.
+    #[ts(type = "string")]
     pub online_at: Timestamp,
 }
 
 /// A person as one asks for them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
 pub struct PersonSeen {
     /// Who.
+    #[ts(type = "string")]
     pub user_id: UserId,
     /// What to show.
     pub status: Shown,
     /// When they were last here; null while they are, or when it is not known.
+    #[ts(type = "string | null")]
     pub last_seen: Option<Timestamp>,
     /// Their words; null for none, and for people who look offline.
     pub custom_status: Option<CustomStatus>,

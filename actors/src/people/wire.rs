@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use quikapp_protocol::Payload;
 use quikapp_storage::{Person, Timestamp, WorkspaceId};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::{Effect, Publicly};
+use super::{CustomStatusPayload, Effect, OfflinePayload, OnlinePayload, Publicly, StatusPayload};
 use crate::{
     fanout::Broadcast,
     presence::{outlets, room_of, workspace_room},
@@ -26,35 +26,58 @@ pub fn own_topic(person: &Person) -> String {
 pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
     match effect {
         Effect::Online { person, status } => {
-            let payload = json!({"user_id": person.user, "status": status, "online_at": now});
-            tell([lobby_room(&person.workspace)], "user:online", &payload)
+            let payload = OnlinePayload {
+                user_id: person.user.clone(),
+                status: *status,
+                online_at: now,
+            };
+            tell(
+                [lobby_room(&person.workspace)],
+                "user:online",
+                &json(&payload),
+            )
         }
         Effect::Offline {
             person,
             last_seen,
             topics,
         } => {
-            let payload = json!({"user_id": person.user, "last_seen": last_seen});
+            let payload = OfflinePayload {
+                user_id: person.user.clone(),
+                last_seen: *last_seen,
+            };
             let mut rooms = vec![lobby_room(&person.workspace)];
             rooms.extend(presence_rooms(person, topics));
-            tell(rooms, "user:offline", &payload)
+            tell(rooms, "user:offline", &json(&payload))
         }
         Effect::StatusChanged {
             person,
             status,
             publicly,
         } => {
-            let payload = json!({"user_id": person.user, "status": status, "changed_at": now});
-            changed(person, publicly, "user:status:changed", &payload)
+            let payload = StatusPayload {
+                user_id: person.user.clone(),
+                status: *status,
+                changed_at: now,
+            };
+            changed(person, publicly, "user:status:changed", &json(&payload))
         }
         Effect::CustomChanged {
             person,
             custom,
             publicly,
         } => {
-            let payload =
-                json!({"user_id": person.user, "custom_status": custom, "changed_at": now});
-            changed(person, publicly, "user:custom_status:changed", &payload)
+            let payload = CustomStatusPayload {
+                user_id: person.user.clone(),
+                custom_status: custom.clone(),
+                changed_at: now,
+            };
+            changed(
+                person,
+                publicly,
+                "user:custom_status:changed",
+                &json(&payload),
+            )
         }
         Effect::Track { .. }
         | Effect::Update { .. }
@@ -64,8 +87,8 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
 }
 
 /// The person's own topic always hears of a change.
-fn changed(person: &Person, publicly: &Publicly, event: &str, payload: &Value) -> Vec<Broadcast> {
-    let own = Broadcast::new(own_topic(person), event, payload.clone().into());
+fn changed(person: &Person, publicly: &Publicly, event: &str, payload: &Payload) -> Vec<Broadcast> {
+    let own = Broadcast::new(own_topic(person), event, payload.clone());
     let mut told = vec![own.with_alias(format!("user:{}", person.user))];
     if let Publicly::Everyone { topics } = publicly {
         told.extend(tell(presence_rooms(person, topics), event, payload));
@@ -81,10 +104,14 @@ fn presence_rooms(person: &Person, topics: &[Arc<str>]) -> Vec<String> {
     rooms
 }
 
-fn tell(rooms: impl IntoIterator<Item = String>, event: &str, payload: &Value) -> Vec<Broadcast> {
-    let payload = Payload::from(payload.clone());
+fn tell(rooms: impl IntoIterator<Item = String>, event: &str, payload: &Payload) -> Vec<Broadcast> {
     let outlets = rooms.into_iter().flat_map(|room| outlets(&room));
     outlets
         .map(|outlet| outlet.broadcast(event, payload.clone()))
         .collect()
+}
+
+/// These payloads have no keys that JSON could not hold.
+fn json(payload: &impl Serialize) -> Payload {
+    Payload::from_serialize(payload).unwrap_or_else(|_| Payload::empty_object())
 }

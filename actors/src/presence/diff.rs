@@ -6,7 +6,8 @@ use std::{
 };
 
 use quikapp_protocol::{Json, Payload};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 use super::{Entry, PhxRef};
 
@@ -101,10 +102,25 @@ pub struct Counts {
     pub metas: usize,
 }
 
+/// `presence_count`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PresenceCount {
+    /// People.
+    #[ts(type = "number")]
+    pub users: usize,
+    /// Their channels on this topic.
+    #[ts(type = "number")]
+    pub connections: usize,
+}
+
 impl Counts {
     /// The payload of `presence_count`.
     pub fn to_payload(self) -> Payload {
-        json!({"users": self.keys, "connections": self.metas}).into()
+        let counts = PresenceCount {
+            users: self.keys,
+            connections: self.metas,
+        };
+        Payload::from_serialize(&counts).unwrap_or_else(|_| Payload::empty_object())
     }
 }
 

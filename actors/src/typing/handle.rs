@@ -7,9 +7,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quikapp_storage::{ConversationId, UserId};
-use serde_json::json;
+use quikapp_protocol::Payload;
+use quikapp_storage::{ConversationId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, time::Instant};
+use ts_rs::TS;
 
 use super::{Config, Core, Full, TypingEvent};
 use crate::{
@@ -19,6 +21,20 @@ use crate::{
 };
 
 const SHARDS: u64 = 16;
+
+/// `typing:start` and `typing:stop`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct TypingPayload {
+    /// Where.
+    #[ts(type = "string")]
+    pub conversation_id: ConversationId,
+    /// Who.
+    #[ts(type = "string")]
+    pub user_id: UserId,
+    /// When.
+    #[ts(type = "string")]
+    pub timestamp: Timestamp,
+}
 
 /// Who is typing. Cloning shares it. Events are published on `chat:<conversation>`.
 #[derive(Debug, Clone)]
@@ -143,7 +159,7 @@ impl Inner {
     fn publish(&self, events: impl IntoIterator<Item = TypingEvent>) {
         for event in events {
             let from = event.from;
-            let broadcast = broadcast(&event, &self.clock.now().to_string());
+            let broadcast = broadcast(&event, self.clock.now());
             self.fanout
                 .publish_from(from.connection, from.slot, broadcast);
         }
@@ -170,18 +186,18 @@ impl Drop for Inner {
     }
 }
 
-fn broadcast(event: &TypingEvent, timestamp: &str) -> Broadcast {
-    let id = event.conversation.as_str();
-    let name = if event.typing {
-        "typing:start"
-    } else {
-        "typing:stop"
+fn broadcast(event: &TypingEvent, now: Timestamp) -> Broadcast {
+    let id = &event.conversation;
+    let name = match event.typing {
+        true => "typing:start",
+        false => "typing:stop",
     };
-    let payload = json!({
-        "conversation_id": id,
-        "user_id": event.user,
-        "timestamp": timestamp,
-    });
-    Broadcast::new(format!("chat:{id}"), name, payload.into())
-        .with_alias(format!("conversation:{id}"))
+    let payload = TypingPayload {
+        conversation_id: id.clone(),
+        user_id: event.user.clone(),
+        timestamp: now,
+    };
+    // The payload has no keys that JSON could not hold.
+    let payload = Payload::from_serialize(&payload).unwrap_or_else(|_| Payload::empty_object());
+    Broadcast::new(format!("chat:{id}"), name, payload).with_alias(format!("conversation:{id}"))
 }

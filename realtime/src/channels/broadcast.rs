@@ -26,12 +26,16 @@ use crate::{
 pub(crate) struct BroadcastParams {
     /// Hear one's own events.
     #[serde(rename = "self")]
+    #[ts(optional, as = "Option<bool>")]
     pub own: bool,
     /// Answer each event with ok.
+    #[ts(optional, as = "Option<bool>")]
     pub ack: bool,
     /// See who is in the room, and be seen.
+    #[ts(optional, as = "Option<bool>")]
     pub presence: bool,
     /// How the room is shown, with `presence`.
+    #[ts(optional, as = "Option<Mode>")]
     pub mode: Mode,
 }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use quikapp_actors::{
-    fanout::{Broadcast, Note},
+    conversation::{MemberLeft, members_topic},
+    fanout::{Broadcast, Lane, Note},
     people::{Asked, CustomStatus, PersonSeen, Shown, Status},
     presence::{room_of, workspace_room},
 };
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    channel::{Channel, Context, Flow, JoinError, json},
+    channel::{Channel, Context, Flow, JoinError, StopReason, json},
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
 };
@@ -31,7 +32,6 @@ const MOST_ASKED: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub(crate) struct StatusUpdate {
     /// online, away, busy, dnd or invisible.
-    #[ts(type = "ChosenStatus")]
     pub status: Status,
 }
 
@@ -78,7 +78,6 @@ pub(crate) struct PresenceGet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
 pub(crate) struct PresenceGot {
     /// In the order asked for.
-    #[ts(type = "Array<PersonSeen>")]
     pub users: Vec<PersonSeen>,
 }
 
@@ -129,6 +128,12 @@ impl PresenceChannel {
         let params: RoomParams = payload::read(params)?;
         let room = self.room(cx).await?;
         let outlet = room_of(cx.assigns().workspace(), cx.topic());
+        if let Ok(Named::Conversation(id)) = Named::parse(cx.topic()) {
+            cx.subscribe(&members_topic(&id), Lane::Intercept);
+            // Who was removed before the subscription stood is found out here, later ones by note.
+            self.check(&cx.assigns(), &id, ConversationAct::Read)
+                .await?;
+        }
         let room = Room::new(room, outlet, params.mode);
         let room = Room::enter(&self.backend, cx, room).await?;
         let reply = json(&RoomJoined { mode: room.mode });
@@ -362,7 +367,11 @@ impl Channel for PresenceChannel {
         cx: &mut Context<Principal>,
         note: Note,
     ) -> Flow {
-        state.room.on_note(&self.backend, cx, &note).await
+        match note.get::<MemberLeft>() {
+            Some(left) if left.user == *cx.assigns().user() => Flow::stop(StopReason::Normal),
+            Some(_) => Flow::NoReply,
+            None => state.room.on_note(&self.backend, cx, &note).await,
+        }
     }
 
     async fn handle_out(

@@ -28,23 +28,13 @@ const LARGEST_LIST: usize = 5_000;
 /// How a room is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
+#[ts(rename = "PresenceMode")]
 pub(crate) enum Mode {
     /// `presence_state`, then `presence_diff`.
     #[default]
     List,
     /// `presence_count`, at once and then at most once per second.
     Count,
-}
-
-/// How many are in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
-pub(crate) struct PresenceCount {
-    /// People.
-    #[ts(type = "number")]
-    pub users: usize,
-    /// Their channels on this topic.
-    #[ts(type = "number")]
-    pub connections: usize,
 }
 
 /// How a client wants a room to be shown.

@@ -38,19 +38,19 @@ use crate::{
 };
 
 /// A node with the product's topics.
-pub(super) struct World {
-    pub(super) node: Node,
-    pub(super) backend: Backend,
+pub(crate) struct World {
+    pub(crate) node: Node,
+    pub(crate) backend: Backend,
     mount: Mount,
 }
 
 impl World {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(policy::Config::default()).await
     }
 
     /// Rooms are open to everyone signed in.
-    pub(super) async fn with_open_rooms() -> Self {
+    pub(crate) async fn with_open_rooms() -> Self {
         Self::with(policy::Config {
             rooms: OpenRooms::Workspace,
             ..policy::Config::default()
@@ -109,11 +109,11 @@ impl World {
     }
 
     /// A socket of a user in the workspace `acme`.
-    pub(super) async fn socket(&self, user: &str) -> TestClient {
+    pub(crate) async fn socket(&self, user: &str) -> TestClient {
         self.socket_of(&member("acme", user), &[]).await
     }
 
-    pub(super) async fn socket_of(&self, grant: &Grant, query: &[(&str, &str)]) -> TestClient {
+    pub(crate) async fn socket_of(&self, grant: &Grant, query: &[(&str, &str)]) -> TestClient {
         let token = self.node.token(grant);
         let mut query = query.to_vec();
         query.push(("token", &token));
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// A conversation in `acme`; the first member owns it.
-    pub(super) async fn conversation(&self, members: &[&str]) -> ConversationId {
+    pub(crate) async fn conversation(&self, members: &[&str]) -> ConversationId {
         let user = |name: &str| UserId::new(name).unwrap();
         let id = ConversationId::generate();
         let with_role = |(nth, name): (usize, &&str)| {
@@ -146,14 +146,14 @@ impl World {
 
 /// Asserts what an object holds, whatever else is in it.
 #[track_caller]
-pub(super) fn holds(object: &Value, expected: Value) {
+pub(crate) fn holds(object: &Value, expected: Value) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&object[key], value, "{key} of {object}");
     }
 }
 
 /// Event names in the order of the wire.
-pub(super) fn events(received: &[Received]) -> Vec<&str> {
+pub(crate) fn events(received: &[Received]) -> Vec<&str> {
     received
         .iter()
         .map(|received| received.event.as_str())
@@ -161,7 +161,7 @@ pub(super) fn events(received: &[Received]) -> Vec<&str> {
 }
 
 /// The keys of an object.
-pub(super) fn keys(object: &Value) -> Vec<&str> {
+pub(crate) fn keys(object: &Value) -> Vec<&str> {
     object
         .as_object()
         .unwrap()
@@ -170,6 +170,6 @@ pub(super) fn keys(object: &Value) -> Vec<&str> {
         .collect()
 }
 
-pub(super) fn nothing() -> Value {
+pub(crate) fn nothing() -> Value {
     json!({})
 }

@@ -1,3 +1,4 @@
+use quikapp_actors::conversation::Command;
 use quikapp_storage::Timestamp;
 
 use super::*;
@@ -412,4 +413,29 @@ async fn last_seen_is_told_to_those_who_ask_and_may() {
         &answer["users"][1],
         json!({"user_id": "nobody", "status": "offline", "last_seen": null}),
     );
+}
+
+#[tokio::test]
+async fn who_is_removed_from_a_conversation_sees_no_more_of_it() {
+    let world = World::start().await;
+    let id = world.conversation(&["alice", "bob"]).await;
+    let topic = format!("presence:{id}");
+    let (mut alice, mut bob) = (
+        joined(&world, "alice", &topic).await,
+        joined(&world, "bob", &topic).await,
+    );
+    let removal = Command::RemoveMember {
+        user: person("acme", "bob").user,
+    };
+    let conversations = &world.backend.conversations;
+    let removed = conversations.submit(&person("acme", "alice"), &id, removal);
+    removed.await.unwrap();
+    bob.event(&topic, "phx_close").await;
+    let diff = loop {
+        let diff = alice.event(&topic, "presence_diff").await;
+        if diff["leaves"] != json!({}) {
+            break diff;
+        }
+    };
+    assert_eq!(keys(&diff["leaves"]), ["bob"]);
 }
