@@ -57,6 +57,16 @@ export type Reason =
 /** The response of an error reply. */
 export type Refusal = { reason: Reason; field?: string; detail?: string; retry_after_ms?: number };
 
+/** The reply to `message:ack`: the next batch, where the join said that there is more. */
+export type Acked = {
+  /** What was acknowledged. */
+  seq: number;
+  /** The next entries of the gap. */
+  gap?: Array<GapEntry>;
+  /** There is still more. */
+  more?: boolean;
+};
+
 /** `activity:typing`, `activity:viewing` */
 export type Activity = {
   /** In which conversation; the topic's own, without. */
@@ -75,8 +85,77 @@ export type BroadcastParams = {
   mode?: PresenceMode;
 };
 
+/** What happened to a conversation. */
+export type Change = "members_added" | "member_removed" | "role_changed" | "renamed";
+
+/** Join params. */
+export type ChatJoin = {
+  /**
+  * The last place the client has; everything after it is replayed. Without it, and with a
+  * `device_id` on the socket, the device's cursor counts.
+  */
+  last_seq?: number;
+  /** The version of the registers that the client has; those that changed since are returned. */
+  registers_version?: number;
+  /** How presence is shown. */
+  mode?: PresenceMode;
+};
+
+/** The reply to a join. */
+export type ChatJoined = {
+  /** Which conversation. */
+  conversation_id: string;
+  /** The last place of the log. Live entries follow the last of `gap`, or this. */
+  last_seq: number;
+  /** Registers beside the log. */
+  registers: RegistersState;
+  /** How many members there are. */
+  member_count: number;
+  /** The first 100 of them, by user id. */
+  members: Array<MemberPayload>;
+  /** What was missed, oldest first; at most 100 entries. */
+  gap?: Array<GapEntry>;
+  /**
+  * There is more: it comes with the reply to `message:ack` of the last entry of `gap`, and
+  * live entries wait until then.
+  */
+  more?: boolean;
+  /** What was missed cannot be replayed: fetch the history instead. */
+  reset_required?: boolean;
+};
+
 /** What a person chose to be. */
 export type ChosenStatus = "online" | "away" | "busy" | "dnd" | "invisible";
+
+/** `conversation:mute` */
+export type ConversationMute = {
+  /** Until then; for ever without. A time that has passed ends the mute. */
+  until?: string | null;
+  /** Mentions come through. */
+  mentions_only?: boolean;
+  /** `false` ends the mute. */
+  muted?: boolean;
+};
+
+/** `typing:start`, `typing:stop`, `conversation:join`, `conversation:leave` */
+export type ConversationNamed = {
+  /** The topic's own conversation, if it is named at all. */
+  conversation_id?: string;
+};
+
+/** A conversation, as its members see it. */
+export type ConversationPayload = {
+  /** Its id. */
+  id: string;
+  /** Direct or group. */
+  type: "direct" | "group";
+  /** The group's name. */
+  name: string | null;
+  /** Who made it. */
+  created_by: string;
+  /** When. */
+  created_at: string;
+};
 
 /** A few words about oneself. */
 export type CustomStatus = {
@@ -108,12 +187,259 @@ export type CustomStatusUpdate = {
   expires_at?: string;
 };
 
+/** `message:deleted`. */
+export type DeletePayload = {
+  /** Which message. */
+  message_id: string;
+  /** Where. */
+  conversation_id: string;
+  /** By whom. */
+  deleted_by: string;
+  /** When. */
+  deleted_at: string;
+};
+
 /** One device that a person is connected with. */
 export type DeviceSeen = {
   /** Its id, if it has one. */
   device_id: string | null;
   /** Since when. */
   online_at: string;
+};
+
+/** `draft:changed`, on one's own topic. */
+export type DraftPayload = {
+  /** Where. */
+  conversation_id: string;
+  /** The draft `{text, reply_to, updated_at}`, or nothing. */
+  draft: { text: string; reply_to: string | null; updated_at: string } | null;
+};
+
+/** `draft:set` */
+export type DraftSet = {
+  /** The text; nothing clears the draft. */
+  text: string | null;
+  /** The message it will answer. */
+  reply_to?: string;
+};
+
+/** `message:edited`. */
+export type EditPayload = {
+  /** The message's id. */
+  id: string;
+  /** The same, under the name that all events about a message share. */
+  message_id: string;
+  /** Where. */
+  conversation_id: string;
+  /** The new text; `null` once the message was deleted. */
+  content: string | null;
+  /** Always true. */
+  is_edited: boolean;
+  /** When. */
+  edited_at: string;
+  /** By whom. */
+  edited_by: string;
+};
+
+/** An entry that is replayed: what was broadcast, with its place. */
+export type GapEntry = {
+  /** Its place in the conversation's log. */
+  seq: number;
+  /** Its conversation, in the stream over all of them. */
+  conversation_id?: string;
+  /** The event. */
+  event: string;
+  /** Its payload. */
+  payload: unknown;
+};
+
+/** A page of history, in ascending order. */
+export type HistoryPage = {
+  /** The messages, with edits, reactions, pins and deletions folded in. */
+  messages: (MessagePayload & { seq: number })[];
+  /** Whether there is more in the direction of the page. */
+  has_more: boolean;
+};
+
+/** Where a member stands. */
+export type MarkState = {
+  /** Who. */
+  user_id: string;
+  /** Everything up to here has reached a device. */
+  delivered: number;
+  /** Everything up to here was read. */
+  read: number;
+  /** From where it was marked unread; only one's own. */
+  unread_from?: number;
+};
+
+/** A member and their role. */
+export type MemberPayload = {
+  /** Who. */
+  user_id: string;
+  /** As what. */
+  role: "member" | "admin" | "owner";
+};
+
+/** `message:ack` */
+export type MessageAck = {
+  /** The device has everything up to here. */
+  seq: number;
+};
+
+/** `message:delete` */
+export type MessageDelete = {
+  /** Which message. */
+  message_id: string;
+  /** For whom. */
+  scope?: Scope;
+};
+
+/** `message:edit` */
+export type MessageEdit = {
+  /** Which message. */
+  message_id: string;
+  /** The new text. */
+  content: string;
+};
+
+/** `message:history` */
+export type MessageHistory = {
+  /** The newest below this place. */
+  before_seq?: number;
+  /** The oldest above this place. */
+  after_seq?: number;
+  /** At most so many, 1 to 100; 50 without. */
+  limit?: number;
+  /** Of this thread; of the main timeline without. */
+  thread_root?: string;
+};
+
+/** `message:pin`, `message:unpin` */
+export type MessageNamed = {
+  /** Which message. */
+  message_id: string;
+};
+
+/**
+* A message: the payload of `message:new` and the items of a history, where edits, reactions,
+* pins and a deletion have been folded in.
+*/
+export type MessagePayload = {
+  /** The message's id. */
+  id: string;
+  /** Where it was sent. */
+  conversation_id: string;
+  /** By whom. */
+  sender_id: string;
+  /** The client's idempotency key. */
+  client_id: string | null;
+  /** text, image, video, audio, file, call or system. */
+  type: string;
+  /** The text or caption. */
+  content: string | null;
+  /** Attachments as the client described them. */
+  attachments: unknown[];
+  /** The message it answers. */
+  reply_to: string | null;
+  /** The thread it belongs to. */
+  thread_root: string | null;
+  /** Whether it was forwarded. */
+  is_forwarded: boolean;
+  /** From where. */
+  forwarded_from: string | null;
+  /** Who is mentioned. */
+  mentions: string[];
+  /** Sent without a push. */
+  silent: boolean;
+  /** Opaque end-to-end encrypted content. */
+  envelope: unknown;
+  /** When it was sent. */
+  created_at: string;
+  /** When it was last edited or deleted. */
+  updated_at: string;
+  /** Whether its content was replaced. */
+  is_edited: boolean;
+  /** When it was last edited. */
+  edited_at?: string;
+  /** By whom it was last edited. */
+  edited_by?: string;
+  /** The places of its edits in the log. */
+  edits?: Array<number>;
+  /** Who reacted with what. */
+  reactions?: Record<string, string[]>;
+  /** Who pinned it. */
+  pinned_by?: string;
+  /** When it was pinned. */
+  pinned_at?: string;
+  /** Who deleted it; its content is gone then. */
+  deleted_by?: string;
+  /** When it was deleted. */
+  deleted_at?: string;
+};
+
+/** `message:delivered`, `message:read`, `message:unread`: a place, or the message there. */
+export type MessagePlace = {
+  /** The message. */
+  message_id?: string;
+  /** Its place. */
+  seq?: number;
+};
+
+/** `message:reaction:add`, `message:reaction:remove` */
+export type MessageReaction = {
+  /** To which message. */
+  message_id: string;
+  /** Which; at most 64 bytes. */
+  emoji: string;
+};
+
+/** `message:send` */
+export type MessageSend = {
+  /** The idempotency key: the same key with the same content is the same message. */
+  client_id?: string;
+  /** text (the default), image, video, audio, file, call or system. */
+  type?: string;
+  /** The text, or a caption. */
+  content?: string;
+  /** Objects that describe what is attached. */
+  attachments?: unknown[];
+  /** The message it answers. */
+  reply_to?: string;
+  /** The thread it belongs to. */
+  thread_root?: string;
+  /** Whether it was forwarded. */
+  is_forwarded?: boolean;
+  /** From where. */
+  forwarded_from?: string;
+  /** Who is mentioned. */
+  mentions?: string[];
+  /** Not supported yet. */
+  ttl?: unknown;
+  /** Not supported yet. */
+  send_at?: unknown;
+  /** `persistent`, the default; other classes are not supported yet. */
+  class?: string;
+  /** Send without a push. */
+  silent?: boolean;
+  /** Opaque end-to-end encrypted content. */
+  envelope?: unknown;
+};
+
+/** `mute:changed`, on one's own topic. */
+export type MutePayload = {
+  /** Where. */
+  conversation_id: string;
+  /** The mute, or nothing. */
+  mute: { until: string | null; mentions_only: boolean } | null;
+};
+
+/** `conversation:new`, on the topic of a person who has become a member. */
+export type NewConversationPayload = {
+  /** Which conversation. */
+  conversation_id: string;
+  /** What it is. */
+  conversation: ConversationPayload;
 };
 
 /** `user:offline` */
@@ -146,6 +472,34 @@ export type PersonSeen = {
   custom_status: CustomStatus | null;
   /** Their devices, one item each; empty for people who look offline. */
   devices: Array<DeviceSeen>;
+};
+
+/** `message:pinned` and `message:unpinned`. */
+export type PinPayload = {
+  /** Which message. */
+  message_id: string;
+  /** Where. */
+  conversation_id: string;
+  /** By whom. */
+  user_id: string;
+  /** When. */
+  at: string;
+};
+
+/** The reply to `message:ack {conversation_id, seq}`. */
+export type PlaceAcked = {
+  /** Where. */
+  conversation_id: string;
+  /** Up to where. */
+  seq: number;
+};
+
+/** What every entry of a conversation's log carries besides its own members. */
+export type Placed = {
+  /** Its place in the conversation's log: dense, from 1. */
+  seq: number;
+  /** The place of the message that it is about. */
+  message_seq?: number;
 };
 
 /** `presence_count` */
@@ -207,6 +561,55 @@ export type PresenceMeta = {
 /** How a room is shown. */
 export type PresenceMode = "list" | "count";
 
+/** `message:reaction:added` and `message:reaction:removed`. */
+export type ReactionPayload = {
+  /** To which message. */
+  message_id: string;
+  /** Whose reaction. */
+  user_id: string;
+  /** Which. */
+  emoji: string;
+  /** Where. */
+  conversation_id: string;
+};
+
+/**
+* `message:delivered` and `message:read`: everything up to `seq` has reached a device, or was
+* read.
+*/
+export type ReceiptPayload = {
+  /** The message that was named, if one was. */
+  message_id: string | null;
+  /** Up to where. */
+  seq: number;
+  /** Whose receipt. Absent in large conversations, where only a count is told. */
+  user_id?: string;
+  /** On which device. */
+  device_id?: string;
+  /** In large conversations: how many people's receipts moved at once. */
+  count?: number;
+  /** Where. */
+  conversation_id: string;
+  /** When, of a delivery. */
+  delivered_at?: string;
+  /** When, of reading. */
+  read_at?: string;
+};
+
+/** The registers that a joining client is told. */
+export type RegistersState = {
+  /** The version to name at the next join. */
+  version: number;
+  /** Whose marks changed since the version named. In large conversations only one's own. */
+  marks: Array<MarkState>;
+  /** One's own draft. */
+  draft: { text: string; reply_to: string | null; updated_at: string } | null;
+  /** One's own mute. */
+  mute: { until: string | null; mentions_only: boolean } | null;
+  /** Messages that one has not read. */
+  unread: number;
+};
+
 /** How it is shown. */
 export type RoomJoined = {
   /** `count` also where the room is too large for a list. */
@@ -218,6 +621,9 @@ export type RoomParams = {
   /** As a list, or as counts. */
   mode?: PresenceMode;
 };
+
+/** For whom a message is deleted. */
+export type Scope = "everyone" | "me";
 
 /** What others see of a person. */
 export type ShownStatus = "online" | "away" | "busy" | "dnd" | "invisible" | "offline";
@@ -238,6 +644,93 @@ export type StatusUpdate = {
   status: ChosenStatus;
 };
 
+/** `typing:start` and `typing:stop` */
+export type TypingPayload = {
+  /** Where. */
+  conversation_id: string;
+  /** Who. */
+  user_id: string;
+  /** When. */
+  timestamp: string;
+};
+
+/** `unread:changed`, on one's own topic. */
+export type UnreadPayload = {
+  /** Where. */
+  conversation_id: string;
+  /** Messages of the main timeline that are unread. */
+  unread: number;
+  /** Up to where was read. */
+  read: number;
+  /** From where it was marked unread. */
+  unread_from: number | null;
+};
+
+/** `conversation:updated`: members came or went, a role or the name changed. */
+export type UpdatePayload = {
+  /** Which conversation. */
+  conversation_id: string;
+  /** What happened. */
+  change: Change;
+  /** By whom. */
+  user_id: string;
+  /** When. */
+  at: string;
+  /**
+  * The members whom it concerns: who was added or removed, whose role changed (to what). A
+  * member who became owner because the last one left stands here too.
+  */
+  members?: Array<MemberPayload>;
+  /** The name, if it was changed. */
+  name?: string;
+};
+
+/** `message:ack`: the stream's cursor, or a place in one conversation. */
+export type UserAck = {
+  /** The device has everything up to here. */
+  cursor?: string;
+  /** The device has everything of this conversation ... */
+  conversation_id?: string;
+  /** ... up to here. */
+  seq?: number;
+};
+
+/** The reply to `message:ack {cursor}`, and to `stream:cursor`. */
+export type UserAcked = {
+  /** Where the client stands once it has what is in `gap`. */
+  cursor: string;
+  /** The next entries, where there was more. */
+  gap?: Array<GapEntry>;
+  /** There is still more. */
+  more?: boolean;
+};
+
+/** Join params. */
+export type UserJoin = {
+  /**
+  * Where the client stands in the stream, as the server said; everything after it is
+  * replayed. Without it, and with a `device_id` on the socket, the device's cursor counts.
+  */
+  cursor?: string;
+};
+
+/** The reply to a join. */
+export type UserJoined = {
+  /** Whose stream it is. */
+  user_id: string;
+  /** Where the client stands once it has what is in `gap`. */
+  cursor: string;
+  /** What was missed, in every conversation in its order; at most 100 entries. */
+  gap?: Array<GapEntry>;
+  /**
+  * There is more: it comes with the reply to `message:ack` of `cursor`, and live entries wait
+  * until then.
+  */
+  more?: boolean;
+  /** The cursor cannot be replayed from: fetch the conversations instead. */
+  reset_required?: boolean;
+};
+
 /** What is said on which topic. `in` comes from the client, `out` from the server. */
 export interface Topics {
   "any joined topic": {
@@ -245,6 +738,113 @@ export interface Topics {
       "access_token": { payload: { access_token: string }; reply: Empty };
     };
     out: {
+    };
+  };
+  "chat:<conversation_id>": {
+    join: { payload: ChatJoin; reply: ChatJoined };
+    in: {
+      "message:send": { payload: MessageSend; reply: MessagePayload & Placed };
+      "message:edit": { payload: MessageEdit; reply: EditPayload & Placed };
+      "message:delete": { payload: MessageDelete; reply: DeletePayload & Placed | Empty };
+      "message:reaction:add": { payload: MessageReaction; reply: ReactionPayload & Placed };
+      "message:reaction:remove": { payload: MessageReaction; reply: ReactionPayload & Placed };
+      "message:pin": { payload: MessageNamed; reply: PinPayload & Placed };
+      "message:unpin": { payload: MessageNamed; reply: PinPayload & Placed };
+      "message:scheduled:list": { payload: Empty; reply: Empty };
+      "message:scheduled:cancel": { payload: Empty; reply: Empty };
+      "message:history": { payload: MessageHistory; reply: HistoryPage };
+      "message:ack": { payload: MessageAck; reply: Acked };
+      "conversation:join": { payload: ConversationNamed; reply: Empty };
+      "conversation:leave": { payload: ConversationNamed; reply: Empty };
+      "typing:start": { payload: ConversationNamed; reply: Empty };
+      "typing:stop": { payload: ConversationNamed; reply: Empty };
+      "message:delivered": { payload: MessagePlace; reply: { seq: number } };
+      "message:read": { payload: MessagePlace; reply: { seq: number } };
+      "message:unread": { payload: MessagePlace; reply: { seq: number } };
+      "draft:set": { payload: DraftSet; reply: Empty };
+      "conversation:mute": { payload: ConversationMute; reply: Empty };
+    };
+    out: {
+      "message:new": MessagePayload & Placed;
+      "message:edited": EditPayload & Placed;
+      "message:deleted": DeletePayload & Placed;
+      "message:reaction:added": ReactionPayload & Placed;
+      "message:reaction:removed": ReactionPayload & Placed;
+      "message:pinned": PinPayload & Placed;
+      "message:unpinned": PinPayload & Placed;
+      "conversation:updated": UpdatePayload & Placed;
+      "message:delivered": ReceiptPayload;
+      "message:read": ReceiptPayload;
+      "typing:start": TypingPayload;
+      "typing:stop": TypingPayload;
+      "presence_state": Record<string, PresenceEntry>;
+      "presence_diff": PresenceDiff;
+      "presence_count": PresenceCount;
+    };
+  };
+  "conversation:<conversation_id>": {
+    join: { payload: ChatJoin; reply: ChatJoined };
+    in: {
+      "message:send": { payload: MessageSend; reply: MessagePayload & Placed };
+      "message:edit": { payload: MessageEdit; reply: EditPayload & Placed };
+      "message:delete": { payload: MessageDelete; reply: DeletePayload & Placed | Empty };
+      "message:reaction:add": { payload: MessageReaction; reply: ReactionPayload & Placed };
+      "message:reaction:remove": { payload: MessageReaction; reply: ReactionPayload & Placed };
+      "message:pin": { payload: MessageNamed; reply: PinPayload & Placed };
+      "message:unpin": { payload: MessageNamed; reply: PinPayload & Placed };
+      "message:scheduled:list": { payload: Empty; reply: Empty };
+      "message:scheduled:cancel": { payload: Empty; reply: Empty };
+      "message:history": { payload: MessageHistory; reply: HistoryPage };
+      "message:ack": { payload: MessageAck; reply: Acked };
+      "conversation:join": { payload: ConversationNamed; reply: Empty };
+      "conversation:leave": { payload: ConversationNamed; reply: Empty };
+      "typing:start": { payload: ConversationNamed; reply: Empty };
+      "typing:stop": { payload: ConversationNamed; reply: Empty };
+      "message:delivered": { payload: MessagePlace; reply: { seq: number } };
+      "message:read": { payload: MessagePlace; reply: { seq: number } };
+      "message:unread": { payload: MessagePlace; reply: { seq: number } };
+      "draft:set": { payload: DraftSet; reply: Empty };
+      "conversation:mute": { payload: ConversationMute; reply: Empty };
+    };
+    out: {
+      "message:new": MessagePayload & Placed;
+      "message:edited": EditPayload & Placed;
+      "message:deleted": DeletePayload & Placed;
+      "message:reaction:added": ReactionPayload & Placed;
+      "message:reaction:removed": ReactionPayload & Placed;
+      "message:pinned": PinPayload & Placed;
+      "message:unpinned": PinPayload & Placed;
+      "conversation:updated": UpdatePayload & Placed;
+      "message:delivered": ReceiptPayload;
+      "message:read": ReceiptPayload;
+      "typing:start": TypingPayload;
+      "typing:stop": TypingPayload;
+      "presence_state": Record<string, PresenceEntry>;
+      "presence_diff": PresenceDiff;
+      "presence_count": PresenceCount;
+    };
+  };
+  "user:<user_id>": {
+    join: { payload: UserJoin; reply: UserJoined };
+    in: {
+      "message:ack": { payload: UserAck; reply: UserAcked | PlaceAcked };
+      "stream:cursor": { payload: Empty; reply: UserAcked };
+    };
+    out: {
+      "message:new": MessagePayload & Placed;
+      "message:edited": EditPayload & Placed;
+      "message:deleted": DeletePayload & Placed;
+      "message:reaction:added": ReactionPayload & Placed;
+      "message:reaction:removed": ReactionPayload & Placed;
+      "message:pinned": PinPayload & Placed;
+      "message:unpinned": PinPayload & Placed;
+      "conversation:new": NewConversationPayload & Placed;
+      "conversation:updated": UpdatePayload & Placed;
+      "unread:changed": UnreadPayload;
+      "draft:changed": DraftPayload;
+      "mute:changed": MutePayload;
+      "user:status:changed": StatusPayload;
+      "user:custom_status:changed": CustomStatusPayload;
     };
   };
   "chat:lobby": {

@@ -127,6 +127,8 @@ impl Topic {
 pub(crate) fn topics() -> Vec<Topic> {
     vec![
         rooms::any(),
+        chat::chat(),
+        chat::user(),
         people::lobby(),
         people::presence(),
         rooms::broadcast(),

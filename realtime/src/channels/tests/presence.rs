@@ -428,8 +428,8 @@ async fn who_is_removed_from_a_conversation_sees_no_more_of_it() {
         user: person("acme", "bob").user,
     };
     let conversations = &world.backend.conversations;
-    let removed = conversations.submit(&person("acme", "alice"), &id, removal);
-    removed.await.unwrap();
+    let by = person("acme", "alice");
+    conversations.submit(&by, &id, removal).await.unwrap();
     bob.event(&topic, "phx_close").await;
     let diff = loop {
         let diff = alice.event(&topic, "presence_diff").await;
