@@ -124,6 +124,7 @@ async fn acquire(
             Err(AcquireError::Store(error)) => return Err(refusal_of(&error)),
             Err(AcquireError::Held { held_for_ms }) => held_for_ms,
         };
+        metrics::counter!("quikapp_takeovers_delayed_total").increment(1);
         let wait = shared.wait_for_tenure(held_for_ms);
         if deadline.is_none_or(|deadline| Instant::now() + wait > deadline) {
             return Err(shared.moved());
@@ -168,7 +169,13 @@ async fn append(
         tail: core.tail(),
         entries: draft.entries().to_vec(),
     };
+    let began = Instant::now();
     let result = shared.store.append(vec![part]).await.pop();
+    metrics::histogram!("quikapp_append_seconds").record(began.elapsed());
+    if result.as_ref().is_some_and(Result::is_ok) {
+        let count = draft.entries().len() as u64;
+        metrics::counter!("quikapp_entries_appended_total").increment(count);
+    }
     result
         .unwrap_or_else(|| Err(StoreError::Unknown("no result".to_owned()).into()))
         .map_err(|error| match error {

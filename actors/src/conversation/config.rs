@@ -31,7 +31,8 @@ pub struct Config {
     #[schemars(with = "String")]
     pub idle: Duration,
     /// How often the tails of locally joined conversations are read, to publish what other
-    /// processes have written.
+    /// processes have written. A removal that another process wrote takes so long to cut off the
+    /// member's channels here.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub poll: Duration,
@@ -57,7 +58,7 @@ impl Default for Config {
             min_tenure: Duration::from_secs(2),
             takeover_deadline: Duration::from_secs(5),
             idle: Duration::from_secs(60),
-            poll: Duration::from_secs(2),
+            poll: Duration::from_millis(800),
             register_window: Duration::from_millis(250),
             register_queue: 8_192,
             receipts_up_to_members: 100,

@@ -20,6 +20,12 @@ pub const METRICS: &[Metric] = &[
         "Actors that were started again after a failure.",
     ),
     metric(
+        "quikapp_append_seconds",
+        Histogram,
+        &[],
+        "Time from a conversation's batch being decided to its being durable.",
+    ),
+    metric(
         "quikapp_broadcast_deliveries_total",
         Counter,
         &[],
@@ -54,6 +60,12 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &["reason"],
         "Connections turned away at a cap.",
+    ),
+    metric(
+        "quikapp_entries_appended_total",
+        Counter,
+        &[],
+        "Log entries written through this node.",
     ),
     metric(
         "quikapp_gap_reads_total",
@@ -168,6 +180,12 @@ pub const METRICS: &[Metric] = &[
         Gauge,
         &[],
         "Writes that wait for the store.",
+    ),
+    metric(
+        "quikapp_takeovers_delayed_total",
+        Counter,
+        &[],
+        "Times that a conversation was held by another process and its commands had to wait.",
     ),
     metric(
         "quikapp_tls_handshakes_failed_total",
