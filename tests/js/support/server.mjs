@@ -31,8 +31,11 @@ export function stopAfter(t, server) {
   return server
 }
 
+/** The caller's own settings are none of the server's: it refuses those that it does not know. */
+const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("QUIKAPP_")))
+
 async function start(binary, args) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: environment })
   const log = []
   createInterface({ input: child.stderr }).on("line", line => log.push(line))
   const exited = once(child, "exit")
