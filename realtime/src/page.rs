@@ -74,7 +74,8 @@ impl Asset {
             (CACHE_CONTROL, "no-cache"),
             (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (REFERRER_POLICY, "no-referrer"),
+            // Stricter, browsers would send `Origin: null` to our own API.
+            (REFERRER_POLICY, "same-origin"),
         ];
         (headers, self.content).into_response()
     }
