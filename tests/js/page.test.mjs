@@ -4,7 +4,7 @@ import { test } from "node:test"
 import { launch, openWindow } from "./support/browser.mjs"
 import { startProduct, stopAfter, temporaryDirectory } from "./support/server.mjs"
 
-const message = (page, text) => page.locator(".message", { hasText: text })
+const message = (page, text) => page.locator(".message", { has: page.locator(".content", { hasText: text }) })
 const receipt = (page, text) => message(page, text).locator(".receipt")
 
 async function signIn(page, url, name) {

@@ -12,6 +12,7 @@ use http::{
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
         ORIGIN, VARY,
     },
+    uri::Authority,
 };
 
 use super::{Rest, problem::Problem};
@@ -40,8 +41,13 @@ pub(super) async fn apply(State(rest): State<Rest>, request: Request, next: Next
 
 fn may_call(rest: &Rest, origin: &HeaderValue, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    // The policy compares names: a page of this host may come from any of its ports.
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
     let origin = origin.to_str().ok();
-    origin.is_some() && rest.origins.allows(origin, host)
+    origin.is_some()
+        && rest
+            .origins
+            .allows(origin, host.as_ref().map(Authority::host))
 }
 
 fn is_preflight(request: &Request) -> bool {

@@ -23,6 +23,7 @@ export async function launch(t) {
 /** A window of its own: another person, with other storage. Collects what the page complains of. */
 export async function openWindow(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options })
+  context.setDefaultTimeout(15_000)
   const page = await context.newPage()
   page.complaints = []
   page.on("pageerror", error => page.complaints.push(String(error)))

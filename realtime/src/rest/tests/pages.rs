@@ -6,7 +6,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::kit::{Api, Options, request};
-use crate::{auth::test_kit::member, rest::refuse_strangers};
+use crate::{auth::test_kit::member, endpoint::OriginPolicy, rest::refuse_strangers};
 
 async fn listed() -> Api {
     Api::with(Options {
@@ -49,6 +49,26 @@ async fn pages_of_the_list_may_read_answers_and_others_are_refused() {
         assert_eq!(answer.reason(), (403, "origin_refused"), "{origin}");
         assert_eq!(answer.header("access-control-allow-origin"), "");
     }
+}
+
+#[tokio::test]
+async fn pages_of_the_own_host_may_call_from_any_port() {
+    let api = Api::with(Options {
+        origins: OriginPolicy::OwnHost,
+        ..Options::default()
+    })
+    .await;
+    let from = |origin: &str, host: &str| {
+        let mut request = from_page(&api, origin);
+        request.headers_mut().insert("host", host.parse().unwrap());
+        api.send(request)
+    };
+    let own = "127.0.0.1:4000";
+    assert_eq!(from("http://127.0.0.1:4000", own).await.status, 200);
+    assert_eq!(from("http://127.0.0.1:8080", own).await.status, 200);
+    assert_eq!(from("http://[::1]:4000", "[::1]:4000").await.status, 200);
+    assert_eq!(from("http://evil.example:4000", own).await.status, 403);
+    assert_eq!(from("null", own).await.status, 403);
 }
 
 #[tokio::test]
