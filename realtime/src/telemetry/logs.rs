@@ -54,7 +54,9 @@ where
     let registry = tracing_subscriber::registry().with(filter);
     Ok(match format {
         LogFormat::Text => Box::new(registry.with(lines.with_ansi(false))),
-        LogFormat::Json => Box::new(registry.with(lines.json().flatten_event(true))),
+        LogFormat::Json => {
+            Box::new(registry.with(lines.json().flatten_event(true).with_current_span(false)))
+        }
     })
 }
 
@@ -98,7 +100,7 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!(line["message"], "answered");
         assert_eq!(line["status"], 200);
-        assert_eq!(line["span"]["id"], "r-1");
+        assert_eq!(line["spans"][0]["id"], "r-1");
     }
 
     #[test]
