@@ -87,6 +87,10 @@ impl Core {
         let entry = self.entry_mut(person);
         let entry = entry.filter(|entry| entry.has(tracker.connection));
         let entry = entry.ok_or(NotConnected)?;
+        if entry.rooms.is_empty() {
+            // Most people are in one room: no spare room.
+            entry.rooms.reserve_exact(1);
+        }
         entry.rooms.push(Room {
             tracker,
             topic: topic.clone(),

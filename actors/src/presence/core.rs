@@ -91,7 +91,9 @@ impl Replica {
             return Err(AlreadyTracked);
         }
         let clock = self.record(topic, key, 0, Some(meta.clone()));
-        self.own.entry(tracker.connection).or_default().push(Track {
+        // Most connections track one thing: no spare room.
+        let own = self.own.entry(tracker.connection);
+        own.or_insert_with(|| Vec::with_capacity(1)).push(Track {
             slot: tracker.slot,
             topic: topic.clone(),
             key: key.clone(),

@@ -146,6 +146,10 @@ impl World {
 
 /// Asserts what an object holds, whatever else is in it.
 #[track_caller]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "callers write json! in place"
+)]
 pub(crate) fn holds(object: &Value, expected: Value) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&object[key], value, "{key} of {object}");
