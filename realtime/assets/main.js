@@ -327,7 +327,7 @@ class Page {
 
   typed() {
     fit(byId("text"))
-    if (byId("text").value.trim()) this.current.type()
+    if (byId("text").value.trim() && !this.editing) this.current.type()
     else this.current.stopTyping()
   }
 

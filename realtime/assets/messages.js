@@ -63,7 +63,7 @@ export class MessageList {
 
   node(conversation, message, before) {
     const mine = message.sender_id === conversation.me
-    const receipt = mine ? message.state ?? conversation.receiptOf(message) : null
+    const receipt = mine && !message.deleted_by ? message.state ?? conversation.receiptOf(message) : null
     const follows = isSequel(before, message)
     const reacting = Object.values(message.reactions ?? {}).flat()
     const people = [message.sender_id, ...reacting].map(this.nameOf)
