@@ -178,6 +178,8 @@ fn read_in_bursts(
         for client in &mut clients {
             loop {
                 match client.read(&mut scratch) {
+                    // The server is done; `stop` follows.
+                    Ok(0) => break,
                     Ok(count) => received.fetch_add(count as u64, Ordering::AcqRel),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),
