@@ -419,6 +419,25 @@ fn a_repeated_or_late_message_changes_nothing() {
 }
 
 #[test]
+fn an_old_snapshot_does_not_turn_back_time() {
+    let (mut a, mut b) = (replica(1), replica(2));
+    b.replica_up(a.id());
+    let (room, key) = (text("a"), text("k"));
+    let ask = |since| Message::Want {
+        replica: ReplicaId(1),
+        since,
+    };
+    a.track(tracker(1, 0), &room, &key, Meta::default())
+        .unwrap();
+    let old = a.receive(ask(0)).replies.remove(0);
+    a.untrack(tracker(1, 0), &room, &key).unwrap();
+    let new = a.receive(ask(0)).replies.remove(0);
+    b.receive(new);
+    assert_eq!(b.receive(old), crate::presence::Reaction::default());
+    assert_eq!(b.counts("a").metas, 0);
+}
+
+#[test]
 fn a_replica_that_is_down_leaves_and_is_not_believed_through_others() {
     let (mut a, mut b, mut c) = (replica(1), replica(2), replica(3));
     for (one, others) in [(&mut a, [2, 3]), (&mut b, [1, 3]), (&mut c, [1, 2])] {
