@@ -60,38 +60,24 @@ pub(crate) async fn run(
                 }
             },
         };
-        let found = match look_up(shared, id, &held, &batch, look_up_keys).await {
-            Ok(found) => found,
-            Err(error) => {
-                refuse(batch, &refusal_of(&error));
-                return Some(held);
+        let obstacle = match attempt(shared, id, &held, &mut batch, look_up_keys).await {
+            Ok(Done {
+                draft,
+                decisions,
+                appended,
+            }) => {
+                return Some(finish(shared, id, draft, batch, decisions, appended).await);
             }
+            Err(obstacle) => obstacle,
         };
-        set_in_doubt(&mut batch, false);
-        let mut draft = held.draft(found, shared.clock.now());
-        let decisions: Vec<_> = batch.iter().map(|it| draft.decide(&it.request)).collect();
-        if draft.entries().is_empty() {
-            answer(batch, decisions, &[]);
-            return Some(held);
-        }
-        set_in_doubt(&mut batch, true);
-        match append(shared, id, &held, &draft).await {
-            Ok(appended) => {
-                let (core, entries) = draft.committed(&appended);
-                answer(batch, decisions, &entries);
-                shared.live.publish(&shared.store, id, &entries).await;
-                notices::of_entries(shared, &core, id, &entries);
-                return Some(core);
-            }
-            Err(Obstacle::Reacquire) => set_in_doubt(&mut batch, false),
-            Err(Obstacle::LookUpKeys) => {
-                set_in_doubt(&mut batch, false);
+        match obstacle {
+            Obstacle::Reacquire => {}
+            Obstacle::LookUpKeys => {
                 look_up_keys = true;
                 core = Some(held);
             }
-            Err(Obstacle::InDoubt) => look_up_keys = true,
-            Err(Obstacle::Refused(error)) => {
-                set_in_doubt(&mut batch, false);
+            Obstacle::InDoubt => look_up_keys = true,
+            Obstacle::Refused(error) => {
                 refuse(batch, &error);
                 return Some(held);
             }
@@ -99,6 +85,60 @@ pub(crate) async fn run(
     }
     refuse(batch, &shared.moved());
     None
+}
+
+/// A batch that is decided and, if there was anything to write, written.
+struct Done {
+    draft: Draft,
+    decisions: Vec<Decision>,
+    appended: Option<Appended>,
+}
+
+/// Decides and appends once. Afterwards the replies know whether the outcome is in doubt.
+async fn attempt(
+    shared: &Shared,
+    id: &ConversationId,
+    core: &Core,
+    batch: &mut [Pending],
+    look_up_keys: bool,
+) -> Result<Done, Obstacle> {
+    // A failure here leaves a doubt from an earlier attempt as it was.
+    let found = look_up(shared, id, core, batch, look_up_keys).await;
+    let found = found.map_err(|error| Obstacle::Refused(refusal_of(&error)))?;
+    set_in_doubt(batch, false);
+    let mut draft = core.draft(found, shared.clock.now());
+    let decisions = batch.iter().map(|it| draft.decide(&it.request)).collect();
+    let mut appended = None;
+    if !draft.entries().is_empty() {
+        set_in_doubt(batch, true);
+        let result = append(shared, id, core, &draft).await;
+        set_in_doubt(batch, matches!(result, Err(Obstacle::InDoubt)));
+        appended = Some(result?);
+    }
+    Ok(Done {
+        draft,
+        decisions,
+        appended,
+    })
+}
+
+/// Answers, then publishes, then tells the members whom it concerns.
+async fn finish(
+    shared: &Arc<Shared>,
+    id: &ConversationId,
+    draft: Draft,
+    batch: Vec<Pending>,
+    decisions: Vec<Decision>,
+    appended: Option<Appended>,
+) -> Core {
+    let (core, entries) = match &appended {
+        Some(appended) => draft.committed(appended),
+        None => (draft.abandoned(), Vec::new()),
+    };
+    answer(batch, decisions, &entries);
+    shared.live.publish(&shared.store, id, &entries).await;
+    notices::of_entries(shared, &core, id, &entries);
+    core
 }
 
 /// Takes the conversation, waiting for another process to have had it long enough.

@@ -278,6 +278,11 @@ impl Draft {
         (core, entries)
     }
 
+    /// Nothing was to be written, so nothing was changed: the core as it was.
+    pub(crate) fn abandoned(self) -> Core {
+        self.core
+    }
+
     fn change(&mut self, request: &Request) -> Result<Change, CommandError> {
         let person = match (&request.by, &request.command) {
             (Author::Server, Command::Notice { event, payload }) => {
