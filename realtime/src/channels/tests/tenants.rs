@@ -303,3 +303,64 @@ fn conversation_topics(id: &str) -> Vec<String> {
         .map(|prefix| format!("{prefix}:{id}"))
         .into()
 }
+
+/// From a conversation of one's own, an id of another conversation or of its messages leads nowhere.
+#[tokio::test]
+async fn a_foreign_conversation_is_not_reached_through_ones_own() {
+    let world = World::start().await;
+    let theirs = world.conversation(&["ada", "bob"]).await;
+    let theirs_topic = format!("chat:{theirs}");
+    let mut ada = world.socket("ada").await;
+    ada.join(&theirs_topic, json!({})).await.ok();
+    let sent = ada
+        .push(&theirs_topic, "message:send", json!({"content": "theirs"}))
+        .await
+        .ok();
+    ada.so_far().await;
+
+    let own = world.conversation(&["eve", "dan"]).await;
+    let own_topic = format!("chat:{own}");
+    let mut eve = world.socket("eve").await;
+    eve.join(&own_topic, json!({})).await.ok();
+    let message = &sent["id"];
+    let attempts = [
+        (
+            "message:edit",
+            json!({"message_id": message, "content": "x"}),
+        ),
+        (
+            "message:delete",
+            json!({"message_id": message, "scope": "everyone"}),
+        ),
+        (
+            "message:delete",
+            json!({"message_id": message, "scope": "me"}),
+        ),
+        (
+            "message:reaction:add",
+            json!({"message_id": message, "emoji": "+"}),
+        ),
+        ("message:pin", json!({"message_id": message})),
+        ("message:read", json!({"message_id": message})),
+        ("message:send", json!({"content": "x", "reply_to": message})),
+        ("typing:start", json!({"conversation_id": theirs.as_str()})),
+        (
+            "conversation:join",
+            json!({"conversation_id": theirs.as_str()}),
+        ),
+    ];
+    for (event, payload) in attempts {
+        let refused = eve.push(&own_topic, event, payload.clone()).await;
+        assert_eq!(refused.payload["status"], "error", "{event} {payload}");
+    }
+    let named = json!({"content": "mine", "conversation_id": theirs.as_str()});
+    eve.push(&own_topic, "message:send", named).await;
+    let heard = ada.so_far().await;
+    assert!(heard.is_empty(), "{heard:?}");
+    let history = ada
+        .push(&theirs_topic, "message:history", json!({}))
+        .await
+        .ok();
+    assert_eq!(history["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(history["messages"][0]["content"], "theirs");
+}
