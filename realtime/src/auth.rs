@@ -5,6 +5,7 @@ mod authenticator;
 mod claims;
 mod config;
 mod jwks;
+mod jws;
 mod keys;
 mod principal;
 mod product_socket;

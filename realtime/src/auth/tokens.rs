@@ -8,19 +8,15 @@ use jsonwebtoken::{EncodingKey, Header};
 use parking_lot::RwLock;
 use quikapp_actors::Clock;
 use quikapp_storage::Person;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     AccountRole, Audience, Claims, Config, Principal, RoomAccess, Secret,
     claims::Rules,
     jwks::{JwksError, RemoteKeys},
+    jws::{Jws, JwsError},
     keys::{self, Algorithm, VerifyingKey},
 };
-
-/// Longer texts are not looked at.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// Headers that would let the token bring or choose its own key, or that change what is signed.
-const REFUSED_HEADERS: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "crit", "b64"];
 
 /// Why a token is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +57,15 @@ pub enum TokenError {
     /// It would outlive what a revocation remembers.
     #[error("lives longer than allowed")]
     LifetimeTooLong,
+}
+
+impl From<JwsError> for TokenError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::Malformed => Self::Malformed,
+            JwsError::HeaderRefused(name) => Self::HeaderRefused(name),
+        }
+    }
 }
 
 /// Whom a token is minted for, and what it allows.
@@ -194,13 +199,13 @@ impl Tokens {
 
     /// Verifies a token. An unknown `kid` may wait for one fetch of the public keys.
     pub async fn verify(&self, token: &str) -> Result<Principal, TokenError> {
-        let parts = Parts::split(token)?;
-        let algorithm = self.admit(&parts.header)?;
-        self.verify_signature(&parts, algorithm).await?;
+        let jws = Jws::parse(token)?;
+        let algorithm = self.allowed(&jws)?;
+        self.verify_signature(&jws, algorithm).await?;
         let claims: Claims =
-            serde_json::from_slice(&parts.claims).map_err(|_| TokenError::BadClaims)?;
+            serde_json::from_slice(&jws.claims).map_err(|_| TokenError::BadClaims)?;
         claims.check(&self.inner.rules, self.inner.clock.now())?;
-        Ok(claims.principal(|| hash_of(parts.signed)))
+        Ok(claims.principal(|| hash_of(jws.signed)))
     }
 
     /// Mints an access token, signed with the current secret.
@@ -260,17 +265,8 @@ impl Tokens {
             .map_err(|error| MintError::Signing(error.to_string()))
     }
 
-    /// Reads the header, none of which is believed yet.
-    fn admit(&self, header: &Map<String, Value>) -> Result<Algorithm, TokenError> {
-        if let Some(refused) = REFUSED_HEADERS
-            .into_iter()
-            .find(|name| header.contains_key(*name))
-        {
-            return Err(TokenError::HeaderRefused(refused));
-        }
-        header
-            .get("alg")
-            .and_then(Value::as_str)
+    fn allowed(&self, jws: &Jws<'_>) -> Result<Algorithm, TokenError> {
+        jws.algorithm()
             .and_then(Algorithm::parse)
             .filter(|algorithm| self.inner.allowed.contains(algorithm))
             .ok_or(TokenError::AlgorithmRefused)
@@ -278,82 +274,43 @@ impl Tokens {
 
     async fn verify_signature(
         &self,
-        parts: &Parts<'_>,
+        jws: &Jws<'_>,
         algorithm: Algorithm,
     ) -> Result<(), TokenError> {
-        let kid = parts.kid()?;
+        let kid = jws.kid()?;
         if algorithm.is_hmac() {
             let secrets = self.inner.signing.read().verifying.clone();
-            return parts.verify_with(&secrets, algorithm, kid);
+            return verify_with(jws, &secrets, algorithm, kid);
         }
         let remote = self.inner.remote.as_ref().ok_or(TokenError::UnknownKey)?;
-        match parts.verify_with(&remote.keys(), algorithm, kid) {
+        match verify_with(jws, &remote.keys(), algorithm, kid) {
             Err(TokenError::UnknownKey) if remote.fetch_for_unknown_kid().await => {
-                parts.verify_with(&remote.keys(), algorithm, kid)
+                verify_with(jws, &remote.keys(), algorithm, kid)
             }
             outcome => outcome,
         }
     }
 }
 
-/// The three parts of a compact serialization.
-struct Parts<'a> {
-    header: Map<String, Value>,
-    claims: Vec<u8>,
-    /// What the signature is over.
-    signed: &'a str,
-    signature: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn split(token: &'a str) -> Result<Self, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
-        Ok(Self {
-            header: serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::Malformed)?,
-            claims: decode(claims)?,
-            signed,
-            signature,
-        })
+fn verify_with(
+    jws: &Jws<'_>,
+    keys: &[VerifyingKey],
+    algorithm: Algorithm,
+    kid: Option<&str>,
+) -> Result<(), TokenError> {
+    let candidates = keys::candidates(keys, algorithm, kid);
+    if candidates.is_empty() {
+        return Err(TokenError::UnknownKey);
     }
-
-    fn kid(&self) -> Result<Option<&str>, TokenError> {
-        match self.header.get("kid") {
-            None => Ok(None),
-            Some(Value::String(kid)) => Ok(Some(kid)),
-            Some(_) => Err(TokenError::Malformed),
-        }
+    let signed_by = |key: &&VerifyingKey| {
+        let message = jws.signed.as_bytes();
+        jsonwebtoken::crypto::verify(jws.signature, message, &key.key, algorithm.into())
+            .unwrap_or(false)
+    };
+    match candidates.iter().any(signed_by) {
+        true => Ok(()),
+        false => Err(TokenError::BadSignature),
     }
-
-    fn verify_with(
-        &self,
-        keys: &[VerifyingKey],
-        algorithm: Algorithm,
-        kid: Option<&str>,
-    ) -> Result<(), TokenError> {
-        let candidates = keys::candidates(keys, algorithm, kid);
-        if candidates.is_empty() {
-            return Err(TokenError::UnknownKey);
-        }
-        let signed_by = |key: &&VerifyingKey| {
-            let message = self.signed.as_bytes();
-            jsonwebtoken::crypto::verify(self.signature, message, &key.key, algorithm.into())
-                .unwrap_or(false)
-        };
-        match candidates.iter().any(signed_by) {
-            true => Ok(()),
-            false => Err(TokenError::BadSignature),
-        }
-    }
-}
-
-fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| TokenError::Malformed)
 }
 
 /// Over what was signed, not over the signature: some signatures can be rewritten by anybody.

@@ -11,7 +11,10 @@ use quikapp_storage::{Timestamp, UserId, WorkspaceId};
 use serde_json::json;
 
 use super::*;
-use crate::auth::JwksSource;
+use crate::auth::{
+    JwksSource,
+    jws::{MAX_TOKEN_BYTES, REFUSED_HEADERS},
+};
 
 const NOW: i64 = 1_800_000_000;
 
