@@ -139,6 +139,32 @@ test("a long history is shown page by page", async t => {
   )
 })
 
+test("a group by links; who is invisible looks gone", async t => {
+  const { server, browser, ada, bob } = await adaAndBob(t)
+  const cleo = await openWindow(browser)
+  await signIn(cleo, server.url, "Cleo")
+  const links = await Promise.all([ada, bob].map(page => page.locator("#invite-link").inputValue()))
+  await cleo.getByRole("button", { name: "New conversation" }).click()
+  await cleo.getByLabel("People", { exact: true }).fill(links.join(" "))
+  await cleo.getByLabel("Name (groups only)").fill("Picnic")
+  await cleo.getByRole("button", { name: "Start" }).click()
+  await say(cleo, "Who brings the bread?")
+  for (const page of [ada, bob]) {
+    await page.locator("#conversations .item", { hasText: "Picnic" }).click()
+    await message(page, "Who brings the bread?").waitFor()
+  }
+  await say(bob, "I do")
+  await message(ada, "I do").locator(".author", { hasText: "Bob" }).waitFor()
+  await ada.shot("5-group")
+
+  await cleo.locator("#people .item", { hasText: "Bob" }).waitFor()
+  await bob.getByLabel("Your status").selectOption("invisible")
+  await cleo.locator("#people .item", { hasText: "Bob" }).waitFor({ state: "detached" })
+  await bob.getByLabel("Your status").selectOption("online")
+  await cleo.locator("#people .item", { hasText: "Bob" }).waitFor()
+  assert.deepEqual([ada, bob, cleo].flatMap(page => page.complaints), [])
+})
+
 test("a phone in the dark", async t => {
   const options = { viewport: { width: 390, height: 780 }, colorScheme: "dark", hasTouch: true }
   const { ada, bob } = await adaAndBob(t, options)
