@@ -371,10 +371,10 @@ class Page {
   }
 }
 
-/** The composer grows with its text. */
+/** The composer grows with its text; while it is not shown it has no height to grow to. */
 function fit(textarea) {
   textarea.style.height = "auto"
-  textarea.style.height = `${textarea.scrollHeight + 2}px`
+  if (textarea.scrollHeight > 0) textarea.style.height = `${textarea.scrollHeight + 2}px`
 }
 
 function report(cause) {

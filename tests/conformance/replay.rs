@@ -4,7 +4,7 @@
 //! before it in the recording. Only where silence is what a scenario is about does the recorded
 //! time count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(13);
 const IMPATIENCE: Duration = Duration::from_millis(250);
 /// How long nothing more may come at the end.
 const SETTLE: Duration = Duration::from_millis(150);
+/// How long a poll takes to be parked, which nobody outside the server can see, before another
+/// connection does something about it.
+const PARKING: Duration = Duration::from_millis(500);
 /// In these scenarios the client's own silence is the cause of what happens.
 const ABOUT_SILENCE: [&str; 2] = ["ws-idle-timeout", "lp-status-codes"];
 /// Silences shorter than this are the recorder's pauses between two cases.
@@ -48,11 +51,15 @@ pub async fn replay(
         for expected in exceptions.apply(&recording.name, line)? {
             player.expect(expected);
         }
+        if matches!(line.step, Step::Receive(Incoming::Http(_))) {
+            player.parking.remove(&line.conn);
+        }
         if line.is_clients() {
             player.catch_up().await;
             if ABOUT_SILENCE.contains(&recording.name.as_str()) {
                 keep_silence(line.at.saturating_sub(before)).await;
             }
+            player.let_polls_park().await;
             player.play(line).await;
         }
         if let Some((.., conn)) = DROPS
@@ -88,6 +95,8 @@ struct Player {
     sockets: HashMap<String, Socket>,
     /// Requests under way: a poll may be parked while other connections go on.
     requests: Vec<JoinHandle<Result<()>>>,
+    /// Connections whose request was just sent and is not answered yet in the recording.
+    parking: HashSet<String>,
     names: Names,
     patience: Duration,
     /// Where the client itself could not go on.
@@ -102,6 +111,7 @@ impl Player {
             expected: HashMap::new(),
             sockets: HashMap::new(),
             requests: Vec::new(),
+            parking: HashSet::new(),
             names: Names::default(),
             patience: PATIENCE,
             failures: Vec::new(),
@@ -126,6 +136,13 @@ impl Player {
             for (expected, seen) in expected.iter().zip(self.seen.of(conn)) {
                 learn_token(&expected.what, &seen, &mut self.names);
             }
+        }
+    }
+
+    async fn let_polls_park(&mut self) {
+        if !self.parking.is_empty() {
+            tokio::time::sleep(PARKING).await;
+            self.parking.clear();
         }
     }
 
@@ -166,6 +183,7 @@ impl Player {
             } => {
                 let (method, headers, body) = (method.clone(), headers.clone(), body.clone());
                 let target = with_live_token(target, &self.names);
+                self.parking.insert(line.conn.clone());
                 let (server, seen, conn) = (self.server, self.seen.clone(), line.conn.clone());
                 self.requests.push(tokio::spawn(async move {
                     let answer =
