@@ -27,7 +27,8 @@ pub(crate) use development::is_direct;
 pub use development::refuse_strangers;
 pub use state::{Rest, RestParts};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{Router, extract::DefaultBodyLimit, middleware, response::Response};
+use http::{HeaderValue, header::CACHE_CONTROL};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::errors::Reason;
@@ -37,6 +38,7 @@ use problem::Problem;
 pub fn router(rest: &Rest) -> Router {
     let (routes, document) = documented(rest).split_for_parts();
     let api = routes
+        .layer(middleware::map_response(not_stored))
         .merge(docs::router(document))
         .fallback(async || Problem::from(Reason::NotFound))
         .method_not_allowed_fallback(async || Problem::from(Reason::MethodNotAllowed))
@@ -47,6 +49,13 @@ pub fn router(rest: &Rest) -> Router {
         .nest("/api/realtime", api.clone())
         .nest("/api", api)
         .merge(keys::router(rest))
+}
+
+/// Answers hold tokens and messages: no cache may keep them.
+async fn not_stored(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
 }
 
 /// The routes and their description. Guests sign in only in development mode.

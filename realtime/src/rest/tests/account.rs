@@ -40,6 +40,7 @@ async fn a_guest_signs_in_and_uses_the_token() {
         .call_unsigned("POST /auth/guest", json!({"name": " Ada "}))
         .await;
     assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.body["user"]["name"], "Ada");
     let token = answer.body["token"].as_str().unwrap();
     let credential = Credential::Token(token.to_owned());
