@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    channel::{Channel, Context, Flow, JoinError, json},
+    channel::{Channel, Context, Flow, JoinError, Reply, ReplyTo, json},
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
 };
@@ -56,6 +56,12 @@ struct Batch {
     entries: Vec<GapEntry>,
     next: StreamCursor,
     more: bool,
+}
+
+/// A cursor to answer `stream:cursor` with, once everything that it covers is on the wire.
+struct CursorDue {
+    reply_to: ReplyTo,
+    cursor: UserAcked,
 }
 
 /// People's own streams.
@@ -200,13 +206,16 @@ impl UserChannel {
     async fn handle(
         &self,
         state: &mut State,
-        cx: &Context<Principal>,
+        cx: &mut Context<Principal>,
         event: &str,
         payload: &Payload,
-    ) -> Result<Payload, Refusal> {
+    ) -> Result<Flow, Refusal> {
         self.authorize(cx, cx.assigns().user()).await?;
         match event {
-            "message:ack" => self.acknowledge(state, cx, read(payload)?).await,
+            "message:ack" => {
+                let acked = self.acknowledge(state, cx, read(payload)?);
+                Ok(Flow::ok(acked.await?))
+            }
             "stream:cursor" => self.cursor(state, cx).await,
             _ => Err(Reason::UnknownEvent.into()),
         }
@@ -288,9 +297,16 @@ impl UserChannel {
     }
 
     /// A cursor behind what the client has been shown live. It moves over entries only once they
-    /// were broadcast here: those stand before this reply on the wire.
-    async fn cursor(&self, state: &mut State, cx: &Context<Principal>) -> Result<Payload, Refusal> {
-        let person = &cx.assigns().person;
+    /// were broadcast here: they are in the connection's queue then, and the reply follows them
+    /// through it as a note. A reply from here would overtake what came in meanwhile, and a client
+    /// that keeps the cursor and dies would never see that.
+    async fn cursor(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+    ) -> Result<Flow, Refusal> {
+        let principal = cx.assigns();
+        let person = &principal.person;
         while !state.catching_up {
             let missed = self.backend.store.missed(person, &state.cursor, BATCH);
             let missed = missed.await?;
@@ -308,11 +324,15 @@ impl UserChannel {
                 break;
             }
         }
-        Ok(json(&UserAcked {
-            cursor: state.cursor.clone(),
-            gap: None,
-            more: state.catching_up,
-        }))
+        if let Some(reply_to) = cx.reply_later() {
+            let cursor = UserAcked {
+                cursor: state.cursor.clone(),
+                gap: None,
+                more: state.catching_up,
+            };
+            cx.send_self(CursorDue { reply_to, cursor });
+        }
+        Ok(Flow::NoReply)
     }
 
     /// Shows an entry of a conversation, unless it was shown or will be read.
@@ -400,7 +420,7 @@ impl Channel for UserChannel {
         payload: Payload,
     ) -> Flow {
         let handled = self.handle(state, cx, event, &payload).await;
-        handled.map_err(JoinError::from).into()
+        handled.unwrap_or_else(|refusal| Flow::error(JoinError::from(refusal).response))
     }
 
     async fn handle_info(
@@ -409,6 +429,9 @@ impl Channel for UserChannel {
         cx: &mut Context<Principal>,
         note: Note,
     ) -> Flow {
+        if let Some(due) = note.get::<CursorDue>() {
+            due.reply_to.send(&Reply::ok(json(&due.cursor)));
+        }
         if let Some(left) = note.get::<MemberLeft>()
             && left.user == *cx.assigns().user()
         {

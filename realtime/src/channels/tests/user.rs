@@ -224,3 +224,41 @@ async fn a_cursor_from_elsewhere_needs_a_reset() {
         json!({"reason": "invalid_field", "field": "cursor"}),
     );
 }
+
+/// A client may keep a cursor and lose everything that follows it on the wire.
+#[tokio::test]
+async fn a_cursor_never_overtakes_what_it_covers() {
+    let world = World::start().await;
+    let id = begin(&world, &["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let talk = async || {
+        for n in 0..50 {
+            say(&world, &id, &n.to_string()).await;
+        }
+    };
+    let listen = async {
+        let (mut shown, mut asked) = (0, None);
+        while shown < 200 || asked.is_some() {
+            let received = bob.next().await;
+            if received.event == "message:new" {
+                shown += 1;
+                if asked.is_none() {
+                    asked = Some(bob.start_push(TOPIC, "stream:cursor", nothing()).await);
+                }
+            } else if asked
+                .as_ref()
+                .is_some_and(|asked| received.msg_ref == **asked)
+            {
+                asked = None;
+                let cursor = received.ok()["cursor"].take();
+                let cursor = serde_json::from_value(cursor).unwrap();
+                let bob = person("acme", "bob");
+                let behind = world.node.store.missed(&bob, &cursor, 1).await.unwrap();
+                let covered = behind.entries.first().map(|(_, entry)| entry.seq.0 - 1);
+                assert!(covered.is_none_or(|covered| covered <= shown));
+            }
+        }
+    };
+    tokio::join!(talk(), talk(), talk(), talk(), listen);
+}
