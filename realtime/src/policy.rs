@@ -84,8 +84,10 @@ pub enum Action<'a> {
 pub enum ConversationAct {
     /// Join, read, search, acknowledge, hear who types.
     Read,
-    /// Send, edit, react, pin, type.
+    /// Send, edit, react, pin.
     Write,
+    /// Be seen typing: not where a block stands between the two of a direct conversation.
+    Type,
     /// Add and remove members (admins and owners).
     ManageMembers,
     /// Change roles (owners).
@@ -216,11 +218,36 @@ impl Policy {
         id: &ConversationId,
         act: ConversationAct,
     ) -> Result<(), Refusal> {
-        match self.standing(principal, id).await? {
+        let standing = self.standing(principal, id).await?;
+        if act == ConversationAct::Type && matches!(standing, Standing::Member(_)) {
+            let blocked = self.is_blocked_in(principal, id).await?;
+            allow(!blocked, Reason::Blocked)?;
+        }
+        match standing {
             Standing::Unknown => Err(Reason::ConversationNotFound.into()),
             Standing::Outsider => Err(Reason::NotAParticipant.into()),
             Standing::Member(role) => allow(role_allows(role, act), Reason::Forbidden),
         }
+    }
+
+    /// Whether it is a direct conversation with somebody behind a block. Only those who have
+    /// blocks pay for the look.
+    async fn is_blocked_in(
+        &self,
+        principal: &Principal,
+        id: &ConversationId,
+    ) -> Result<bool, StoreError> {
+        let blocks = self.blocks(principal).await?;
+        let store = &self.inner.store;
+        let found = match blocks.is_empty() {
+            true => None,
+            false => store.conversation(id).await?,
+        };
+        if found.is_none_or(|found| found.kind != ConversationKind::Direct) {
+            return Ok(false);
+        }
+        let pair = store.members(id, None, 2).await?;
+        Ok(pair.iter().any(|member| blocks.contains(&member.user)))
     }
 
     async fn create(
@@ -334,7 +361,7 @@ impl Policy {
 
 fn role_allows(role: Role, act: ConversationAct) -> bool {
     match act {
-        ConversationAct::Read | ConversationAct::Write => true,
+        ConversationAct::Read | ConversationAct::Write | ConversationAct::Type => true,
         ConversationAct::ManageMembers => role >= Role::Admin,
         ConversationAct::ChangeRoles => role >= Role::Owner,
     }

@@ -184,6 +184,12 @@ impl People {
         self.0.shard(person).lock().seen_by_self(person)
     }
 
+    /// Whether a connected person looks offline to others.
+    pub fn is_invisible(&self, person: &Person) -> bool {
+        self.myself(person)
+            .is_some_and(|seen| seen.status == Shown::Invisible)
+    }
+
     /// People of a workspace who look online, in the order of their ids, above `after`, with last
     /// seen left out.
     pub fn online(

@@ -119,8 +119,8 @@ fn act_of(event: &str) -> Option<ConversationAct> {
         | "message:scheduled:list"
         | "message:scheduled:cancel"
         | "draft:set"
-        | "typing:start"
         | "typing:stop" => ConversationAct::Write,
+        "typing:start" => ConversationAct::Type,
         "message:history" | "message:delivered" | "message:read" | "message:unread"
         | "message:ack" | "conversation:mute" | "conversation:join" | "conversation:leave" => {
             ConversationAct::Read

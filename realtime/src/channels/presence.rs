@@ -242,7 +242,10 @@ impl PresenceChannel {
     ) -> Result<Payload, Refusal> {
         let principal = cx.assigns();
         let id = conversation_of(cx, activity)?;
-        self.check(&principal, &id, ConversationAct::Write).await?;
+        self.check(&principal, &id, ConversationAct::Type).await?;
+        if self.backend.people.is_invisible(&principal.person) {
+            return Ok(Payload::empty_object());
+        }
         let typing = &self.backend.typing;
         typing.started(&id, principal.user(), tracker(cx))?;
         if !state.typed_in.contains(&id) {

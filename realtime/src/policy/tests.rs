@@ -76,9 +76,10 @@ async fn verdict(node: &Node, grant: &Grant, action: Action<'_>) -> Result<(), R
         .map_err(|refusal| refusal.reason)
 }
 
-const ACTS: [ConversationAct; 4] = [
+const ACTS: [ConversationAct; 5] = [
     ConversationAct::Read,
     ConversationAct::Write,
+    ConversationAct::Type,
     ConversationAct::ManageMembers,
     ConversationAct::ChangeRoles,
 ];
@@ -93,9 +94,9 @@ async fn a_conversation_is_for_its_members_by_their_role() {
     ];
     let id = conversation(&node, "acme", ConversationKind::Group, &people).await;
     let table = [
-        ("olga", [true, true, true, true]),
-        ("ada", [true, true, true, false]),
-        ("max", [true, true, false, false]),
+        ("olga", [true, true, true, true, true]),
+        ("ada", [true, true, true, true, false]),
+        ("max", [true, true, true, false, false]),
     ];
     for (name, allowed) in table {
         for (act, allowed) in ACTS.into_iter().zip(allowed) {

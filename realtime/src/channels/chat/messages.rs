@@ -136,6 +136,7 @@ impl ChatChannel {
         Ok(json(&HistoryPage { messages, has_more }))
     }
 
+    /// Nobody hears it of an invisible person: they are not there.
     pub(super) fn start_typing(
         &self,
         state: &mut State,
@@ -143,6 +144,9 @@ impl ChatChannel {
         named: &ConversationNamed,
     ) -> Result<Payload, Refusal> {
         let reply = own(state, named)?;
+        if self.backend.people.is_invisible(&cx.assigns().person) {
+            return Ok(reply);
+        }
         let (typing, id) = (&self.backend.typing, &state.conversation);
         typing.started(id, cx.assigns().user(), tracker(cx))?;
         if !state.has_typed {
