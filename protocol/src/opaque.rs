@@ -61,6 +61,13 @@ impl Opaque {
         }
     }
 
+    fn size(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Text(text) | Self::Other(text) => text.len(),
+        }
+    }
+
     fn to_json(&self) -> String {
         let mut out = String::new();
         self.write_json(&mut out);
@@ -116,6 +123,11 @@ impl Ref {
         Self(self.0.detached())
     }
 
+    /// Its bytes: what it costs to remember it.
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
+
     /// The ref as JSON text: `"1"` with its quotes, `null`, `13`.
     pub fn to_json(&self) -> String {
         self.0.to_json()
@@ -138,6 +150,11 @@ impl Topic {
     /// The topic's name, if it is a string.
     pub fn as_str(&self) -> Option<&str> {
         self.0.as_str()
+    }
+
+    /// Its bytes: what it costs to remember it.
+    pub fn size(&self) -> usize {
+        self.0.size()
     }
 
     /// A copy that does not keep the frame alive which this was decoded from.

@@ -31,6 +31,10 @@ const RESERVED: [&str; 3] = ["phx_close", "phx_error", "phx_reply"];
 /// The event by which a client renews its token on any joined topic.
 const ACCESS_TOKEN: &str = "access_token";
 
+/// The longest topic, `join_ref` and `ref` of a join. They are remembered as long as the channel
+/// lives: without a bound, one socket could pin its channels times the largest message.
+const MAX_JOIN_NAME_BYTES: usize = 1024;
+
 #[derive(Deserialize)]
 struct AccessToken {
     access_token: String,
@@ -96,6 +100,9 @@ impl Session {
     fn dispatch(&mut self, cx: &mut Context<'_>, message: Message) {
         if is_heartbeat(&message) {
             return self.answer(&message, &Ref::null(), &Status::Ok, json!({}));
+        }
+        if let Some(field) = oversized_name(&message) {
+            return self.refuse_name(&message, field);
         }
         let topic = message.topic.as_str();
         match topic.and_then(|topic| self.slots.find(topic)) {
@@ -342,6 +349,12 @@ impl Session {
         self.answer(message, &message.join_ref, &Status::Error, response);
     }
 
+    fn refuse_name(&self, message: &Message, field: &str) {
+        let detail = format!("at most {MAX_JOIN_NAME_BYTES} bytes");
+        let response = json!({"reason": "invalid_field", "field": field, "detail": detail});
+        self.answer(message, &message.join_ref, &Status::Error, response);
+    }
+
     /// A reply of the socket itself.
     fn answer(
         &self,
@@ -375,4 +388,20 @@ impl Session {
 
 fn is_heartbeat(message: &Message) -> bool {
     message.event.as_str() == Some("heartbeat") && message.topic.as_str() == Some("phoenix")
+}
+
+/// The part of a join that is too long to be remembered.
+fn oversized_name(message: &Message) -> Option<&'static str> {
+    if message.event.as_str() != Some("phx_join") {
+        return None;
+    }
+    let names = [
+        ("topic", message.topic.size()),
+        ("join_ref", message.join_ref.size()),
+        ("ref", message.msg_ref.size()),
+    ];
+    let too_long = names
+        .into_iter()
+        .find(|(_, size)| *size > MAX_JOIN_NAME_BYTES);
+    too_long.map(|(field, _)| field)
 }

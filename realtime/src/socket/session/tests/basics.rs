@@ -355,6 +355,30 @@ async fn the_channel_limit_counts_topics() {
 }
 
 #[tokio::test]
+async fn a_join_is_not_remembered_under_names_without_bound() {
+    let (mount, _) = app();
+    let mut client = TestClient::connect(&mount).await;
+    let fits = format!("room:{}", "x".repeat(1019));
+    client.join(&fits, json!({})).await.ok();
+    let (long, longer) = ("9".repeat(1025), format!("{fits}x"));
+    let joins = [
+        ("topic", json!(["1", "1", longer, "phx_join", {}])),
+        ("join_ref", json!([long, "1", "room:1", "phx_join", {}])),
+        ("ref", json!([null, long, "room:1", "phx_join", {}])),
+        ("join_ref", json!([long, "1", fits, "phx_join", {}])),
+    ];
+    for (field, join) in joins {
+        let got = exchange(&mut client, join.clone()).await;
+        let expected = json!({
+            "reason": "invalid_field", "field": field, "detail": "at most 1024 bytes"
+        });
+        assert_eq!(got.len(), 1, "{field}");
+        assert_eq!(got[0][4]["response"], expected);
+    }
+    client.push(&fits, "echo", json!({})).await.ok();
+}
+
+#[tokio::test]
 async fn version_one_speaks_objects_and_no_bytes() {
     let (mount, _) = app();
     let mut v1 = TestClient::try_connect(&mount, connect_info(Vsn::V1, &[]))
