@@ -101,6 +101,7 @@ impl NodeConfig {
         refuse_if("roles", self.roles.is_empty(), "name at least one role")?;
         section("endpoint", self.endpoint.validate())?;
         section("auth", self.auth.validate())?;
+        section("socket", self.socket.validate())?;
         section("conversation", self.conversation.validate())?;
         section("storage", self.storage.validate())?;
         refuse_if(

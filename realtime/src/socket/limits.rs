@@ -48,3 +48,67 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Checks what would leave no socket usable, or unlimited. The message names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        let rates = [
+            ("joins_per_second", self.joins_per_second),
+            ("join_burst", self.join_burst),
+            ("pushes_per_second", self.pushes_per_second),
+            ("push_burst", self.push_burst),
+        ];
+        // A bucket that never holds a whole token lets nothing through. NaN fails too.
+        let is_rate = |key: &str, rate: f32| match key.ends_with("_burst") {
+            true => rate.is_finite() && rate >= 1.0,
+            false => rate.is_finite() && rate > 0.0,
+        };
+        if let Some((key, rate)) = rates.into_iter().find(|(key, rate)| !is_rate(key, *rate)) {
+            return Err(format!("{key}: {rate} lets nothing through, or has no end"));
+        }
+        let counts = [
+            ("channels", self.channels == 0),
+            ("pending_per_topic", self.pending_per_topic == 0),
+            ("held_per_topic", self.held_per_topic == 0),
+            ("outbox.messages", self.outbox.messages == 0),
+            ("outbox.bytes", self.outbox.bytes == 0),
+            ("write_timeout", self.write_timeout.is_zero()),
+        ];
+        match counts.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => Err(format!("{key}: must be more than zero")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_leave_nothing_or_no_end_are_refused() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+        let mut refused = Vec::new();
+        let mut check = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            refused.push(limits.validate().err().unwrap_or_default());
+        };
+        check(|limits| limits.joins_per_second = 0.0);
+        check(|limits| limits.pushes_per_second = f32::INFINITY);
+        check(|limits| limits.join_burst = 0.5);
+        check(|limits| limits.push_burst = f32::NAN);
+        check(|limits| limits.channels = 0);
+        check(|limits| limits.write_timeout = Duration::ZERO);
+        let keys: Vec<_> = refused.iter().map(|text| text.split(':').next()).collect();
+        let expected = [
+            "joins_per_second",
+            "pushes_per_second",
+            "join_burst",
+            "push_burst",
+            "channels",
+            "write_timeout",
+        ];
+        assert_eq!(keys, expected.map(Some));
+    }
+}
