@@ -1,13 +1,13 @@
 //! Joining, answering, leaving, stopping: what the recordings show, on one connection.
 
-use std::sync::atomic::Ordering;
+use std::{future::poll_fn, sync::atomic::Ordering, task::Poll};
 
-use quikapp_protocol::Vsn;
+use quikapp_protocol::{Encoded, Vsn};
 use serde_json::{Value, json};
 
 use super::app::{app, app_with};
 use crate::{
-    socket::{Inbound, Limits, MountOptions},
+    socket::{FrameSink, Inbound, Limits, Mount, MountOptions},
     testing::{Received, TestClient, connect_info},
 };
 
@@ -441,31 +441,6 @@ async fn terminate_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_note_of_the_join_comes_before_what_the_client_sends_next() {
-    let (mount, _) = app();
-    let mut client = TestClient::connect(&mount).await;
-    client
-        .start_join("room:1", json!({"after_join": true}))
-        .await;
-    client.start_push("room:1", "echo", json!({})).await;
-    client.start_push("room:1", "phx_leave", json!({})).await;
-    let events: Vec<String> = client
-        .so_far()
-        .await
-        .into_iter()
-        .map(|received| received.event)
-        .collect();
-    let expected = [
-        "phx_reply",
-        "after_join",
-        "phx_reply",
-        "phx_reply",
-        "phx_close",
-    ];
-    assert_eq!(events, expected);
-}
-
-#[tokio::test]
 async fn what_waits_behind_a_second_join_is_handled_after_it() {
     let (mount, levers) = app();
     let mut client = TestClient::connect(&mount).await;
@@ -478,19 +453,49 @@ async fn what_waits_behind_a_second_join_is_handled_after_it() {
     assert_eq!(client.reply(&waiting).await.ok(), json!({"a": 1}));
 }
 
+/// What a session says to messages that arrived together, in one read.
+async fn answers_to_one_read(mount: &Mount, messages: &[Value]) -> Vec<String> {
+    struct Sink(Vec<String>);
+    impl FrameSink for Sink {
+        fn send(&mut self, frame: &Encoded) {
+            let frame: Value = serde_json::from_slice(frame.as_bytes()).unwrap();
+            self.0.push(frame[3].as_str().unwrap().to_owned());
+        }
+    }
+    let info = connect_info(Vsn::V2, &[]);
+    let mut session = mount.connect(info).await.unwrap();
+    for message in messages {
+        session.receive(Inbound::Text(message.to_string().into()));
+    }
+    let mut sink = Sink(Vec::new());
+    poll_fn(|cx| {
+        let _ = session.poll(cx, &mut sink);
+        Poll::Ready(())
+    })
+    .await;
+    sink.0
+}
+
+#[tokio::test]
+async fn a_note_of_the_join_comes_before_what_the_client_sends_next() {
+    let (mount, _) = app();
+    let messages = [
+        json!(["1", "1", "room:1", "phx_join", {"after_join": true}]),
+        json!(["1", "2", "room:1", "phx_leave", {}]),
+    ];
+    let said = answers_to_one_read(&mount, &messages).await;
+    assert_eq!(said, ["phx_reply", "after_join", "phx_reply", "phx_close"]);
+}
+
 #[tokio::test]
 async fn what_was_said_before_a_leave_is_heard() {
     let (mount, _) = app();
-    let mut client = TestClient::connect(&mount).await;
-    client.start_join("room:1", json!({})).await;
-    client.start_push("room:1", "say", json!({})).await;
-    client.start_push("room:1", "phx_leave", json!({})).await;
-    let events: Vec<String> = client
-        .so_far()
-        .await
-        .into_iter()
-        .map(|received| received.event)
-        .collect();
+    let messages = [
+        json!(["1", "1", "room:1", "phx_join", {}]),
+        json!(["1", "2", "room:1", "say", {}]),
+        json!(["1", "3", "room:1", "phx_leave", {}]),
+    ];
+    let said = answers_to_one_read(&mount, &messages).await;
     let expected = ["phx_reply", "said", "phx_reply", "phx_reply", "phx_close"];
-    assert_eq!(events, expected);
+    assert_eq!(said, expected);
 }
