@@ -50,7 +50,7 @@ fn main() -> Result<(), Failure> {
         "user-mode and total CPU of the server thread, us per delivery, {CONNECTIONS} members"
     );
     println!("(median, minimum and maximum of {REPEATS} interleaved runs)");
-    for (label, in_flight, rounds) in [("one message at a time", 1, 300), ("16 in flight", 16, 60)]
+    for (label, in_flight, rounds) in [("one message at a time", 1, 100), ("16 in flight", 16, 20)]
     {
         let mut runs = [Vec::new(), Vec::new()];
         for _ in 0..REPEATS {
