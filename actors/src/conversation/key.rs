@@ -30,10 +30,15 @@ pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default()
     };
+    // No attachments and an empty list of them are the same message.
+    let attachments = match parsed(&send.attachments) {
+        Value::Array(none) if none.is_empty() => Value::Null,
+        some => some,
+    };
     let content = json!({
         "type": send.kind,
         "content": send.content,
-        "attachments": parsed(&send.attachments),
+        "attachments": attachments,
         "reply_to": send.reply_to,
         "thread_root": send.thread_root,
         "is_forwarded": send.is_forwarded,
@@ -119,5 +124,10 @@ mod tests {
         let hash = content_hash(&send("1", r#"{"a":1,"b":[2]}"#));
         assert_eq!(hash, content_hash(&send("2", r#"{"b": [2], "a": 1}"#)));
         assert_ne!(hash, content_hash(&send("1", r#"{"b":[3],"a":1}"#)));
+        let empty_list = SendMessage {
+            attachments: Some("[]".into()),
+            ..send("1", r#"{"a":1,"b":[2]}"#)
+        };
+        assert_eq!(hash, content_hash(&empty_list));
     }
 }

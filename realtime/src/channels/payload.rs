@@ -1,20 +1,21 @@
 //! Reading what clients send.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use quikapp_protocol::Payload;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::errors::Refusal;
 
 /// Reads a payload into a type whose fields are named in snake_case. Top-level keys may be
 /// camelCase; a snake_case twin wins. A field that is missing or does not fit is refused by name.
 pub(crate) fn read<T: DeserializeOwned>(payload: &Payload) -> Result<T, Refusal> {
-    let object = in_snake_case(object(payload)?);
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+    let text = in_snake_case(object(payload)?);
+    let mut json = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let detail = error.into_inner().to_string();
+        let detail = without_place(&error.into_inner().to_string()).to_owned();
         let field = match path.as_str() {
             "." => missing_field(&detail).unwrap_or("payload").to_owned(),
             path => path.to_owned(),
@@ -23,27 +24,31 @@ pub(crate) fn read<T: DeserializeOwned>(payload: &Payload) -> Result<T, Refusal>
     })
 }
 
-/// No payload at all is an empty one.
-fn object(payload: &Payload) -> Result<Map<String, Value>, Refusal> {
-    match payload.parse::<Value>() {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(Value::Null) => Ok(Map::new()),
-        _ => Err(Refusal::invalid_field("payload", "a JSON object is needed")),
+/// The members with their values as they were written, so that what is opaque to the server
+/// (an envelope, a large number) passes through unchanged. The last of several equal keys counts;
+/// no payload at all is an empty one.
+type Object<'p> = BTreeMap<Cow<'p, str>, &'p RawValue>;
+
+fn object(payload: &Payload) -> Result<Object<'_>, Refusal> {
+    match payload.parse::<Option<Object<'_>>>() {
+        Ok(object) => Ok(object.unwrap_or_default()),
+        Err(_) => Err(Refusal::invalid_field("payload", "a JSON object is needed")),
     }
 }
 
-fn in_snake_case(object: Map<String, Value>) -> Map<String, Value> {
-    let (mut snake, mut camel) = (Map::new(), Map::new());
+/// The object's text, with the names that its type has.
+fn in_snake_case(object: Object<'_>) -> String {
+    let (mut snake, mut camel) = (Object::new(), Vec::new());
     for (key, value) in object {
         match snake_case(&key) {
-            Cow::Borrowed(_) => snake.insert(key, value),
-            Cow::Owned(renamed) => camel.insert(renamed, value),
-        };
+            Cow::Borrowed(_) => drop(snake.insert(key, value)),
+            Cow::Owned(renamed) => camel.push((renamed, value)),
+        }
     }
     for (key, value) in camel {
-        snake.entry(key).or_insert(value);
+        snake.entry(key.into()).or_insert(value);
     }
-    snake
+    serde_json::to_string(&snake).unwrap_or_default()
 }
 
 fn snake_case(key: &str) -> Cow<'_, str> {
@@ -60,6 +65,13 @@ fn snake_case(key: &str) -> Cow<'_, str> {
     Cow::Owned(snake)
 }
 
+/// A line and column of the text in between would only confuse.
+fn without_place(detail: &str) -> &str {
+    detail
+        .rsplit_once(" at line ")
+        .map_or(detail, |(what, _)| what)
+}
+
 /// serde names a missing field only in its message: "missing field `name`".
 fn missing_field(detail: &str) -> Option<&str> {
     detail.strip_prefix("missing field `")?.split('`').next()
@@ -70,7 +82,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use serde::Deserialize;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -110,6 +122,21 @@ mod tests {
         ] {
             assert_eq!(read_json(payload.clone()).unwrap_err(), field, "{payload}");
         }
+    }
+
+    #[test]
+    fn what_is_opaque_passes_unchanged() {
+        #[derive(Deserialize)]
+        struct Opaque {
+            some_envelope: Box<RawValue>,
+        }
+        let written = r#"{"n": 12345678901234567890123, "e":1e2, "s": "\u00e9"}"#;
+        let json = format!(r#"{{"someEnvelope":0,"someEnvelope":{written},"x":[1]}}"#);
+        let payload = Payload::Json(quikapp_protocol::Json::parse(json).unwrap());
+        assert_eq!(
+            read::<Opaque>(&payload).unwrap().some_envelope.get(),
+            written
+        );
     }
 
     #[test]

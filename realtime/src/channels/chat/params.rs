@@ -4,7 +4,7 @@ use quikapp_actors::conversation::{SendMessage, payload::MemberPayload};
 use quikapp_protocol::Json;
 use quikapp_storage::{ConversationId, JsonText, MessageId, Mute, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use ts_rs::TS;
 
 use crate::errors::{Reason, Refusal};
@@ -126,7 +126,7 @@ pub(crate) struct MessageSend {
     pub content: Option<String>,
     /// Objects that describe what is attached.
     #[ts(optional, type = "unknown[]")]
-    pub attachments: Option<Vec<Value>>,
+    pub attachments: Option<Vec<Box<RawValue>>>,
     /// The message it answers.
     #[ts(optional, type = "string")]
     pub reply_to: Option<MessageId>,
@@ -156,7 +156,7 @@ pub(crate) struct MessageSend {
     pub silent: Option<bool>,
     /// Opaque end-to-end encrypted content.
     #[ts(optional, type = "unknown")]
-    pub envelope: Option<Value>,
+    pub envelope: Option<Box<RawValue>>,
 }
 
 impl TryFrom<MessageSend> for SendMessage {
@@ -172,22 +172,26 @@ impl TryFrom<MessageSend> for SendMessage {
         if send.class.is_some_and(|class| class != "persistent") {
             return Err(not_supported("class"));
         }
-        let text = |value: Value| -> JsonText { value.to_string().into() };
-        let envelope = send.envelope.filter(|envelope| !envelope.is_null());
+        let envelope = send.envelope.filter(|envelope| envelope.get() != "null");
         Ok(Self {
             client_id: send.client_id,
             kind: send.kind.unwrap_or_else(|| "text".to_owned()),
             content: send.content,
-            attachments: send.attachments.map(|list| text(Value::Array(list))),
+            attachments: send.attachments.as_deref().map(list_of),
             reply_to: send.reply_to,
             thread_root: send.thread_root,
             is_forwarded: send.is_forwarded.unwrap_or_default(),
             forwarded_from: send.forwarded_from,
             mentions: send.mentions.unwrap_or_default(),
             silent: send.silent.unwrap_or_default(),
-            envelope: envelope.map(text),
+            envelope: envelope.map(|envelope| envelope.get().into()),
         })
     }
+}
+
+fn list_of(items: &[Box<RawValue>]) -> JsonText {
+    let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
+    format!("[{}]", items.join(",")).into()
 }
 
 /// `message:edit`
