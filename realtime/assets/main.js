@@ -152,6 +152,7 @@ class Page {
     await this.show(conversation.id)
   }
 
+  /** The id of a new conversation with these people (or of the direct one that there is). */
   async create(text, name) {
     const members = text.split(/[\s,]+/).filter(Boolean).map(part => {
       if (!part.includes("#")) return part
@@ -159,10 +160,9 @@ class Page {
       if (user) this.directory.learn(user, name)
       return user
     }).filter(Boolean)
-    if (members.length === 1 && !name) return this.talkTo(members[0])
-    const { conversation } = await this.api.createGroup(members, name)
-    await this.loadConversations()
-    await this.show(conversation.id)
+    const isDirect = members.length === 1 && !name
+    const { conversation } = await (isDirect ? this.api.createDirect(members[0]) : this.api.createGroup(members, name))
+    return conversation.id
   }
 
   async show(id) {
@@ -304,14 +304,22 @@ class Page {
       dialog.showModal()
     })
     byId("cancel-new").addEventListener("click", () => dialog.close())
+    let creating = false
     byId("new-form").addEventListener("submit", async event => {
       event.preventDefault()
+      // A second Enter while the first is on its way is not a second conversation.
+      if (creating) return
+      creating = true
       try {
-        await this.create(byId("members").value, byId("group-name").value.trim())
+        const id = await this.create(byId("members").value, byId("group-name").value.trim())
         dialog.close()
+        await this.loadConversations()
+        await this.show(id)
       } catch (cause) {
         byId("new-error").textContent = cause.message
         show(byId("new-error"), true)
+      } finally {
+        creating = false
       }
     })
   }
