@@ -22,11 +22,11 @@ lint:
 
 # Rewrite the references under docs/ that are generated from the code.
 bless:
-    QUIKAPP_BLESS=1 cargo test --workspace reference
+    QUIKAPP_BLESS=1 cargo test -p quikapp-config -p quikapp-realtime -- reference declarations
 
 # Replay the recordings of a real Phoenix server.
 conformance:
-    cargo test --test it conformance -- --nocapture
+    cargo test --test conformance -- --nocapture
 
 # The real phoenix.js under node, and the page in headless Chromium.
 js:
@@ -42,4 +42,4 @@ bench *ARGS:
 
 # Tests that need root: full and read-only disks.
 faults:
-    cargo test -p quikapp-storage --test faults -- --nocapture
+    cargo test -p quikapp-storage --test embedded faults -- --nocapture
