@@ -12,11 +12,14 @@ pub mod effects;
 pub mod history;
 pub mod log;
 pub mod people;
+pub mod projections;
+pub mod queue;
 pub mod registers;
 pub mod search;
 pub mod security;
 pub mod stream;
 mod support;
+pub mod timers;
 
 use crate::SharedStore;
 
@@ -68,5 +71,18 @@ where
             profiles_keep_what_is_not_changed, blocks_count_both_ways;
         security:
             a_ticket_is_taken_once, an_expired_ticket_is_gone, revocations_are_numbered;
+        timers:
+            a_timer_is_kept_once, a_timer_moves_by_its_version, due_timers_come_in_order,
+            timers_are_listed_by_group;
+        queue:
+            what_a_device_lacks_is_queued, a_known_device_lacks_what_is_new_to_it,
+            acknowledged_entries_leave_the_queue, a_stale_projector_does_nothing,
+            a_full_queue_drops_the_oldest, old_entries_leave_the_queue,
+            urgent_conversations_come_first, a_backlog_counts_what_was_missed,
+            who_lacks_a_place_is_told;
+        projections:
+            a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
+            all_conversations_are_visited, threads_count_for_their_followers,
+            a_thread_is_read_by_its_mark, threads_can_be_rebuilt;
     }
 }

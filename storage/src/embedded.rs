@@ -19,6 +19,8 @@ mod marks;
 mod migrations;
 mod people;
 mod place;
+mod projections;
+mod queue;
 mod readers;
 mod registers;
 mod row;
@@ -26,6 +28,7 @@ mod search;
 mod security;
 mod spans;
 mod stream;
+mod timers;
 mod words;
 mod writer;
 

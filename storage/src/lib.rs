@@ -22,7 +22,7 @@ pub use ids::{
     UserId, WorkspaceId,
 };
 pub use traits::{
-    ConversationStore, Health, LogStore, PeopleStore, RegisterStore, SecurityStore, SharedStore,
-    Store,
+    ConversationStore, Health, LogStore, PeopleStore, ProjectionStore, QueueStore, RegisterStore,
+    SecurityStore, SharedStore, Store, TimerStore,
 };
 pub use types::*;

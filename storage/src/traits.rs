@@ -1,6 +1,10 @@
 //! The traits an adapter implements. All methods may be called concurrently. A method that writes
 //! returns only once the write is durable (fsync, or the backend's majority commit).
 
+mod projections;
+mod queue;
+mod timers;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +16,10 @@ use crate::{
     ProfileChange, RegisterWrite, Registers, Revocation, RevokedSubject, Role, Seq, StoreError,
     StreamCursor, Timestamp, UserId, WorkspaceId,
 };
+
+pub use projections::ProjectionStore;
+pub use queue::QueueStore;
+pub use timers::TimerStore;
 
 /// Conversations and who is in them.
 #[async_trait]
@@ -284,7 +292,15 @@ pub struct Health {
 /// Everything a node needs kept.
 #[async_trait]
 pub trait Store:
-    ConversationStore + LogStore + RegisterStore + PeopleStore + SecurityStore + 'static
+    ConversationStore
+    + LogStore
+    + RegisterStore
+    + PeopleStore
+    + SecurityStore
+    + TimerStore
+    + QueueStore
+    + ProjectionStore
+    + 'static
 {
     /// Names this set of data; nodes on different stores do not belong together.
     fn store_id(&self) -> uuid::Uuid;

@@ -1,6 +1,8 @@
 //! The records that stores keep. Shapes follow the delivery model: a dense log per conversation,
 //! a folded view of its messages, and registers beside it.
 
+mod delivery;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use crate::{
     ConversationId, DeviceId, EntryId, Epoch, MessageId, OwnerId, Person, Seq, Timestamp, UserId,
     WorkspaceId,
 };
+
+pub use delivery::*;
 
 /// JSON text, carried as it is.
 pub type JsonText = Arc<str>;

@@ -18,11 +18,18 @@ pub(super) struct Migration {
 }
 
 /// Every step there has ever been. A step that was released is never changed.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "conversations, logs, views, registers, people and security",
-    sql: include_str!("schema_1.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "conversations, logs, views, registers, people and security",
+        sql: include_str!("schema_1.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "timers, the store-and-forward queue, projections and threads",
+        sql: include_str!("schema_2.sql"),
+    },
+];
 
 /// Why a database cannot be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -97,16 +104,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A database as version 1 made it, with a row in it.
+    /// A database as version 1 made it, with rows in it.
     fn version_1() -> Connection {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, &MIGRATIONS[..1]).unwrap();
-        conn.execute(
-            "INSERT INTO profiles (workspace, user, name) VALUES ('w', 'ana', 'Ana')",
-            [],
+        conn.execute_batch(
+            "INSERT INTO profiles (workspace, user, name) VALUES ('w', 'ana', 'Ana');
+             INSERT INTO device_cursors VALUES ('w', 'ana', 'phone', 1, 7), ('w', 'ana', 'phone', 2, 9);
+             INSERT INTO stream_cursors VALUES ('w', 'ana', 'phone', 3), ('w', 'bob', 'laptop', 3);",
         )
         .unwrap();
         conn
+    }
+
+    /// The devices that a database knows.
+    fn devices(conn: &Connection) -> Vec<String> {
+        let sql = "SELECT user || ' ' || device FROM devices ORDER BY 1";
+        let mut statement = conn.prepare(sql).unwrap();
+        let devices = statement.query_map([], |row| row.get(0)).unwrap();
+        devices.map(Result::unwrap).collect()
     }
 
     fn names(conn: &Connection) -> Vec<String> {
@@ -149,6 +165,20 @@ mod tests {
     }
 
     #[test]
+    fn version_2_knows_the_devices_that_had_cursors_before_and_after() {
+        let mut conn = version_1();
+        migrate(&mut conn, &MIGRATIONS[..2]).unwrap();
+        assert_eq!(devices(&conn), ["ana phone", "bob laptop"]);
+        conn.execute_batch(
+            "INSERT INTO device_cursors VALUES ('w', 'ana', 'phone', 3, 1), ('w', 'cem', 'tv', 1, 1);
+             INSERT INTO stream_cursors VALUES ('w', 'ana', 'tablet', 5);",
+        )
+        .unwrap();
+        let expected = ["ana phone", "ana tablet", "bob laptop", "cem tv"];
+        assert_eq!(devices(&conn), expected);
+    }
+
+    #[test]
     fn migrating_twice_changes_nothing() {
         let mut conn = version_1();
         migrate(&mut conn, MIGRATIONS).unwrap();
@@ -163,6 +193,7 @@ mod tests {
             ..NEXT
         };
         let mut conn = version_1();
+        migrate(&mut conn, MIGRATIONS).unwrap();
         let before = version_of(&conn).unwrap();
         assert!(migrate(&mut conn, &with_next(broken)).is_err());
         assert_eq!(version_of(&conn).unwrap(), before);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::fault::{Fault, Sql};
 use crate::{
     Conversation, ConversationId, ConversationKind, Entry, EntryId, EntryKind, Epoch, Key16,
-    Member, Role, Seq, Timestamp, UserId, WorkspaceId,
+    Member, Role, Seq, TimerKind, Timestamp, UserId, WorkspaceId,
 };
 
 /// The first row of a query.
@@ -177,6 +177,11 @@ numbered!(EntryKind {
     RoleChanged = 10,
     ConversationUpdated = 11,
     Notice = 12,
+});
+numbered!(TimerKind {
+    SendMessage = 1,
+    Expire = 2,
+    UntilDelivered = 3,
 });
 
 /// The columns that [`entry`] reads, of `entries` as `e`.

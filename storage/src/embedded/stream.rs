@@ -14,7 +14,9 @@ use super::{
     row::{self, Columns, Numbered, entry_columns, int},
     spans::{self, Span},
 };
-use crate::{ConversationId, ConversationKind, Entry, Missed, Person, Seq, StreamCursor};
+use crate::{
+    Backlog, ConversationId, ConversationKind, Entry, Missed, Person, Seq, StreamCursor, Timestamp,
+};
 
 /// Writes a cursor.
 pub(super) fn format(store: Uuid, pos: u64) -> StreamCursor {
@@ -73,6 +75,32 @@ pub(super) fn missed(
         next: format(store, next),
         more,
     })
+}
+
+/// How much a person missed after a position, and since when.
+pub(super) fn backlog(conn: &Connection, person: &Person, after: u64) -> Sql<Backlog> {
+    let mut backlog = Backlog::default();
+    for lane in lanes(conn, person, after)? {
+        let start = first_after(conn, lane.conv, lane.tail, after)?;
+        let spans = spans::clip(&lane.visible, start, lane.tail);
+        backlog.count += spans
+            .iter()
+            .map(|span| span.to - span.from + 1)
+            .sum::<u64>();
+        if let Some(first) = spans.first() {
+            let at = written_at(conn, lane.conv, first.from)?;
+            backlog.oldest = Some(backlog.oldest.map_or(at, |oldest| oldest.min(at)));
+        }
+    }
+    Ok(backlog)
+}
+
+fn written_at(conn: &Connection, conv: i64, seq: u64) -> Sql<Timestamp> {
+    let sql = "SELECT at FROM entries WHERE conv = ?1 AND seq = ?2";
+    row::first(conn, sql, (conv, int(seq)), |row| {
+        Ok(Timestamp(row.get(0)?))
+    })?
+    .ok_or_else(|| Fault::Corrupt(format!("a log has a hole at {seq}")))
 }
 
 /// A conversation with something in it behind the cursor.

@@ -83,7 +83,7 @@ async fn a_newer_database_is_refused_by_both_versions() {
     drop(conn);
     let refusal = refusal(&dir);
     assert!(refusal.contains("schema version 999"), "{refusal}");
-    assert!(refusal.contains("versions up to 1"), "{refusal}");
+    assert!(refusal.contains("versions up to 2"), "{refusal}");
     let conn = Connection::open(&file).unwrap();
     let version: i32 = conn
         .pragma_query_value(None, "user_version", |row| row.get(0))

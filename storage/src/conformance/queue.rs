@@ -1,0 +1,239 @@
+//! The store-and-forward queue: what some device of a person lacks.
+
+use super::support::{NOW, Room, user, workspace};
+use crate::{
+    Consumer, DeviceCursor, DeviceId, PendingConversation, PendingEntry, PendingQueue,
+    ProjectionStep, Seq, SharedStore, Timestamp,
+};
+
+const CAP: usize = 1_000;
+
+async fn reached(room: &Room, name: &str, device: &str, seq: u64) {
+    let cursor = DeviceCursor {
+        person: room.person(name),
+        device: DeviceId::new(device).expect("an id"),
+        conversation: room.id.clone(),
+        seq: Seq(seq),
+    };
+    let written = room.store.write_cursors(vec![cursor]).await;
+    written.expect("writes");
+}
+
+fn entry(name: &str, seq: u64, urgent: bool) -> PendingEntry {
+    PendingEntry {
+        user: user(name),
+        seq: Seq(seq),
+        at: Timestamp(NOW.0 + i64::try_from(seq).unwrap_or_default()),
+        urgent,
+    }
+}
+
+fn step(room: &Room, from: u64, to: u64) -> ProjectionStep {
+    ProjectionStep {
+        consumer: Consumer::QUEUE,
+        conversation: room.id.clone(),
+        from: Seq(from),
+        to: Seq(to),
+    }
+}
+
+/// Queues the places of a range for people.
+async fn enqueue(room: &Room, names: &[&str], from: u64, to: u64, cap: usize) -> bool {
+    let mut entries = Vec::new();
+    for seq in from + 1..=to {
+        entries.extend(names.iter().map(|name| entry(name, seq, false)));
+    }
+    let step = step(room, from, to);
+    let queued = room.store.enqueue(&step, &room.workspace, entries, cap);
+    queued.await.expect("writes")
+}
+
+async fn queue(room: &Room, name: &str) -> PendingQueue {
+    let queue = room.store.queue(&room.person(name), 100).await;
+    queue.expect("reads")
+}
+
+async fn queued(room: &Room, name: &str) -> Vec<(u64, u64, u64)> {
+    let queue = queue(room, name).await;
+    let counted: u64 = queue.conversations.iter().map(|it| it.count).sum();
+    assert_eq!(queue.total, counted, "the total is that of the parts");
+    let parts = queue.conversations.into_iter();
+    parts.map(|it| (it.first.0, it.last.0, it.count)).collect()
+}
+
+async fn talk(store: &SharedStore, count: u64) -> Room {
+    let mut room = Room::new(store, &["ana", "bob", "cem"]).await;
+    for _ in 0..count {
+        room.say("ana", "hello").await;
+    }
+    room
+}
+
+/// Only what a device lacks is queued, the device that is furthest behind counts, and who has no
+/// device has no queue.
+pub async fn what_a_device_lacks_is_queued(store: SharedStore) {
+    let room = talk(&store, 6).await;
+    reached(&room, "ana", "phone", 6).await;
+    reached(&room, "bob", "phone", 5).await;
+    reached(&room, "bob", "laptop", 3).await;
+    assert!(enqueue(&room, &["ana", "bob", "cem"], 0, 6, CAP).await);
+    assert_eq!(queued(&room, "ana").await, []);
+    assert_eq!(queued(&room, "bob").await, [(4, 6, 3)]);
+    assert_eq!(queued(&room, "cem").await, []);
+    let other = Room::within(&store, &room.workspace, &["ana"]).await;
+    let queue = queue(&room, "bob").await;
+    let expected = PendingConversation {
+        conversation: room.id.clone(),
+        first: Seq(4),
+        last: Seq(6),
+        count: 3,
+        oldest: Timestamp(NOW.0 + 4),
+        urgent: false,
+    };
+    assert_eq!(queue.conversations, [expected]);
+    assert_eq!(queued(&other, "ana").await, []);
+}
+
+/// A device that has never been in a conversation lacks all of it.
+pub async fn a_known_device_lacks_what_is_new_to_it(store: SharedStore) {
+    let room = talk(&store, 2).await;
+    reached(&room, "bob", "phone", 2).await;
+    let mut next = Room::within(&store, &room.workspace, &["ana", "bob"]).await;
+    next.say("ana", "over here").await;
+    assert!(enqueue(&next, &["bob"], 0, 1, CAP).await);
+    assert_eq!(queued(&next, "bob").await, [(1, 1, 1)]);
+}
+
+/// Rows go once every device has acknowledged them.
+pub async fn acknowledged_entries_leave_the_queue(store: SharedStore) {
+    let room = talk(&store, 4).await;
+    reached(&room, "bob", "phone", 0).await;
+    reached(&room, "bob", "laptop", 0).await;
+    enqueue(&room, &["bob"], 0, 4, CAP).await;
+    let trim = |id| {
+        let (store, bob) = (store.clone(), room.person("bob"));
+        async move {
+            let trimmed = store.trim_queue(vec![(bob, id)]).await;
+            trimmed.expect("writes");
+        }
+    };
+    reached(&room, "bob", "phone", 4).await;
+    trim(Some(room.id.clone())).await;
+    assert_eq!(queued(&room, "bob").await, [(1, 4, 4)]);
+    reached(&room, "bob", "laptop", 3).await;
+    trim(Some(room.id.clone())).await;
+    assert_eq!(queued(&room, "bob").await, [(4, 4, 1)]);
+    reached(&room, "bob", "laptop", 4).await;
+    trim(None).await;
+    assert_eq!(queued(&room, "bob").await, []);
+}
+
+/// Of two who project the same part one does nothing, and nothing twice.
+pub async fn a_stale_projector_does_nothing(store: SharedStore) {
+    let room = talk(&store, 3).await;
+    reached(&room, "bob", "phone", 0).await;
+    assert!(enqueue(&room, &["bob"], 0, 2, CAP).await);
+    assert!(!enqueue(&room, &["bob"], 0, 3, CAP).await);
+    assert!(!enqueue(&room, &["bob"], 1, 3, CAP).await);
+    assert_eq!(queued(&room, "bob").await, [(1, 2, 2)]);
+    assert!(enqueue(&room, &["bob"], 2, 3, CAP).await);
+    assert_eq!(queued(&room, "bob").await, [(1, 3, 3)]);
+}
+
+/// A queue has a cap: the oldest go.
+pub async fn a_full_queue_drops_the_oldest(store: SharedStore) {
+    let room = talk(&store, 9).await;
+    reached(&room, "bob", "phone", 0).await;
+    reached(&room, "cem", "phone", 0).await;
+    enqueue(&room, &["bob", "cem"], 0, 6, 4).await;
+    assert_eq!(queued(&room, "bob").await, [(3, 6, 4)]);
+    enqueue(&room, &["bob"], 6, 9, 4).await;
+    assert_eq!(queued(&room, "bob").await, [(6, 9, 4)]);
+    assert_eq!(queued(&room, "cem").await, [(3, 6, 4)]);
+}
+
+/// What is too old is dropped, in portions.
+pub async fn old_entries_leave_the_queue(store: SharedStore) {
+    let room = talk(&store, 5).await;
+    reached(&room, "bob", "phone", 0).await;
+    let mut entries: Vec<PendingEntry> = (1..=5).map(|seq| entry("bob", seq, false)).collect();
+    for entry in &mut entries {
+        // Long before anything else that this suite queues.
+        entry.at = Timestamp(i64::try_from(entry.seq.0).unwrap_or_default());
+    }
+    let queued_at = step(&room, 0, 5);
+    let enqueued = store.enqueue(&queued_at, &room.workspace, entries, CAP);
+    assert_eq!(enqueued.await, Ok(true));
+    assert_eq!(store.expire_queue(Timestamp(4), 2).await, Ok(2));
+    assert_eq!(queued(&room, "bob").await, [(3, 5, 3)]);
+    assert_eq!(store.expire_queue(Timestamp(4), 9).await, Ok(1));
+    assert_eq!(queued(&room, "bob").await, [(4, 5, 2)]);
+}
+
+/// Conversations with something urgent stand in front.
+pub async fn urgent_conversations_come_first(store: SharedStore) {
+    let workspace = workspace();
+    let mut rooms = Vec::new();
+    for urgent in [false, true, false] {
+        let mut room = Room::within(&store, &workspace, &["ana", "bob"]).await;
+        reached(&room, "bob", "phone", 0).await;
+        room.say("ana", "hello").await;
+        room.say("ana", "hello").await;
+        let entries = vec![entry("bob", 1, false), entry("bob", 2, urgent)];
+        let step = step(&room, 0, 2);
+        let queued = store.enqueue(&step, &workspace, entries, CAP).await;
+        assert_eq!(queued, Ok(true));
+        rooms.push(room);
+    }
+    let queue = queue(&rooms[0], "bob").await;
+    let order: Vec<_> = queue
+        .conversations
+        .iter()
+        .map(|it| &it.conversation)
+        .collect();
+    assert_eq!(order, [&rooms[1].id, &rooms[0].id, &rooms[2].id]);
+    let urgent: Vec<_> = queue.conversations.iter().map(|it| it.urgent).collect();
+    assert_eq!(urgent, [true, false, false]);
+}
+
+/// What a cursor leaves behind it is counted, where it is visible.
+pub async fn a_backlog_counts_what_was_missed(store: SharedStore) {
+    let mut room = Room::new(&store, &["ana"]).await;
+    let bob = room.person("bob");
+    let start = store.cursor_now().await.expect("reads");
+    for _ in 0..3 {
+        room.say("ana", "not for bob").await;
+    }
+    room.join("bob").await;
+    room.say("ana", "for bob").await;
+    let backlog = store.backlog(&bob, &start).await.expect("reads");
+    let backlog = backlog.expect("a cursor of this store");
+    assert_eq!((backlog.count, backlog.oldest), (2, Some(NOW)));
+    let now = store.cursor_now().await.expect("reads");
+    let backlog = store.backlog(&bob, &now).await.expect("reads");
+    let backlog = backlog.expect("a cursor of this store");
+    assert_eq!((backlog.count, backlog.oldest), (0, None));
+    let junk = crate::StreamCursor("junk".to_owned());
+    assert_eq!(store.backlog(&bob, &junk).await, Ok(None));
+}
+
+/// A place has reached a person once it is on all of their devices, of which there must be one.
+pub async fn who_lacks_a_place_is_told(store: SharedStore) {
+    let room = talk(&store, 3).await;
+    reached(&room, "ana", "phone", 3).await;
+    reached(&room, "bob", "phone", 3).await;
+    reached(&room, "bob", "laptop", 1).await;
+    let lacking = |seq| {
+        let (store, id, workspace) = (store.clone(), room.id.clone(), room.workspace.clone());
+        async move {
+            let people = ["ana", "bob", "cem"].map(user);
+            let lacking = store.lacking(&id, Seq(seq), &workspace, &people).await;
+            lacking.expect("reads")
+        }
+    };
+    assert_eq!(lacking(1).await, ["cem"].map(user));
+    assert_eq!(lacking(2).await, ["bob", "cem"].map(user));
+    reached(&room, "bob", "laptop", 3).await;
+    reached(&room, "cem", "phone", 3).await;
+    assert_eq!(lacking(3).await, []);
+}
