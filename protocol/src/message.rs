@@ -30,6 +30,14 @@ pub struct Message {
     pub payload: Payload,
 }
 
+impl Message {
+    /// The bytes of its parts: what it costs to keep it waiting.
+    pub fn size(&self) -> usize {
+        let names = self.join_ref.size() + self.msg_ref.size();
+        names + self.topic.size() + self.event.size() + self.payload.as_bytes().len()
+    }
+}
+
 /// The status of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {

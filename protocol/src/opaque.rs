@@ -185,6 +185,11 @@ impl Event {
     pub fn as_str(&self) -> Option<&str> {
         self.0.as_str()
     }
+
+    /// Its bytes: what it costs to remember it.
+    pub fn size(&self) -> usize {
+        self.0.size()
+    }
 }
 
 impl From<&str> for Event {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use quikapp_actors::fanout::OutboxLimits;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub struct Limits {
     pub push_burst: f32,
     /// Events of one topic that wait for its handler; a further one is refused with `overloaded`.
     pub pending_per_topic: u16,
+    /// Bytes of the client's events that wait for handlers, over all topics of the socket. A
+    /// further event is refused with `overloaded`, unless it is the only one.
+    #[schemars(with = "String")]
+    pub pending_bytes: ByteSize,
     /// Broadcasts and notes that wait for one topic's handler or join. Beyond it the topic ends
     /// with an error, and the client joins again.
     pub held_per_topic: u16,
@@ -42,6 +47,7 @@ impl Default for Limits {
             pushes_per_second: 200.0,
             push_burst: 1000.0,
             pending_per_topic: 128,
+            pending_bytes: ByteSize::mib(1),
             held_per_topic: 512,
             outbox: OutboxLimits::default(),
             write_timeout: Duration::from_secs(15),
@@ -69,6 +75,7 @@ impl Limits {
         let counts = [
             ("channels", self.channels == 0),
             ("pending_per_topic", self.pending_per_topic == 0),
+            ("pending_bytes", self.pending_bytes.as_u64() == 0),
             ("held_per_topic", self.held_per_topic == 0),
             ("outbox.messages", self.outbox.messages == 0),
             ("outbox.bytes", self.outbox.bytes == 0),

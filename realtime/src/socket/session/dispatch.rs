@@ -21,7 +21,7 @@ use super::{
     Inbound, Session,
     job::{Job, Work},
     sequence::Sequence,
-    slot::{Ending, MAX_SLOTS, Phase, Queued, Request, Slot, place_of},
+    slot::{Ending, MAX_SLOTS, Pending, Phase, Queued, Request, Slot, place_of},
 };
 use crate::channel::{Address, Input, Instance, Terminate};
 
@@ -133,7 +133,7 @@ impl Session {
         self.slots.insert(Slot {
             address: Arc::clone(&address),
             phase: Phase::Joining(Box::new(request)),
-            pending: VecDeque::new(),
+            pending: Pending::default(),
             held: VecDeque::new(),
             missed: None,
             is_settled: false,
@@ -160,8 +160,7 @@ impl Session {
         };
         slot.address = Arc::clone(&address);
         slot.phase = Phase::Joining(Box::new(request));
-        slot.pending
-            .retain(|queued| matches!(queued, Queued::Message(_)));
+        slot.pending.keep_messages();
         slot.held = VecDeque::new();
         slot.missed = None;
         slot.is_settled = false;
@@ -211,19 +210,30 @@ impl Session {
 
     /// Begins a message of a joined topic, or puts it behind what the topic is doing.
     fn enqueue_message(&mut self, cx: &mut Context<'_>, key: SlotKey, message: Message) {
-        let limit = usize::from(self.options.limits.pending_per_topic);
         let Some(slot) = self.slots.get(key) else {
             return;
         };
         if slot.is_idle() && slot.pending.is_empty() {
             self.begin_message(cx, key, message);
             self.advance(cx, key);
-        } else if slot.pending.len() < limit {
-            slot.pending.push_back(Queued::Message(message));
+        } else if self.may_wait(key, &message) {
+            if let Some(slot) = self.slots.get(key) {
+                slot.pending.push_back(Queued::Message(message));
+            }
         } else {
             self.link.hub.metrics.overloaded.increment(1);
             self.refuse(&message, "overloaded");
         }
+    }
+
+    /// Whether there is room for one more message to wait. One alone always may, however large.
+    fn may_wait(&mut self, key: SlotKey, message: &Message) -> bool {
+        let limits = &self.options.limits;
+        let (messages, bytes) = (limits.pending_per_topic, limits.pending_bytes);
+        let waiting = self.slots.pending_bytes();
+        let fits = waiting == 0 || (waiting + message.size()) as u64 <= bytes.as_u64();
+        let slot = self.slots.get(key);
+        fits && slot.is_some_and(|slot| slot.pending.len() < usize::from(messages))
     }
 
     /// Begins what waits, as long as the topic is not busy.
@@ -233,7 +243,6 @@ impl Session {
                 return;
             }
             let Some(next) = slot.pending.pop_front() else {
-                slot.pending = VecDeque::new();
                 return;
             };
             match next {
@@ -377,11 +386,9 @@ impl Session {
     }
 
     /// Messages that waited for a topic that has ended meanwhile.
-    pub(super) fn dispatch_again(&mut self, cx: &mut Context<'_>, waiting: VecDeque<Queued>) {
-        for queued in waiting {
-            if let Queued::Message(message) = queued {
-                self.dispatch(cx, message);
-            }
+    pub(super) fn dispatch_again(&mut self, cx: &mut Context<'_>, waiting: Pending) {
+        for message in waiting.into_messages() {
+            self.dispatch(cx, message);
         }
     }
 }

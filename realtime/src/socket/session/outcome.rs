@@ -15,7 +15,7 @@ use super::{
     Session,
     job::Outcome,
     sequence::AfterFill,
-    slot::{Ending, Phase, Queued, Request, Slot},
+    slot::{Ending, Phase, Request, Slot},
 };
 use crate::channel::{
     Address, Effects, Flow, Handled, Input, Instance, JoinError, Joined, Reply, StopReason,
@@ -157,13 +157,13 @@ impl Session {
             return true;
         };
         for note in effects.early_notes.into_iter().rev() {
-            slot.pending.push_front(Queued::Input(Input::Info(note)));
+            slot.pending.push_front(Input::Info(note));
         }
         let missing = effects
             .follow
             .and_then(|follow| slot.sequence.follow(follow));
         if let Some(missing) = missing {
-            slot.pending.push_front(Queued::Input(Input::Gap(missing)));
+            slot.pending.push_front(Input::Gap(missing));
         }
         !effects.is_broken && !slot.is_overrun
     }
@@ -189,8 +189,7 @@ impl Session {
         self.filled.extend(frames);
         let after = sequence.filled(read_from);
         if let AfterFill::Fill(missing) = &after {
-            let more = Queued::Input(Input::Gap(missing.clone()));
-            slot.pending.push_front(more);
+            slot.pending.push_front(Input::Gap(missing.clone()));
         }
         if after == AfterFill::Stuck {
             self.crash(cx, address.slot, "a gap in the log could not be read");

@@ -15,7 +15,7 @@ pub(super) struct Slot {
     pub(super) address: Arc<Address>,
     pub(super) phase: Phase,
     /// What waits for the job under way, in the order it came.
-    pub(super) pending: VecDeque<Queued>,
+    pub(super) pending: Pending,
     /// Broadcasts that came before the join's reply is on the wire.
     pub(super) held: VecDeque<(Lane, Arc<Broadcast>)>,
     /// The newest sequenced broadcast that no longer fitted `held`.
@@ -65,6 +65,71 @@ pub(super) enum Ending {
 pub(super) enum Queued {
     Message(Message),
     Input(Input),
+}
+
+/// A queue that knows how many bytes of its client it holds. Whoever pushes looks at the bounds.
+#[derive(Default)]
+pub(super) struct Pending {
+    queue: VecDeque<Queued>,
+    bytes: usize,
+}
+
+impl Pending {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The bytes of the client's messages in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push_back(&mut self, queued: Queued) {
+        self.bytes += queued.bytes();
+        self.queue.push_back(queued);
+    }
+
+    /// Puts something of the server's own before everything else.
+    pub(super) fn push_front(&mut self, input: Input) {
+        self.queue.push_front(Queued::Input(input));
+    }
+
+    /// The next; an empty queue gives its memory back.
+    pub(super) fn pop_front(&mut self) -> Option<Queued> {
+        let Some(next) = self.queue.pop_front() else {
+            *self = Self::default();
+            return None;
+        };
+        self.bytes -= next.bytes();
+        Some(next)
+    }
+
+    /// Drops what was meant for a membership that has ended.
+    pub(super) fn keep_messages(&mut self) {
+        self.queue
+            .retain(|queued| matches!(queued, Queued::Message(_)));
+    }
+
+    /// The client's messages, in the order they came.
+    pub(super) fn into_messages(self) -> impl Iterator<Item = Message> {
+        self.queue.into_iter().filter_map(|queued| match queued {
+            Queued::Message(message) => Some(message),
+            Queued::Input(_) => None,
+        })
+    }
+}
+
+impl Queued {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) => message.size(),
+            Self::Input(_) => 0,
+        }
+    }
 }
 
 impl Slot {
@@ -127,6 +192,11 @@ impl Slots {
         let mut slots = self.slab.iter();
         let found = slots.find(|(_, slot)| slot.address.topic() == topic);
         found.map(|(_, slot)| slot.address.slot)
+    }
+
+    /// The bytes of the client's messages that wait, over all topics.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.slab.iter().map(|(_, slot)| slot.pending.bytes()).sum()
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Slot> + '_ {

@@ -448,6 +448,8 @@ async fn what_waits_behind_a_second_join_is_handled_after_it() {
     let busy = client.start_push("room:1", "wait", json!({})).await;
     client.start_join("room:1", json!({})).await;
     let waiting = client.start_push("room:1", "echo", json!({"a": 1})).await;
+    // All three have arrived before the first is done.
+    assert_eq!(client.so_far().await, []);
     levers.gate.add_permits(1);
     client.reply(&busy).await.ok();
     assert_eq!(client.reply(&waiting).await.ok(), json!({"a": 1}));

@@ -79,6 +79,38 @@ async fn a_topic_with_too_much_waiting_is_overloaded() {
 }
 
 #[tokio::test]
+async fn what_waits_is_bounded_in_bytes_over_all_topics() {
+    let (mount, levers) = app_with(limited(Limits {
+        pending_bytes: bytesize::ByteSize::b(1000),
+        ..Limits::default()
+    }));
+    let mut client = TestClient::connect(&mount).await;
+    let large = json!({"text": "x".repeat(800)});
+    let mut refs = Vec::new();
+    for topic in ["room:1", "room:2"] {
+        client.join(topic, json!({})).await.ok();
+        refs.push(client.start_push(topic, "wait", json!({})).await);
+    }
+    refs.push(client.start_push("room:1", "echo", large.clone()).await);
+    let refused = client.push("room:2", "echo", large.clone()).await;
+    assert_eq!(refused.reason(), "overloaded");
+    refs.push(client.start_push("room:2", "echo", json!({})).await);
+    assert_eq!(client.so_far().await, []);
+    levers.gate.add_permits(2);
+    for msg_ref in refs {
+        client.reply(&msg_ref).await.ok();
+    }
+    // What waited no longer counts, and a message that waits alone may be of any size.
+    let busy = client.start_push("room:1", "wait", json!({})).await;
+    let huge = json!({"text": "x".repeat(5000)});
+    let alone = client.start_push("room:1", "echo", huge.clone()).await;
+    assert_eq!(client.so_far().await, []);
+    levers.gate.add_permits(1);
+    client.reply(&busy).await.ok();
+    assert_eq!(client.reply(&alone).await.ok(), huge);
+}
+
+#[tokio::test]
 async fn a_channel_that_is_told_more_than_it_can_hold_ends() {
     let (mount, levers) = app_with(limited(Limits {
         held_per_topic: 2,
