@@ -102,6 +102,8 @@ impl NodeConfig {
         section("endpoint", self.endpoint.validate())?;
         section("auth", self.auth.validate())?;
         section("socket", self.socket.validate())?;
+        section("rest", self.rest.validate())?;
+        section("typing", self.typing.validate())?;
         section("conversation", self.conversation.validate())?;
         section("storage", self.storage.validate())?;
         refuse_if(

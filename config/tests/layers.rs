@@ -95,10 +95,21 @@ fn a_value_of_the_wrong_type_is_named_with_its_source() {
 
 #[test]
 fn a_value_that_makes_no_sense_is_refused_before_anything_starts() {
-    let (_dir, flags) = file("[storage]\nreaders = 0\n");
-    let error = load(&flags, &Environment::default()).unwrap_err();
-    assert!(matches!(&error, ConfigError::Refused { .. }), "{error:?}");
-    assert!(error.to_string().contains("readers"), "{error}");
+    let table = [
+        ("[storage]\nreaders = 0\n", "readers"),
+        (
+            "[rest]\nmax_members_per_request = 0\n",
+            "max_members_per_request",
+        ),
+        ("[typing]\nrepeat_every = \"0s\"\n", "repeat_every"),
+        ("[socket]\npending_bytes = 0\n", "pending_bytes"),
+    ];
+    for (text, key) in table {
+        let (_dir, flags) = file(text);
+        let error = load(&flags, &Environment::default()).unwrap_err();
+        assert!(matches!(&error, ConfigError::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains(key), "{error}");
+    }
 }
 
 #[test]

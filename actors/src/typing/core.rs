@@ -37,6 +37,21 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Checks what would let nobody type, or repeat without end. The message names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        let zero = [
+            ("expires_after", self.expires_after.is_zero()),
+            ("repeat_every", self.repeat_every.is_zero()),
+            ("max_typists", self.max_typists == 0),
+        ];
+        match zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => Err(format!("{key}: must be more than zero")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// There are too many typists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many people are typing")]

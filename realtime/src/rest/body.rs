@@ -1,8 +1,13 @@
 //! Reading requests: bodies, queries and path segments, with problem documents for what is wrong.
 
+use std::error::Error;
+
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{BytesRejection, QueryRejection},
+    },
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::de::DeserializeOwned;
@@ -34,8 +39,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = Query::<T>::try_from_uri(&parts.uri);
-        let query = query.map_err(|error| Refusal::invalid_field("query", error.body_text()))?;
-        Ok(Self(query.0))
+        Ok(Self(query.map_err(|error| unfit_query(&error))?.0))
     }
 }
 
@@ -88,6 +92,23 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::new(Reason::InvalidBody).detail(error.to_string()))?;
     Ok(value)
 }
+
+/// Names the parameter, which is behind axum's own error.
+fn unfit_query(rejection: &QueryRejection) -> Refusal {
+    let mut cause: Option<&dyn Error> = Some(rejection);
+    let mut misfitting = None;
+    while let Some(error) = cause {
+        misfitting = misfitting.or(error.downcast_ref::<Misfit>());
+        cause = error.source();
+    }
+    match misfitting {
+        Some(error) => misfit(error.path().to_string(), &error.inner().to_string()),
+        None => Refusal::invalid_field("query", rejection.body_text()),
+    }
+}
+
+/// What a parameter that does not fit is to the query's deserializer.
+type Misfit = serde_path_to_error::Error<serde::de::value::Error>;
 
 /// A missing field is named by the error, not by the path to it.
 fn misfit(path: String, detail: &str) -> Refusal {
@@ -144,6 +165,27 @@ mod tests {
             let refusal = parse::<Outer>(body.as_bytes()).unwrap_err();
             assert_eq!(refusal.reason, reason, "{body}");
             assert_eq!(refusal.field.as_deref(), field, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_parameter_is_named() {
+        #[derive(Debug, Deserialize)]
+        struct Wanted {
+            #[expect(dead_code, reason = "only its parsing is of interest")]
+            q: String,
+            #[expect(dead_code, reason = "only its parsing is of interest")]
+            limit: Option<u8>,
+        }
+        for (query, field) in [("q=a&limit=many", "limit"), ("limit=1", "q"), ("", "q")] {
+            let request = Request::builder()
+                .uri(format!("/?{query}"))
+                .body(())
+                .unwrap();
+            let (mut parts, ()) = request.into_parts();
+            let read = Params::<Wanted>::from_request_parts(&mut parts, &()).await;
+            let problem = read.map(|params| params.0).unwrap_err();
+            assert_eq!(problem.0.field.as_deref(), Some(field), "{query}");
         }
     }
 }

@@ -29,6 +29,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks what would leave no route usable. The message names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        let zero = [
+            ("max_body", self.max_body.as_u64() == 0),
+            ("max_members_per_request", self.max_members_per_request == 0),
+        ];
+        match zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => Err(format!("{key}: must be more than zero")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn max_body(&self) -> usize {
         usize::try_from(self.max_body.as_u64()).unwrap_or(usize::MAX)
     }
