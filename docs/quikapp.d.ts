@@ -207,6 +207,12 @@ export type DeviceSeen = {
   online_at: string;
 };
 
+/** `devices:changed` */
+export type DevicesPayload = {
+  /** The devices that the person is connected with, one item each. */
+  devices: Array<DeviceSeen>;
+};
+
 /** `draft:changed`, on one's own topic. */
 export type DraftPayload = {
   /** Where. */
@@ -259,6 +265,18 @@ export type HistoryPage = {
   messages: (MessagePayload & { seq: number })[];
   /** Whether there is more in the direction of the page. */
   has_more: boolean;
+};
+
+/** `conversation:invite`, on the topic of a person whom somebody made a member of a group. */
+export type InvitePayload = {
+  /** Which conversation. */
+  conversation_id: string;
+  /** What it is. */
+  conversation: ConversationPayload;
+  /** By whom. */
+  invited_by: string;
+  /** When. */
+  invited_at: string;
 };
 
 /** Where a member stands. */
@@ -442,6 +460,28 @@ export type NewConversationPayload = {
   conversation: ConversationPayload;
 };
 
+/** What a notification is about. */
+export type NotificationKind = "mention";
+
+/**
+* `notification`, on the topic of the person whom it is for. It names a message and does not
+* repeat it, so that nothing is left of one that is deleted.
+*/
+export type NotificationPayload = {
+  /** What it is about. */
+  type: NotificationKind;
+  /** In which conversation. */
+  conversation_id: string;
+  /** Which message. */
+  message_id: string;
+  /** Its place. */
+  message_seq: number;
+  /** Who caused it. */
+  from: string;
+  /** When. */
+  created_at: string;
+};
+
 /** `user:offline` */
 export type OfflinePayload = {
   /** Who. */
@@ -560,6 +600,16 @@ export type PresenceMeta = {
 
 /** How a room is shown. */
 export type PresenceMode = "list" | "count";
+
+/** `profile:sync`: one's own profile, as it is now. */
+export type ProfilePayload = {
+  /** Oneself. */
+  user_id: string;
+  /** How one is called. */
+  name: string | null;
+  /** Whether everyone may see when one was last here. */
+  last_seen_public: boolean;
+};
 
 /** `message:reaction:added` and `message:reaction:removed`. */
 export type ReactionPayload = {
@@ -840,6 +890,10 @@ export interface Topics {
       "message:unpinned": PinPayload & Placed;
       "conversation:new": NewConversationPayload & Placed;
       "conversation:updated": UpdatePayload & Placed;
+      "conversation:invite": InvitePayload & Placed;
+      "notification": NotificationPayload & Placed;
+      "profile:sync": ProfilePayload & Placed;
+      "devices:changed": DevicesPayload;
       "unread:changed": UnreadPayload;
       "draft:changed": DraftPayload;
       "mute:changed": MutePayload;

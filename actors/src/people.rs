@@ -21,6 +21,8 @@ mod tests;
 pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
 pub use handle::{Asked, ChooseError, Joined, People};
-pub use payload::{CustomStatusPayload, OfflinePayload, OnlinePayload, StatusPayload};
+pub use payload::{
+    CustomStatusPayload, DevicesPayload, OfflinePayload, OnlinePayload, StatusPayload,
+};
 pub use types::{Chosen, CustomStatus, DeviceSeen, InvalidStatus, PersonSeen, Shown, Status};
 pub use wire::{lobby_room, own_topic};

@@ -64,6 +64,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::ticket))
         .routes(routes!(account::revoke))
         .routes(routes!(account::logout))
+        .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show))
         .routes(routes!(members::list, members::add))

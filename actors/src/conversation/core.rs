@@ -166,6 +166,11 @@ impl Core {
         self.tail
     }
 
+    /// Whether somebody is a member as of the tail.
+    pub(crate) fn is_member(&self, user: &UserId) -> bool {
+        self.members.contains_key(user)
+    }
+
     /// The tenant.
     pub(crate) fn workspace(&self) -> &WorkspaceId {
         &self.workspace
@@ -428,7 +433,7 @@ pub(crate) fn outcome(entry: &Entry, replayed: bool) -> Outcome {
 }
 
 /// JSON of one of our own payloads, which always have one.
-fn text_of(value: &impl serde::Serialize) -> JsonText {
+pub(crate) fn text_of(value: &impl serde::Serialize) -> JsonText {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 

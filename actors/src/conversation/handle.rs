@@ -110,7 +110,7 @@ impl Conversations {
     }
 
     /// Creates a conversation, or finds the one that the pair already has. The members of a new
-    /// one are told on their own topic (`conversation:new`).
+    /// one are told on their own topic (`conversation:new`, `conversation:invite`).
     pub async fn create(&self, new: NewConversation) -> Result<Created, CommandError> {
         self.shared.check_new(&new)?;
         let members: Vec<_> = new.members.iter().map(|(user, _)| user.clone()).collect();
@@ -118,7 +118,8 @@ impl Conversations {
         let created = created.map_err(|error| refusal_of(&error))?;
         if let Created::New(conversation) = &created {
             let shared = Arc::clone(&self.shared);
-            let told = notices::joined(shared, conversation.clone(), members);
+            let (by, at) = (conversation.created_by.clone(), conversation.created_at);
+            let told = notices::joined(shared, conversation.clone(), members, by, at);
             // On its own, so that everybody is told even if the caller goes away.
             let _ = self.shared.tasks.spawn(told).await;
         }

@@ -255,6 +255,54 @@ impl From<&Conversation> for ConversationPayload {
     }
 }
 
+/// `conversation:invite`, on the topic of a person whom somebody made a member of a group.
+#[derive(Debug, Clone, Serialize, Deserialize, TS)]
+pub struct InvitePayload {
+    /// Which conversation.
+    #[ts(type = "string")]
+    pub conversation_id: ConversationId,
+    /// What it is.
+    pub conversation: ConversationPayload,
+    /// By whom.
+    #[ts(type = "string")]
+    pub invited_by: UserId,
+    /// When.
+    #[ts(type = "string")]
+    pub invited_at: Timestamp,
+}
+
+/// `notification`, on the topic of the person whom it is for. It names a message and does not
+/// repeat it, so that nothing is left of one that is deleted.
+#[derive(Debug, Clone, Serialize, Deserialize, TS)]
+pub struct NotificationPayload {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: NotificationKind,
+    /// In which conversation.
+    #[ts(type = "string")]
+    pub conversation_id: ConversationId,
+    /// Which message.
+    #[ts(type = "string")]
+    pub message_id: MessageId,
+    /// Its place.
+    #[ts(type = "number")]
+    pub message_seq: Seq,
+    /// Who caused it.
+    #[ts(type = "string")]
+    pub from: UserId,
+    /// When.
+    #[ts(type = "string")]
+    pub created_at: Timestamp,
+}
+
+/// What a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum NotificationKind {
+    /// The person was mentioned.
+    Mention,
+}
+
 /// `conversation:new`, on the topic of a person who has become a member.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 pub struct NewConversationPayload {

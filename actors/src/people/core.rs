@@ -34,8 +34,9 @@ impl Core {
         self.entry(person).is_some()
     }
 
-    /// A channel of a person has been joined. With the first, the person is online. `profile` is
-    /// what the store has, and counts only then.
+    /// A channel of a person has been joined. With the first, the person is online; with the first
+    /// of another device, they learn of it. `profile` is what the store has, and counts only with
+    /// the first.
     pub fn joined(
         &mut self,
         person: &Person,
@@ -46,8 +47,10 @@ impl Core {
     ) -> Vec<Effect> {
         let socket = Socket::new(tracker.connection, device, now);
         if let Some(entry) = self.entry_mut(person) {
-            entry.count_in(socket);
-            return Vec::new();
+            return match entry.count_in(socket) {
+                true => vec![entry.devices_changed(person)],
+                false => Vec::new(),
+            };
         }
         let entry = Entry::new(profile, socket);
         let status = entry.chosen.status;
@@ -69,10 +72,12 @@ impl Core {
             return Vec::new();
         };
         let mut effects = entry.leave_rooms(person, tracker);
-        entry.count_out(tracker.connection);
+        let device_gone = entry.count_out(tracker.connection);
         if entry.sockets.is_empty() {
             effects.extend(entry.gone(person, now));
             self.remove(person);
+        } else if device_gone {
+            effects.push(entry.devices_changed(person));
         }
         effects
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quikapp_storage::{Person, Timestamp, UserId};
 
-use super::{CustomStatus, Status};
+use super::{CustomStatus, DeviceSeen, Status};
 use crate::presence::{Meta, Tracker};
 
 /// Who learns of a change.
@@ -55,6 +55,13 @@ pub enum Effect {
         custom: Option<CustomStatus>,
         /// Who else is told.
         publicly: Publicly,
+    },
+    /// The person is connected with other devices than before. Only they are told.
+    DevicesChanged {
+        /// Who.
+        person: Person,
+        /// The devices.
+        devices: Vec<DeviceSeen>,
     },
     /// Show a channel on a presence topic.
     Track {

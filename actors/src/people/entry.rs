@@ -76,23 +76,44 @@ impl Entry {
         }
     }
 
-    /// One channel more.
-    pub(super) fn count_in(&mut self, socket: Socket) {
+    /// One channel more. Says whether it is the first of a device.
+    pub(super) fn count_in(&mut self, socket: Socket) -> bool {
         let is_same = |s: &&mut Socket| s.connection == socket.connection;
-        match self.sockets.iter_mut().find(is_same) {
-            Some(known) => known.channels += 1,
-            None => self.sockets.push(socket),
+        if let Some(known) = self.sockets.iter_mut().find(is_same) {
+            known.channels += 1;
+            return false;
         }
+        let is_another = !self.has_device(socket.device.as_ref());
+        self.sockets.push(socket);
+        is_another
     }
 
-    /// One channel less; a socket goes with its last one.
-    pub(super) fn count_out(&mut self, connection: ConnectionId) {
-        self.sockets.retain_mut(|socket| {
-            if socket.connection == connection {
-                socket.channels -= 1;
-            }
-            socket.channels > 0
-        });
+    /// One channel less; a socket goes with its last one. Says whether a device went with it.
+    pub(super) fn count_out(&mut self, connection: ConnectionId) -> bool {
+        let is_it = |s: &Socket| s.connection == connection;
+        let Some(place) = self.sockets.iter().position(is_it) else {
+            return false;
+        };
+        let socket = &mut self.sockets[place];
+        socket.channels -= 1;
+        if socket.channels > 0 {
+            return false;
+        }
+        let gone = self.sockets.remove(place);
+        !self.has_device(gone.device.as_ref())
+    }
+
+    /// Whether a socket belongs to the device. Sockets without a device id are one each.
+    fn has_device(&self, device: Option<&DeviceId>) -> bool {
+        let is_its = |s: &Socket| s.device.as_ref() == device;
+        device.is_some() && self.sockets.iter().any(is_its)
+    }
+
+    pub(super) fn devices_changed(&self, person: &Person) -> Effect {
+        Effect::DevicesChanged {
+            person: person.clone(),
+            devices: self.devices(),
+        }
     }
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {

@@ -179,6 +179,12 @@ impl People {
         Ok(asked.into_iter().flatten().collect())
     }
 
+    /// A person's profile was changed, and the store knows it.
+    pub fn last_seen_shown(&self, person: &Person, public: bool) {
+        let mut core = self.0.shard(person).lock();
+        core.set_last_seen_public(person, public);
+    }
+
     /// How a connected person sees themselves.
     pub fn myself(&self, person: &Person) -> Option<PersonSeen> {
         self.0.shard(person).lock().seen_by_self(person)

@@ -4,7 +4,7 @@ use quikapp_storage::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{CustomStatus, Status};
+use super::{CustomStatus, DeviceSeen, Status};
 
 /// `user:online`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -41,6 +41,13 @@ pub struct StatusPayload {
     /// When.
     #[ts(type = "string")]
     pub changed_at: Timestamp,
+}
+
+/// `devices:changed`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+pub struct DevicesPayload {
+    /// The devices that the person is connected with, one item each.
+    pub devices: Vec<DeviceSeen>,
 }
 
 /// `user:custom_status:changed`

@@ -6,7 +6,10 @@ use quikapp_protocol::Payload;
 use quikapp_storage::{Person, Timestamp, WorkspaceId};
 use serde::Serialize;
 
-use super::{CustomStatusPayload, Effect, OfflinePayload, OnlinePayload, Publicly, StatusPayload};
+use super::{
+    CustomStatusPayload, DevicesPayload, Effect, OfflinePayload, OnlinePayload, Publicly,
+    StatusPayload,
+};
 use crate::{
     fanout::Broadcast,
     presence::{outlets, room_of, workspace_room},
@@ -79,6 +82,12 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
                 &json(&payload),
             )
         }
+        Effect::DevicesChanged { person, devices } => {
+            let payload = DevicesPayload {
+                devices: devices.clone(),
+            };
+            vec![own(person, "devices:changed", json(&payload))]
+        }
         Effect::Track { .. }
         | Effect::Update { .. }
         | Effect::Untrack { .. }
@@ -88,12 +97,16 @@ pub(super) fn broadcasts(effect: &Effect, now: Timestamp) -> Vec<Broadcast> {
 
 /// The person's own topic always hears of a change.
 fn changed(person: &Person, publicly: &Publicly, event: &str, payload: &Payload) -> Vec<Broadcast> {
-    let own = Broadcast::new(own_topic(person), event, payload.clone());
-    let mut told = vec![own.with_alias(format!("user:{}", person.user))];
+    let mut told = vec![own(person, event, payload.clone())];
     if let Publicly::Everyone { topics } = publicly {
         told.extend(tell(presence_rooms(person, topics), event, payload));
     }
     told
+}
+
+fn own(person: &Person, event: &str, payload: Payload) -> Broadcast {
+    let own = Broadcast::new(own_topic(person), event, payload);
+    own.with_alias(format!("user:{}", person.user))
 }
 
 /// The workspace's room, and the other presence rooms among those the person is in.

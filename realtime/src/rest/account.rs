@@ -1,4 +1,4 @@
-//! Signing in and out: guests, tickets, revocation.
+//! Who one is: guests, one's profile, tickets, revocation.
 
 use axum::{
     Json,
@@ -16,7 +16,8 @@ use super::{
     problem::{Answer, Problem, ProblemDocument},
 };
 use crate::{
-    auth::Grant,
+    auth::{Grant, Principal},
+    channels::user::params::ProfilePayload,
     errors::{Reason, Refusal},
     policy::Action,
 };
@@ -113,6 +114,104 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
         true => Ok(name.to_owned()),
         false => Err(Refusal::invalid_field("name", "from 1 to 64 characters")),
     }
+}
+
+/// Who one is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProfileAnswer {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    #[schema(value_type = String)]
+    workspace: WorkspaceId,
+    /// How one is called.
+    name: Option<String>,
+    /// Whether everyone may see when one was last here.
+    last_seen_public: bool,
+}
+
+/// What to change; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileRequest {
+    /// From 1 to 64 characters.
+    #[serde(default)]
+    name: Option<String>,
+    /// Whether everyone may see when one was last here.
+    #[serde(default, alias = "lastSeenPublic")]
+    last_seen_public: Option<bool>,
+}
+
+/// Show one's own profile.
+#[utoipa::path(
+    get, path = "/users/me", tag = "people",
+    responses(
+        (status = 200, description = "the profile", body = ProfileAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn profile(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+) -> Answer<Json<ProfileAnswer>> {
+    let user = principal.user();
+    rest.policy
+        .check(&principal, Action::OwnStream { user })
+        .await?;
+    Ok(Json(own_profile(&rest, &principal).await?))
+}
+
+/// Change one's own profile. All of one's devices learn of it (`profile:sync` on `user:<id>`),
+/// also those that are offline now.
+#[utoipa::path(
+    patch, path = "/users/me", tag = "people",
+    request_body = ProfileRequest,
+    responses(
+        (status = 200, description = "the profile as it is now", body = ProfileAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+        (status = 422, description = "the name is empty or too long", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn change_profile(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+    Body(request): Body<ProfileRequest>,
+) -> Answer<Json<ProfileAnswer>> {
+    let (user, person) = (principal.user(), &principal.person);
+    rest.policy
+        .check(&principal, Action::OwnStream { user })
+        .await?;
+    let change = ProfileChange {
+        name: request.name.as_deref().map(checked_name).transpose()?,
+        last_seen_public: request.last_seen_public,
+        ..ProfileChange::default()
+    };
+    rest.store.put_profile(person, change).await?;
+    let profile = own_profile(&rest, &principal).await?;
+    rest.people
+        .last_seen_shown(person, profile.last_seen_public);
+    let synced = ProfilePayload {
+        user_id: profile.user_id.clone(),
+        name: profile.name.clone(),
+        last_seen_public: profile.last_seen_public,
+    };
+    let synced = serde_json::to_string(&synced).map_err(|_| Reason::Internal)?;
+    let synced = synced.into();
+    rest.conversations
+        .notify(person, "profile:sync", synced)
+        .await?;
+    Ok(Json(profile))
+}
+
+async fn own_profile(rest: &Rest, principal: &Principal) -> Answer<ProfileAnswer> {
+    let (user, workspace) = (principal.user(), principal.workspace());
+    let profiles = rest.store.profiles(workspace, std::slice::from_ref(user));
+    let profile = profiles.await?.into_iter().next();
+    Ok(ProfileAnswer {
+        user_id: user.clone(),
+        workspace: workspace.clone(),
+        last_seen_public: profile.as_ref().is_some_and(|it| it.last_seen_public),
+        name: profile.and_then(|it| it.name),
+    })
 }
 
 /// A one-time ticket.

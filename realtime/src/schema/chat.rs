@@ -2,9 +2,10 @@
 
 use quikapp_actors::{
     conversation::payload::{
-        DeletePayload, EditPayload, MessagePayload, NewConversationPayload, PinPayload,
-        ReactionPayload, UpdatePayload,
+        DeletePayload, EditPayload, InvitePayload, MessagePayload, NewConversationPayload,
+        NotificationPayload, PinPayload, ReactionPayload, UpdatePayload,
     },
+    people::DevicesPayload,
     registers::payload::{DraftPayload, MutePayload, ReceiptPayload, UnreadPayload},
     typing::TypingPayload,
 };
@@ -22,7 +23,7 @@ use crate::{
             HistoryPage, MessageAck, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
             MessagePlace, MessageReaction, MessageSend,
         },
-        user::params::{PlaceAcked, UserAck, UserAcked, UserJoin, UserJoined},
+        user::params::{PlaceAcked, ProfilePayload, UserAck, UserAcked, UserJoin, UserJoined},
     },
     errors::Reason,
 };
@@ -325,6 +326,26 @@ fn told(topic: Topic) -> Topic {
             "conversation:updated",
             placed::<UpdatePayload>(),
             "One's own membership, or a conversation, changed.",
+        )
+        .sends(
+            "conversation:invite",
+            placed::<InvitePayload>(),
+            "Somebody else made one a member of a group; behind its `conversation:new`.",
+        )
+        .sends(
+            "notification",
+            placed::<NotificationPayload>(),
+            "One was mentioned in a message of a conversation that one is a member of.",
+        )
+        .sends(
+            "profile:sync",
+            placed::<ProfilePayload>(),
+            "One changed one's profile, on this device or another.",
+        )
+        .sends(
+            "devices:changed",
+            Type::of::<DevicesPayload>(),
+            "One is connected with other devices than before.",
         )
         .sends(
             "unread:changed",

@@ -40,6 +40,13 @@ fn in_short(effect: &Effect) -> String {
             let text = custom.as_ref().map(|custom| custom.text.as_str());
             format!("words {text:?} to {}", to(publicly))
         }
+        Effect::DevicesChanged { devices, .. } => {
+            let names = devices.iter().map(|device| match &device.device_id {
+                Some(id) => id.as_str(),
+                None => "?",
+            });
+            format!("devices {}", names.collect::<Vec<_>>().join(","))
+        }
         Effect::Track { topic, meta, .. } => format!("track {topic} {}", status(meta)),
         Effect::Update { topic, meta, .. } => format!("update {topic} {}", status(meta)),
         Effect::Untrack { topic, .. } => format!("untrack {topic}"),
@@ -77,16 +84,29 @@ fn the_first_socket_brings_a_person_online_and_the_last_takes_them_away() {
         |connection, slot| short(&core.joined(&alice, None, tracker(connection, slot), None, NOW));
     assert_eq!(join(1, 1), ["online alice"]);
     assert!(join(1, 2).is_empty(), "another channel of the socket");
-    assert!(join(2, 1).is_empty(), "another tab");
-    for gone in [tracker(1, 1), tracker(1, 2)] {
-        assert!(
-            core.ended(&alice, gone, NOW).is_empty(),
-            "the other tab is there"
-        );
-    }
+    assert_eq!(join(2, 1), ["devices ?,?"], "another tab");
+    assert!(core.ended(&alice, tracker(1, 1), NOW).is_empty());
+    let other_tab_stays = core.ended(&alice, tracker(1, 2), NOW);
+    assert_eq!(short(&other_tab_stays), ["devices ?"]);
     let gone = core.ended(&alice, tracker(2, 1), Timestamp(9));
     assert_eq!(short(&gone), ["offline alice None ", "keep alice 9"]);
     assert!(core.is_empty());
+}
+
+#[test]
+fn a_person_learns_which_devices_they_are_connected_with() {
+    let (mut core, alice) = (Core::default(), person("alice"));
+    let mut join = |connection, name| {
+        let tracker = tracker(connection, 1);
+        short(&core.joined(&alice, None, tracker, device(name), NOW))
+    };
+    assert_eq!(join(1, "phone"), ["online alice"]);
+    assert_eq!(join(2, "laptop"), ["devices phone,laptop"]);
+    assert!(join(3, "laptop").is_empty(), "a second tab of the same");
+    let mut end = |connection| short(&core.ended(&alice, tracker(connection, 1), NOW));
+    assert!(end(2).is_empty(), "the other tab is there");
+    assert_eq!(end(3), ["devices phone"]);
+    assert_eq!(end(1), ["offline alice None ", "keep alice 1000"]);
 }
 
 #[test]

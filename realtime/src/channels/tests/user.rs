@@ -262,3 +262,135 @@ async fn a_cursor_never_overtakes_what_it_covers() {
     };
     tokio::join!(talk(), talk(), talk(), talk(), listen);
 }
+
+#[tokio::test]
+async fn an_invitation_names_who_made_one_a_member_of_a_group() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let made = begin(&world, &["ann", "bob"]).await;
+    let invite = bob.event(TOPIC, "conversation:invite").await;
+    holds(
+        &invite,
+        json!({"conversation_id": made.as_str(), "invited_by": "ann", "seq": 2}),
+    );
+    let joined_later = world.conversation(&["ann"]).await;
+    let add = conversation::Command::AddMembers {
+        members: vec![(person("acme", "bob").user, Role::Member)],
+    };
+    let conversations = &world.backend.conversations;
+    let ann = person("acme", "ann");
+    conversations
+        .submit(&ann, &joined_later, add)
+        .await
+        .unwrap();
+    bob.event(TOPIC, "conversation:new").await;
+    let invite = bob.event(TOPIC, "conversation:invite").await;
+    holds(
+        &invite["conversation"],
+        json!({"id": joined_later.as_str(), "type": "group"}),
+    );
+    holds(&invite, json!({"invited_by": "ann"}));
+}
+
+#[tokio::test]
+async fn whoever_makes_a_group_is_not_invited_to_it_and_nobody_to_a_direct_conversation() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    begin(&world, &["bob", "ann"]).await;
+    let direct = NewConversation {
+        id: ConversationId::generate(),
+        workspace: WorkspaceId::new("acme").unwrap(),
+        kind: ConversationKind::Direct,
+        name: None,
+        created_by: person("acme", "ann").user,
+        created_at: NOW,
+        members: ["ann", "bob"]
+            .map(|user| (UserId::new(user).unwrap(), Role::Member))
+            .into(),
+    };
+    world.backend.conversations.create(direct).await.unwrap();
+    let told = bob.so_far().await;
+    let news = events(&told);
+    assert_eq!(news, ["conversation:new", "conversation:new"]);
+}
+
+#[tokio::test]
+async fn members_who_are_mentioned_are_notified_also_when_they_were_away() {
+    let world = World::start().await;
+    let id = world.conversation(&["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    let cursor = bob.join(TOPIC, nothing()).await.ok()["cursor"].clone();
+    let mut eve = world.socket("eve").await;
+    eve.join("user:eve", nothing()).await.ok();
+    let mention = async |content: &str| {
+        let user = |name: &str| UserId::new(name).unwrap();
+        let message = conversation::SendMessage {
+            kind: "text".into(),
+            content: Some(content.into()),
+            mentions: ["bob", "eve", "ann", "bob"].map(user).into(),
+            ..conversation::SendMessage::default()
+        };
+        let command = conversation::Command::Send(Box::new(message));
+        let conversations = &world.backend.conversations;
+        let ann = person("acme", "ann");
+        conversations.submit(&ann, &id, command).await.unwrap()
+    };
+    let sent = mention("one").await;
+    let told = bob.event(TOPIC, "notification").await;
+    let expected = json!({
+        "type": "mention", "conversation_id": id.as_str(), "message_id": sent.id.to_string(),
+        "message_seq": 1, "from": "ann",
+    });
+    holds(&told, expected);
+    assert!(
+        !told.to_string().contains("one"),
+        "a deletion leaves nothing"
+    );
+    assert_eq!(events(&eve.so_far().await), [""; 0], "she is no member");
+    bob.close().await;
+    mention("two").await;
+    let mut bob = world.socket("bob").await;
+    // The notice is written behind the message's reply.
+    let is_told = async || {
+        let person = person("acme", "bob");
+        let cursor = serde_json::from_value(cursor.clone()).unwrap();
+        let missed = world
+            .node
+            .store
+            .missed(&person, &cursor, 100)
+            .await
+            .unwrap();
+        let own = person.own_conversation();
+        missed.entries.iter().filter(|(id, _)| *id == own).count() == 2
+    };
+    while !is_told().await {
+        tokio::task::yield_now().await;
+    }
+    let joined = bob.join(TOPIC, json!({ "cursor": cursor })).await.ok();
+    let gap = joined["gap"].as_array().unwrap().iter();
+    let notifications = gap.filter(|entry| entry["event"] == "notification");
+    assert_eq!(notifications.count(), 2);
+}
+
+#[tokio::test]
+async fn one_learns_with_which_devices_one_is_connected() {
+    let world = World::start().await;
+    let bob = member("acme", "bob");
+    let mut phone = world.socket_of(&bob, &[("device_id", "phone")]).await;
+    phone.join(TOPIC, nothing()).await.ok();
+    let mut laptop = world.socket_of(&bob, &[("device_id", "laptop")]).await;
+    laptop.join(TOPIC, nothing()).await.ok();
+    let names = |payload: &Value| -> Vec<String> {
+        let devices = payload["devices"].as_array().unwrap().iter();
+        devices
+            .map(|device| device["device_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let changed = phone.event(TOPIC, "devices:changed").await;
+    assert_eq!(names(&changed), ["phone", "laptop"]);
+    laptop.close().await;
+    let changed = phone.event(TOPIC, "devices:changed").await;
+    assert_eq!(names(&changed), ["phone"]);
+}

@@ -81,3 +81,15 @@ pub(crate) struct PlaceAcked {
     #[ts(as = "u32")]
     pub seq: Seq,
 }
+
+/// `profile:sync`: one's own profile, as it is now.
+#[derive(Debug, Clone, Serialize, TS)]
+pub(crate) struct ProfilePayload {
+    /// Oneself.
+    #[ts(type = "string")]
+    pub user_id: UserId,
+    /// How one is called.
+    pub name: Option<String>,
+    /// Whether everyone may see when one was last here.
+    pub last_seen_public: bool,
+}

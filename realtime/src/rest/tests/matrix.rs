@@ -61,6 +61,8 @@ async fn the_matrix_is_complete() {
         "POST /auth/ticket",
         "POST /auth/logout",
         "POST /auth/revoke",
+        "GET /users/me",
+        "PATCH /users/me",
         "POST /broadcast",
         "POST /users/{id}/block",
         "DELETE /users/{id}/block",

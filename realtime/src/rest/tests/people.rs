@@ -152,3 +152,59 @@ async fn rooms_may_be_open_to_the_workspace() {
         202
     );
 }
+
+#[tokio::test]
+async fn ones_profile_is_changed_and_synced_to_ones_devices() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let show = async || api.call(&ada, "GET /users/me", Value::Null).await.body;
+    let unknown =
+        json!({"user_id": "ada", "workspace": "acme", "name": null, "last_seen_public": false});
+    assert_eq!(show().await, unknown);
+    let _connected = connect(&api, "acme", "ada").await;
+    let cursor = api.node.store.cursor_now().await.unwrap();
+    let change = json!({"name": " Ada ", "last_seen_public": true});
+    let changed = api.call(&ada, "PATCH /users/me", change).await;
+    assert_eq!(changed.status, 200, "{:?}", changed.body);
+    let expected =
+        json!({"user_id": "ada", "workspace": "acme", "name": "Ada", "last_seen_public": true});
+    assert_eq!(changed.body, expected);
+    assert_eq!(show().await, expected);
+    let only_the_name = api
+        .call(&ada, "PATCH /users/me", json!({"name": "Countess"}))
+        .await;
+    assert_eq!(only_the_name.body["last_seen_public"], true);
+
+    let own = person("acme", "ada");
+    let missed = api.node.store.missed(&own, &cursor, 10).await.unwrap();
+    let synced: Vec<Value> = missed
+        .entries
+        .iter()
+        .map(|(_, entry)| serde_json::from_str(&entry.payload).unwrap())
+        .collect();
+    let names: Vec<_> = synced
+        .iter()
+        .map(|notice| &notice["payload"]["name"])
+        .collect();
+    assert_eq!(names, ["Ada", "Countess"]);
+    assert!(
+        synced
+            .iter()
+            .all(|notice| notice["event"] == "profile:sync")
+    );
+    let asked = api
+        .people
+        .ask(&own.workspace, std::slice::from_ref(&own.user))
+        .await
+        .unwrap();
+    assert!(asked[0].last_seen_public, "also while she is connected");
+
+    for refused in [
+        json!({"name": ""}),
+        json!({"nickname": "x"}),
+        json!({"name": "x".repeat(65)}),
+    ] {
+        let refused = api.call(&ada, "PATCH /users/me", refused).await;
+        assert_eq!(refused.reason(), (422, "invalid_field"));
+    }
+}
