@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Put load on a running server, check what arrives, and report what it costs.
     Bench(Box<quikapp_load::Args>),
+    /// Say whether a recorded history keeps the promises of delivery.
+    ///
+    /// Exit status: 0 if it does, 1 if it does not, 2 if it cannot be read.
+    CheckHistory(HistoryArgs),
     /// Print the version.
     Version,
 }
@@ -87,4 +91,14 @@ pub(crate) struct HealthArgs {
     /// Its address.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
     pub(crate) url: String,
+}
+
+/// Which history to check.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// One JSON object a line, as docs/history.md describes.
+    pub(crate) file: PathBuf,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -26,6 +26,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(args) => tools::check_config(&args.into())?,
         Command::Health(args) => return tools::health(&args),
         Command::Bench(args) => tools::bench(&args)?,
+        Command::CheckHistory(args) => return Ok(tools::check_history(&args)),
         Command::Version => tools::version(),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,15 @@
 //! The commands that do not run a server.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use quikapp_actors::SystemClock;
 use quikapp_config::{Environment, Flags, load};
+use quikapp_history::Verdict;
 use quikapp_realtime::auth::{Grant, Tokens};
 use quikapp_storage::{Person, UserId, WorkspaceId};
 
-use crate::cli::{HealthArgs, TokenArgs};
+use crate::cli::{HealthArgs, HistoryArgs, TokenArgs};
 
 /// Prints the version.
 pub(crate) fn version() {
@@ -80,4 +81,32 @@ pub(crate) fn bench(args: &quikapp_load::Args) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(quikapp_load::execute(args))
+}
+
+/// The exit status of `check-history` for a history that cannot be read.
+const UNREADABLE: u8 = 2;
+
+/// Checks a history and prints the verdict.
+pub(crate) fn check_history(args: &HistoryArgs) -> ExitCode {
+    let told = read_history(args).and_then(|verdict| {
+        match args.json {
+            true => println!("{}", serde_json::to_string_pretty(&verdict)?),
+            false => println!("{verdict}"),
+        }
+        Ok(verdict.passed())
+    });
+    match told {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("quikapp: {error:#}");
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+fn read_history(args: &HistoryArgs) -> anyhow::Result<Verdict> {
+    let named = || args.file.display().to_string();
+    let file = File::open(&args.file).with_context(named)?;
+    quikapp_history::check(BufReader::new(file)).with_context(named)
 }

@@ -71,3 +71,60 @@ async fn token_needs_a_user() {
     assert!(!output.status.success());
     assert!(said(&output).contains("--user"), "{}", said(&output));
 }
+
+#[tokio::test]
+async fn check_history_tells_by_its_exit_status() {
+    let dir = tempdir().unwrap();
+    let made = r#"{"event":"conversation","conversation":"c","members":["a"]}"#;
+    let sent = r#"{"event":"invoke","at":1,"op":1,"user":"a","conversation":"c","key":"k"}"#;
+    let acknowledged = r#"{"event":"ok","at":2,"op":1,"seq":1}"#;
+    let logged = r#"{"event":"log","conversation":"c","seq":1,"kind":"message","id":"m","sender":"a","key":"k","n":1}"#;
+    let kept = r#"{"event":"log_end","conversation":"c","tail":1}"#;
+    let lost = r#"{"event":"log_end","conversation":"c","tail":0}"#;
+    for (lines, status, expected) in [
+        (vec![made, sent, acknowledged, logged, kept], 0, "passed"),
+        (vec![made, sent, acknowledged, lost], 1, "line 3, 4"),
+        (vec![made, sent, "{}"], 2, "line 3: "),
+        (vec![made, sent], 2, "incomplete"),
+    ] {
+        let file = dir.path().join("history.jsonl");
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let mut command = quikapp();
+        let output = command
+            .arg("check-history")
+            .arg(&file)
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", said(&output));
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+    let none = dir.path().join("none.jsonl");
+    let output = quikapp()
+        .arg("check-history")
+        .arg(&none)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("none.jsonl"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn check_history_prints_json() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("history.jsonl");
+    let made = r#"{"event":"conversation","conversation":"c","members":["a"]}"#;
+    let end = r#"{"event":"log_end","conversation":"c","tail":0}"#;
+    std::fs::write(&file, format!("{made}\n{end}\n")).unwrap();
+    let mut command = quikapp();
+    let output = command
+        .args(["check-history", "--json"])
+        .arg(&file)
+        .output()
+        .await
+        .unwrap();
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdict["counts"]["conversations"], 1);
+    assert_eq!(verdict["violations"], serde_json::json!([]));
+}

@@ -1,0 +1,266 @@
+//! What a history says, one JSON object a line.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The number of a line, from 1.
+pub type Line = u64;
+
+/// One line of a history. `at` is in milliseconds since the history began, by one clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// What made this history. At most once, as the first line.
+    Run {
+        /// The workload and the faults.
+        title: String,
+        /// What the random choices came from.
+        seed: u64,
+        /// How long after an acknowledged removal something may still reach the person.
+        bound_ms: u64,
+    },
+    /// A conversation has been made; it comes before anything that happens in it.
+    Conversation {
+        /// Its id.
+        conversation: String,
+        /// Its first members, who see everything from its first entry.
+        members: Vec<String>,
+    },
+    /// A client asks for an entry, perhaps not for the first time. Whatever becomes of it, the log
+    /// has at most one entry of a person's key.
+    Invoke {
+        /// When.
+        at: u64,
+        /// Names this attempt.
+        op: u64,
+        /// Who.
+        user: String,
+        /// Where.
+        conversation: String,
+        /// The idempotency key; entries without one of their own have one by what they say.
+        key: String,
+    },
+    /// A client asks for a change of membership that would change something.
+    InvokeMember {
+        /// When.
+        at: u64,
+        /// Names this attempt.
+        op: u64,
+        /// Who is to be added or removed.
+        user: String,
+        /// Where.
+        conversation: String,
+        /// Which of the two.
+        change: Change,
+    },
+    /// An attempt was acknowledged.
+    Ok {
+        /// When.
+        at: u64,
+        /// Which.
+        op: u64,
+        /// The place of the entry, where the answer says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// What the entry is, as in `log`, where the answer says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
+    /// An attempt was refused: nothing was done, and nothing will be.
+    Fail {
+        /// When.
+        at: u64,
+        /// Which.
+        op: u64,
+        /// The reason that was given.
+        reason: String,
+    },
+    /// Nobody knows what became of an attempt.
+    Unknown {
+        /// When.
+        at: u64,
+        /// Which.
+        op: u64,
+    },
+    /// A device begins to follow a conversation, or goes on after an interruption.
+    Resumed {
+        /// When.
+        at: u64,
+        /// Which device.
+        device: String,
+        /// Whose.
+        user: String,
+        /// Which conversation.
+        conversation: String,
+        /// The last place that the device has, as it told the server. Absent where the server goes
+        /// by the device's cursor: then it begins at or before the place after the last `acked`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    /// A device was shown an entry.
+    Delivered {
+        /// When.
+        at: u64,
+        /// Which device.
+        device: String,
+        /// Of which conversation.
+        conversation: String,
+        /// The entry's place.
+        seq: u64,
+        /// What sort of entry.
+        kind: Kind,
+        /// What the entry is, as in `log`.
+        id: String,
+    },
+    /// A device is about to acknowledge what it has; from here on its cursor may stand there.
+    Acked {
+        /// When.
+        at: u64,
+        /// Which device.
+        device: String,
+        /// Of which conversation.
+        conversation: String,
+        /// Up to where.
+        seq: u64,
+    },
+    /// The load has ended, and the device has had all the time it needs: it has everything.
+    Settled {
+        /// When.
+        at: u64,
+        /// Which device.
+        device: String,
+        /// Of which conversation.
+        conversation: String,
+    },
+    /// A fault was injected.
+    Fault {
+        /// When.
+        at: u64,
+        /// What was done.
+        what: String,
+    },
+    /// An entry of the log, read at the end, in the order of the log.
+    Log {
+        /// Of which conversation.
+        conversation: String,
+        /// Its place.
+        seq: u64,
+        /// What sort of entry.
+        kind: Kind,
+        /// What names it: of a message its id, else whatever clients are shown of it too.
+        id: String,
+        /// Who caused it.
+        sender: String,
+        /// Its idempotency key, as in `invoke`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Messages on the main timeline up to here, as the store counted.
+        n: u64,
+        /// A message that is in a thread, and so not on the main timeline.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        thread: bool,
+        /// The place of the message that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<u64>,
+        /// The content of a message or an edit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+        /// The emoji of a reaction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        emoji: Option<String>,
+        /// Who came (several), or left (one).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        users: Vec<String>,
+    },
+    /// The end of a conversation's log. Devices and operations say nothing of it afterwards.
+    LogEnd {
+        /// Which conversation.
+        conversation: String,
+        /// The place of the last entry, as the store says.
+        tail: u64,
+    },
+    /// A message of the history view, after the log.
+    View {
+        /// Of which conversation.
+        conversation: String,
+        /// The message's place.
+        seq: u64,
+        /// The message's id.
+        id: String,
+        /// What it says now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+        /// Whether it was deleted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deleted: bool,
+        /// Who reacted with what.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        reactions: BTreeMap<String, Vec<String>>,
+    },
+    /// The history view of a conversation is complete: every message has been told.
+    ViewEnd {
+        /// Which conversation.
+        conversation: String,
+    },
+    /// Who is a member, after the log.
+    Members {
+        /// Of which conversation.
+        conversation: String,
+        /// Everyone.
+        members: Vec<MemberSince>,
+    },
+    /// What is unread to a member, after the log.
+    Unread {
+        /// Of which conversation.
+        conversation: String,
+        /// Whose.
+        user: String,
+        /// Up to where they have read.
+        read: u64,
+        /// How many messages are unread.
+        unread: u64,
+    },
+}
+
+/// A change of membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Somebody becomes a member.
+    Add,
+    /// Somebody ceases to be one.
+    Remove,
+}
+
+/// A member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSince {
+    /// Who.
+    pub user: String,
+    /// The first place they see.
+    pub from_seq: u64,
+}
+
+/// What sort of entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A message.
+    Message,
+    /// A new content.
+    Edit,
+    /// A message is gone.
+    Delete,
+    /// A reaction was added.
+    ReactionAdd,
+    /// A reaction was taken back.
+    ReactionRemove,
+    /// People became members.
+    MemberJoined,
+    /// Somebody ceased to be one.
+    MemberLeft,
+    /// Something else, which nothing here depends on.
+    Other,
+}
