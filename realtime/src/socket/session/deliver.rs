@@ -73,8 +73,10 @@ impl Session {
         broadcast: Arc<Broadcast>,
     ) {
         let limit = usize::from(self.options.limits.held_per_topic);
-        if lane == Lane::Intercept && self.is_heard_in_its_own_topic(key, &broadcast) {
-            return;
+        if lane == Lane::Intercept
+            && let Some(own_topic) = self.own_topic_of(key, &broadcast)
+        {
+            return self.leave_to(own_topic, key, broadcast);
         }
         let Some(slot) = self.slots.get(key) else {
             return;
@@ -114,7 +116,7 @@ impl Session {
     }
 
     fn forward<S: FrameSink>(&mut self, sink: &mut S, key: SlotKey, broadcast: &Broadcast) {
-        if self.is_joined_beside(key, broadcast) {
+        if self.joined_beside(key, broadcast).is_some() {
             return;
         }
         if let Some(slot) = self.slots.get(key) {
@@ -122,16 +124,45 @@ impl Session {
         }
     }
 
-    /// Whether the client hears the broadcast on its own topic anyway, in another channel.
-    fn is_joined_beside(&self, key: SlotKey, broadcast: &Broadcast) -> bool {
+    /// The other channel, if there is one, in which the client hears the broadcast anyway.
+    fn joined_beside(&self, key: SlotKey, broadcast: &Broadcast) -> Option<SlotKey> {
         let alias = broadcast.alias();
         let mut names = std::iter::once(broadcast.topic()).chain(alias);
-        names.any(|topic| self.slots.find(topic).is_some_and(|other| other != key))
+        names.find_map(|topic| self.slots.find(topic).filter(|other| *other != key))
     }
 
-    /// Whether it is an entry of a log that the client follows in another channel.
-    fn is_heard_in_its_own_topic(&self, key: SlotKey, broadcast: &Broadcast) -> bool {
-        broadcast.seq().is_some() && self.is_joined_beside(key, broadcast)
+    /// The other channel that follows the log which the broadcast is an entry of.
+    fn own_topic_of(&self, key: SlotKey, broadcast: &Broadcast) -> Option<SlotKey> {
+        broadcast.seq()?;
+        self.joined_beside(key, broadcast)
+    }
+
+    /// Leaves an entry to the channel of its own topic. As long as that may still fail to be
+    /// joined, it keeps the entry for the other.
+    fn leave_to(&mut self, own_topic: SlotKey, key: SlotKey, broadcast: Arc<Broadcast>) {
+        let limit = usize::from(self.options.limits.held_per_topic);
+        let Some(joining) = self.slots.get(own_topic).filter(|slot| !slot.is_settled) else {
+            return;
+        };
+        if joining.left.len() < limit {
+            joining.left.push((key, broadcast));
+        } else if let Some(slot) = self.slots.get(key) {
+            slot.is_overrun = true;
+        }
+    }
+
+    /// Gives back what was left to a channel that has ended before it was joined.
+    pub(super) fn give_back(&mut self, cx: &mut Context<'_>, left: Vec<(SlotKey, Arc<Broadcast>)>) {
+        let limit = usize::from(self.options.limits.held_per_topic);
+        for (key, broadcast) in left {
+            let Some(slot) = self.slots.get(key) else {
+                continue;
+            };
+            match slot.is_settled {
+                true => self.enqueue_input(cx, key, Input::Out(broadcast)),
+                false => slot.hold(Lane::Intercept, broadcast, limit),
+            }
+        }
     }
 
     /// The join's reply is on the wire: now what was held follows.
@@ -140,6 +171,7 @@ impl Session {
             return;
         };
         slot.is_settled = true;
+        slot.left = Vec::new();
         let held = std::mem::take(&mut slot.held);
         let missed = slot.missed.take();
         for (lane, broadcast) in held {

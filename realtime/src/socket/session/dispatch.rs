@@ -70,7 +70,8 @@ impl Session {
                 let (rate, burst) = (limits.joins_per_second, limits.join_burst);
                 self.joins.take(rate, burst, now)
             }
-            Some("phx_leave") => {
+            // Who is in may always go.
+            Some("phx_leave") if self.is_joined(&message) => {
                 metrics.leaves.increment(1);
                 Ok(())
             }
@@ -88,6 +89,11 @@ impl Session {
             Ok(()) => self.dispatch(cx, message),
             Err(wait) => self.refuse_rate(&message, wait),
         }
+    }
+
+    fn is_joined(&self, message: &Message) -> bool {
+        let topic = message.topic.as_str();
+        topic.is_some_and(|topic| self.slots.find(topic).is_some())
     }
 
     fn refuse_rate(&self, message: &Message, wait: Duration) {
@@ -135,6 +141,7 @@ impl Session {
             phase: Phase::Joining(Box::new(request)),
             pending: Pending::default(),
             held: VecDeque::new(),
+            left: Vec::new(),
             missed: None,
             is_settled: false,
             is_overrun: false,

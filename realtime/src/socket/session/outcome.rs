@@ -258,8 +258,9 @@ impl Session {
     /// Ends a slot for good. What its client sent meanwhile is for a topic that is not joined.
     fn remove(&mut self, cx: &mut Context<'_>, key: SlotKey) {
         self.timers.forget(key);
-        if let Some(Slot { pending, .. }) = self.slots.remove(key) {
+        if let Some(Slot { pending, left, .. }) = self.slots.remove(key) {
             self.link.hub.metrics.joined.decrement(1.0);
+            self.give_back(cx, left);
             self.dispatch_again(cx, pending);
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Slot {
     pub(super) pending: Pending,
     /// Broadcasts that came before the join's reply is on the wire.
     pub(super) held: VecDeque<(Lane, Arc<Broadcast>)>,
+    /// Entries that other channels left to this one while it was not joined yet.
+    pub(super) left: Vec<(SlotKey, Arc<Broadcast>)>,
     /// The newest sequenced broadcast that no longer fitted `held`.
     pub(super) missed: Option<Seq>,
     /// The join's reply is on the wire.

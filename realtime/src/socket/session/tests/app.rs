@@ -238,6 +238,9 @@ impl Channel for Log {
         if params["wait"] == true {
             self.0.gate.acquire().await.unwrap().forget();
         }
+        if params["fail"] == true {
+            return Err(JoinError::reason("as asked"));
+        }
         match params["last_seq"].as_u64() {
             Some(seq) => cx.live_from(Seq(seq + 1)),
             None => cx.catch_up(),
@@ -286,8 +289,12 @@ impl Channel for Stream {
         params: Payload,
     ) -> Result<((), Payload), JoinError> {
         let params: Value = params.parse().unwrap_or_default();
+        let lane = match params["intercepts"] == true {
+            true => Lane::Intercept,
+            false => Lane::Forward,
+        };
         for topic in params["topics"].as_array().into_iter().flatten() {
-            cx.subscribe(topic.as_str().unwrap(), Lane::Forward);
+            cx.subscribe(topic.as_str().unwrap(), lane);
         }
         Ok(((), Payload::empty_object()))
     }

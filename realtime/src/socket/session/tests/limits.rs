@@ -38,6 +38,11 @@ async fn events_beyond_the_rate_are_refused_with_a_delay() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     client.push("room:1", "echo", json!({})).await.ok();
     client.leave("room:1").await.ok();
+    assert_eq!(
+        client.leave("room:1").await.reason(),
+        "rate_limited",
+        "there is nothing to leave any more"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -158,3 +158,30 @@ async fn a_stream_forwards_what_is_not_joined_here() {
     mount.hub().fanout.publish(entry(3));
     assert_eq!(client.so_far().await, []);
 }
+
+/// What is shown in its own topic is not shown beside it, but nobody knows yet whether the join
+/// will be granted.
+#[tokio::test]
+async fn an_entry_that_came_during_a_join_that_fails_is_shown_in_the_stream() {
+    for fails in [true, false] {
+        let (mount, levers) = app();
+        let mut client = TestClient::connect(&mount).await;
+        let stream = json!({"topics": ["log:1"], "intercepts": true});
+        client.join("stream:me", stream).await.ok();
+        let params = json!({"wait": true, "fail": fails, "last_seq": 0});
+        let joining = client.start_join("log:1", params).await;
+        assert_eq!(client.so_far().await, []);
+        for seq in 1..=3 {
+            mount.hub().fanout.publish(entry(seq));
+        }
+        assert_eq!(client.so_far().await, []);
+        levers.gate.add_permits(1);
+        client.reply(&joining).await;
+        mount.hub().fanout.publish(entry(4));
+        let shown = client.so_far().await;
+        let topic = if fails { "stream:me" } else { "log:1" };
+        assert!(shown.iter().all(|got| got.topic == topic), "{shown:?}");
+        let seqs: Vec<_> = shown.iter().map(|got| &got.payload["seq"]).collect();
+        assert_eq!(seqs, [1, 2, 3, 4]);
+    }
+}
