@@ -63,7 +63,7 @@ pub struct NodeConfig {
     pub conversation: conversation::Config,
     /// Typing indicators.
     pub typing: typing::Config,
-    /// The embedded store.
+    /// Which store keeps what, and how the embedded store keeps its data.
     pub storage: quikapp_storage::Config,
 }
 

@@ -168,3 +168,24 @@ fn is_setting(line: &str) -> bool {
     key.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
+
+#[test]
+fn a_secret_in_the_address_of_a_server_is_not_shown() {
+    let vars = environment(&[("QUIKAPP_STORAGE__LOG", "mysql://quik:s3cret@db:3306/chat")]);
+    let loaded = load(&Flags::default(), &vars).unwrap();
+    let shown = loaded.config.to_toml();
+    assert!(shown.contains("mysql://quik:***@db:3306/chat"), "{shown}");
+    let every_way = format!("{shown}{:?}", loaded.config);
+    assert!(!every_way.contains("s3cret"), "{every_way}");
+
+    for (key, junk) in [
+        ("QUIKAPP_STORAGE__LOG", "redis://:s3cret@db"),
+        ("QUIKAPP_STORAGE__PEOPLE", "postgres://quik:s3cret@db/chat"),
+    ] {
+        let said = refusal(&Flags::default(), &environment(&[(key, junk)]));
+        assert!(said.contains("mysql://"), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        let name = key.rsplit("__").next().unwrap().to_lowercase();
+        assert!(said.contains(&name), "{said}");
+    }
+}

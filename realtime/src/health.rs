@@ -94,7 +94,7 @@ pub struct HealthBuilder(Node);
 impl HealthBuilder {
     /// Adds a dependency. `check` returns what is wrong, in words that anyone may read.
     #[must_use]
-    pub fn probe<F, Checking>(mut self, name: &'static str, check: F) -> Self
+    pub fn probe<F, Checking>(mut self, name: impl Into<String>, check: F) -> Self
     where
         F: Fn() -> Checking + Send + Sync + 'static,
         Checking: Future<Output = Result<(), String>> + Send + 'static,

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
@@ -21,7 +20,7 @@ use quikapp_realtime::{
     rest::{Rest, RestParts},
     socket::{Hub, Mount},
 };
-use quikapp_storage::SharedStore;
+use quikapp_storage::{Connected, Dependency, SharedStore};
 
 /// How often the counts of presence topics joined in count mode are published.
 const COUNT_PERIOD: Duration = Duration::from_secs(1);
@@ -45,10 +44,10 @@ impl Parts {
             config.policy.rooms = OpenRooms::Workspace;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = quikapp_storage::open(&config.storage).with_context(|| {
-            let dir = config.storage.data_dir.display();
-            format!("cannot open the store in {dir}")
-        })?;
+        let Connected {
+            store,
+            dependencies,
+        } = quikapp_storage::connect(&config.storage).await?;
         let fanout = Fanout::new();
         let hub = Hub::new(fanout.clone(), clock.clone());
         let authenticator = authenticator(&config, &store, &hub).await?;
@@ -72,7 +71,7 @@ impl Parts {
         let settings = config.conversation.clone();
         let registers = Registers::start(&settings, store.clone(), fanout.clone(), clock.clone());
         let conversations = Conversations::start(settings, store.clone(), fanout, clock).await?;
-        let health = health(&config, &hub, &store, &authenticator);
+        let health = health(&config, &hub, dependencies, &authenticator);
         Ok(Self {
             config,
             development,
@@ -165,28 +164,21 @@ async fn authenticator(
 fn health(
     config: &NodeConfig,
     hub: &Hub,
-    store: &SharedStore,
+    dependencies: Vec<Dependency>,
     authenticator: &Authenticator,
 ) -> Health {
     let (connections, fanout) = (hub.connections.clone(), hub.fanout.clone());
-    let store = store.clone();
     let revocations = authenticator.revocations.clone();
     let tokens = authenticator.tokens.clone();
     let or_problem = |problem: Option<String>| std::future::ready(problem.map_or(Ok(()), Err));
-    Health::of_node(&config.name, hub.clock.clone())
-        .probe("store", move || {
+    let mut node = Health::of_node(&config.name, hub.clock.clone());
+    for store in dependencies {
+        node = node.probe(store.name.clone(), move || {
             let store = store.clone();
-            async move {
-                let health = store.health().await;
-                match health.writable {
-                    true => Ok(()),
-                    false => Err(health
-                        .detail
-                        .unwrap_or_else(|| "takes no writes".to_owned())),
-                }
-            }
-        })
-        .probe("revocations", move || or_problem(revocations.problem()))
+            async move { store.check().await }
+        });
+    }
+    node.probe("revocations", move || or_problem(revocations.problem()))
         .probe("token_keys", move || or_problem(tokens.keys_problem()))
         .stat("connections", move || connections.count() as u64)
         .stat("topics", move || fanout.topics() as u64)

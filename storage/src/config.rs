@@ -1,14 +1,39 @@
-//! What the embedded store can be told.
+//! Which store keeps what, and what the embedded store can be told.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where and how the embedded store keeps its data.
+use crate::{Backend, Scheme};
+
+/// Which store keeps what, and how the embedded store keeps its data.
+///
+/// A store is `embedded`, or the address of a server. Concerns with the same address share a
+/// store, and with it their transactions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The store of conversations, members, entries and messages: `embedded`, `mysql://...` or
+    /// `mongodb://...`.
+    pub log: Backend,
+    /// The store of read marks, drafts, mutes, the cursors of devices, the store-and-forward
+    /// queue and counts per thread: `embedded`, `mysql://...` or `mongodb://...`.
+    pub registers: Backend,
+    /// The store of timers (messages sent later, messages that disappear): `embedded`,
+    /// `mysql://...` or `mongodb://...`.
+    pub timers: Backend,
+    /// The store of profiles and blocks: `embedded`, `mysql://...` or `mongodb://...`.
+    pub people: Backend,
+    /// The store of tickets and revocations: `embedded`, `mysql://...` or `mongodb://...`.
+    pub security: Backend,
+    /// Connections to each server.
+    pub connections: usize,
+    /// For how long, in milliseconds, a request waits for a connection to a server; after that
+    /// it is refused as overloaded.
+    pub connection_wait_ms: u64,
+    /// For how long, in milliseconds, a server may take to answer; after that it is unavailable.
+    pub server_timeout_ms: u64,
     /// The directory of the database. It is created, closed to others (0700), where there is
     /// none. Several processes of one host may use it at the same time.
     pub data_dir: PathBuf,
@@ -29,6 +54,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            log: Backend::Embedded,
+            registers: Backend::Embedded,
+            timers: Backend::Embedded,
+            people: Backend::Embedded,
+            security: Backend::Embedded,
+            connections: 16,
+            connection_wait_ms: 2000,
+            server_timeout_ms: 10_000,
             data_dir: PathBuf::from("quikapp-data"),
             readers: 4,
             write_queue: 8192,
@@ -59,9 +92,42 @@ impl Config {
         }
     }
 
+    /// Each concern with the store that was chosen for it, the log first.
+    pub fn concerns(&self) -> [(&'static str, &Backend); 5] {
+        [
+            ("log", &self.log),
+            ("registers", &self.registers),
+            ("timers", &self.timers),
+            ("people", &self.people),
+            ("security", &self.security),
+        ]
+    }
+
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        for (key, backend) in self.concerns() {
+            // What Redis holds may be gone after a failover.
+            if matches!(backend, Backend::Server(url) if url.scheme() == Scheme::Redis) {
+                let problem = "must be embedded, mysql:// or mongodb://: redis forgets";
+                return Err(ConfigError { key, problem });
+            }
+        }
         let rules = [
+            (
+                "connections",
+                (1..=1024).contains(&self.connections),
+                "must be 1 to 1024",
+            ),
+            (
+                "connection_wait_ms",
+                (1..=60_000).contains(&self.connection_wait_ms),
+                "must be 1 to 60000",
+            ),
+            (
+                "server_timeout_ms",
+                (100..=600_000).contains(&self.server_timeout_ms),
+                "must be 100 to 600000",
+            ),
             (
                 "data_dir",
                 !self.data_dir.as_os_str().is_empty(),
@@ -122,6 +188,18 @@ mod tests {
         };
         let refusal = config.validate().map_err(|error| error.to_string());
         assert_eq!(refusal, Err("readers must be 1 to 64".to_owned()));
+    }
+
+    #[test]
+    fn redis_keeps_nothing_that_must_last() {
+        for key in ["log", "registers", "timers", "people", "security"] {
+            let text = format!(r#"{{"{key}": "redis://:s3cret@localhost"}}"#);
+            let config: Config = serde_json::from_str(&text).expect("an address");
+            let refusal = config.validate().map_err(|error| error.to_string());
+            let refusal = refusal.expect_err("is refused");
+            assert!(refusal.starts_with(key), "{refusal}");
+            assert!(!refusal.contains("s3cret"), "{refusal}");
+        }
     }
 
     #[test]

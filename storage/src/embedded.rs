@@ -10,6 +10,7 @@
 mod append;
 mod checkpoint;
 mod conversations;
+mod detached;
 mod effects;
 mod fault;
 mod health;
@@ -39,12 +40,17 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::{fault::Sql, health::Probe, place::Place, readers::Readers, writer::Writer};
-use crate::{Config, Health, SharedStore, Store, StoreError};
+use crate::{Config, Health, SharedKeeper, SharedStore, Store, StoreError};
 
 pub use self::place::OpenError;
 
 /// Opens the embedded store; creates it where there is none.
 pub fn open(config: &Config) -> Result<SharedStore, OpenError> {
+    Ok(Arc::new(EmbeddedStore::open(config)?))
+}
+
+/// The same, for keeping some concerns beside other stores.
+pub fn open_keeper(config: &Config) -> Result<SharedKeeper, OpenError> {
     Ok(Arc::new(EmbeddedStore::open(config)?))
 }
 

@@ -5,24 +5,30 @@
 //! no database. Every adapter passes the same conformance suite against a real server; the
 //! embedded store (`embedded`) is the default.
 
+mod composed;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod connect;
 mod embedded;
 mod error;
 mod ids;
+mod server_url;
 mod traits;
 mod types;
 
+pub use composed::{Keeper, Keepers, SharedKeeper, compose};
 pub use config::{Config, ConfigError};
-pub use embedded::{OpenError, open};
+pub use connect::{ConnectError, Connected, Dependency, connect};
+pub use embedded::{OpenError, open, open_keeper};
 pub use error::{AcquireError, AppendError, StoreError};
 pub use ids::{
     ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,
     UserId, WorkspaceId,
 };
+pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
 pub use traits::{
-    ConversationStore, Health, LogStore, PeopleStore, ProjectionStore, QueueStore, RegisterStore,
-    SecurityStore, SharedStore, Store, TimerStore,
+    ConversationStore, DetachedRegisters, DetachedWrite, Fold, Health, LogStore, PeopleStore,
+    ProjectionStore, QueueStore, RegisterStore, SecurityStore, SharedStore, Store, TimerStore,
 };
 pub use types::*;

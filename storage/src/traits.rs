@@ -1,6 +1,7 @@
 //! The traits an adapter implements. All methods may be called concurrently. A method that writes
 //! returns only once the write is durable (fsync, or the backend's majority commit).
 
+mod detached;
 mod projections;
 mod queue;
 mod timers;
@@ -17,6 +18,7 @@ use crate::{
     StreamCursor, Timestamp, UserId, WorkspaceId,
 };
 
+pub use detached::{DetachedRegisters, DetachedWrite, Fold};
 pub use projections::ProjectionStore;
 pub use queue::QueueStore;
 pub use timers::TimerStore;
@@ -163,6 +165,13 @@ pub trait LogStore: Send + Sync {
 
     /// Whether a cursor was issued by this store.
     async fn cursor_valid(&self, cursor: &StreamCursor) -> Result<bool, StoreError>;
+
+    /// Where a cursor of this store stands among its cursors: a later one has the higher rank.
+    /// `None` for what this store did not issue.
+    fn cursor_rank(&self, cursor: &StreamCursor) -> Option<u64>;
+
+    /// [`Entry::n`] at some places, in their order; 0 where there is no such place.
+    async fn counts(&self, places: &[(ConversationId, Seq)]) -> Result<Vec<u64>, StoreError>;
 
     /// The cursor just behind one entry, or behind the last entry before that place.
     async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError>;

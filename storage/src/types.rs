@@ -363,6 +363,52 @@ pub struct Marks {
     pub version: u64,
 }
 
+impl Marks {
+    /// The marks after a change. No mark passes the tail, and none goes back.
+    #[must_use]
+    pub fn moved(self, change: &RegisterChange, tail: Seq) -> Self {
+        match change {
+            RegisterChange::Delivered(seq) => Self {
+                delivered: self.delivered.max(*seq.min(&tail)),
+                ..self
+            },
+            RegisterChange::Read(seq) => {
+                let read = *seq.min(&tail);
+                Self {
+                    delivered: self.delivered.max(read),
+                    read: self.read.max(read),
+                    unread_from: self.unread_from.filter(|from| read < *from),
+                    ..self
+                }
+            }
+            RegisterChange::UnreadFrom(seq) => Self {
+                unread_from: Some(*seq.clamp(&Seq(1), &tail.next())),
+                ..self
+            },
+            RegisterChange::Draft(_) | RegisterChange::Mute(_) => self,
+        }
+    }
+
+    /// The marks of somebody who has read up to a place by what an entry did.
+    #[must_use]
+    pub fn read_up_to(self, seq: Seq, version: u64) -> Self {
+        Self {
+            delivered: self.delivered.max(seq),
+            read: self.read.max(seq),
+            unread_from: None,
+            version,
+        }
+    }
+
+    /// Up to where nothing is unread: what counts of these marks for an unread count.
+    pub fn read_until(&self) -> Seq {
+        match self.unread_from {
+            Some(seq) => Seq(seq.0.saturating_sub(1)),
+            None => self.read,
+        }
+    }
+}
+
 /// When a person wants to hear of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mute {

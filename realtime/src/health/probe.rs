@@ -18,7 +18,7 @@ type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 
 /// A named check of something the node cannot do without.
 pub struct Probe {
-    name: &'static str,
+    name: String,
     check: Check,
     last: Mutex<Option<Checked>>,
 }
@@ -42,20 +42,20 @@ impl Checked {
 }
 
 impl Probe {
-    pub(super) fn new<F, Checking>(name: &'static str, check: F) -> Self
+    pub(super) fn new<F, Checking>(name: impl Into<String>, check: F) -> Self
     where
         F: Fn() -> Checking + Send + Sync + 'static,
         Checking: Future<Output = Result<(), String>> + Send + 'static,
     {
         Self {
-            name,
+            name: name.into(),
             check: Box::new(move || Box::pin(check())),
             last: Mutex::default(),
         }
     }
 
     pub(super) fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     /// The result of the last second, or a new one; whoever asks meanwhile waits for that.
@@ -66,7 +66,7 @@ impl Probe {
             None => self.run().await,
         };
         *last = Some(checked.clone());
-        (self.name, checked)
+        (&self.name, checked)
     }
 
     async fn run(&self) -> Checked {

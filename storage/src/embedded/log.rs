@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{
     EmbeddedStore, append, conversations,
     fault::Sql,
-    history,
+    history, registers,
     row::{self, Columns, entry_columns, int},
     search, stream,
 };
@@ -189,6 +189,24 @@ impl LogStore for EmbeddedStore {
         };
         self.read(move |conn| Ok(pos <= stream::newest(conn)?))
             .await
+    }
+
+    fn cursor_rank(&self, cursor: &StreamCursor) -> Option<u64> {
+        stream::parse(self.place.store_id(), cursor)
+    }
+
+    async fn counts(&self, places: &[(ConversationId, Seq)]) -> Result<Vec<u64>, StoreError> {
+        let places = places.to_vec();
+        self.read(move |conn| {
+            let counts = places
+                .iter()
+                .map(|(id, seq)| match row::conversation_row(conn, id)? {
+                    Some(conv) => registers::n_at(conn, conv, *seq),
+                    None => Ok(0),
+                });
+            counts.collect()
+        })
+        .await
     }
 
     async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError> {

@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "timers, the store-and-forward queue, projections and threads",
         sql: include_str!("schema_2.sql"),
     },
+    Migration {
+        version: 3,
+        name: "registers of logs that another store keeps",
+        sql: include_str!("schema_3.sql"),
+    },
 ];
 
 /// Why a database cannot be brought up to date.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    EmbeddedStore,
+    EmbeddedStore, detached,
     fault::Sql,
     queue,
     row::{self, Columns, int},
@@ -23,13 +23,15 @@ impl ProjectionStore for EmbeddedStore {
     ) -> Result<Vec<Seq>, StoreError> {
         let (consumer, ids) = (consumer.clone(), ids.to_vec());
         self.read(move |conn| {
-            let sql = "SELECT p.seq FROM conversations c
-                       JOIN projections p ON p.conv = c.conv AND p.consumer = ?1
-                       WHERE c.id = ?2";
+            let sql = "SELECT seq FROM projections WHERE consumer = ?1 AND conv = ?2";
             let mut places = Vec::with_capacity(ids.len());
             for id in &ids {
-                let key = (consumer.as_str(), id.as_str());
-                let seq = row::first(conn, sql, key, |row| row.seq(0))?;
+                let seq = match detached::any_row(conn, id)? {
+                    Some(conv) => {
+                        row::first(conn, sql, (consumer.as_str(), conv), |row| row.seq(0))?
+                    }
+                    None => None,
+                };
                 places.push(seq.unwrap_or_default());
             }
             Ok(places)
@@ -116,7 +118,7 @@ impl ProjectionStore for EmbeddedStore {
     ) -> Result<Option<ThreadUnread>, StoreError> {
         let (id, user) = (id.clone(), user.clone());
         self.write(move |conn| {
-            let Some(conv) = row::conversation_row(conn, &id)? else {
+            let Some(conv) = detached::any_row(conn, &id)? else {
                 return Ok(None);
             };
             let thread = Thread { conv, root };
@@ -139,7 +141,7 @@ impl ProjectionStore for EmbeddedStore {
         let (id, user) = (id.clone(), user.clone());
         let roots = roots.map(<[MessageId]>::to_vec);
         self.read(move |conn| {
-            let Some(conv) = row::conversation_row(conn, &id)? else {
+            let Some(conv) = detached::any_row(conn, &id)? else {
                 return Ok(Vec::new());
             };
             let mut threads = Vec::new();
@@ -155,9 +157,7 @@ impl ProjectionStore for EmbeddedStore {
 
 /// Moves a cursor, if it is where the step begins. The conversation's row, if it was.
 pub(super) fn advance(conn: &Connection, step: &ProjectionStep) -> Sql<Option<i64>> {
-    let Some(conv) = row::conversation_row(conn, &step.conversation)? else {
-        return Ok(None);
-    };
+    let conv = detached::any_row_or_make(conn, &step.conversation)?;
     let consumer = step.consumer.as_str();
     if step.from == Seq(0) {
         row::run(
@@ -175,7 +175,7 @@ pub(super) fn advance(conn: &Connection, step: &ProjectionStep) -> Sql<Option<i6
 }
 
 fn reset(conn: &Connection, consumer: &Consumer, id: &ConversationId) -> Sql<()> {
-    let Some(conv) = row::conversation_row(conn, id)? else {
+    let Some(conv) = detached::any_row(conn, id)? else {
         return Ok(());
     };
     if *consumer == Consumer::QUEUE {

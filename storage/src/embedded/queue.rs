@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row};
 
 use super::{
-    EmbeddedStore,
+    EmbeddedStore, detached,
     fault::{Fault, Sql},
     projections,
     row::{self, Columns, int},
@@ -54,8 +54,10 @@ impl QueueStore for EmbeddedStore {
     async fn queue(&self, person: &Person, limit: usize) -> Result<PendingQueue, StoreError> {
         let person = person.clone();
         self.read(move |conn| {
-            let sql = "SELECT c.id, min(p.seq), max(p.seq), count(*), min(p.at), max(p.urgent)
-                       FROM pending p JOIN conversations c ON c.conv = p.conv
+            let sql = "SELECT coalesce(c.id, d.id), min(p.seq), max(p.seq), count(*), min(p.at),
+                              max(p.urgent)
+                       FROM pending p LEFT JOIN conversations c ON c.conv = p.conv
+                                      LEFT JOIN detached_logs d ON d.conv = p.conv
                        WHERE p.workspace = ?1 AND p.user = ?2
                        GROUP BY p.conv ORDER BY max(p.urgent) DESC, min(p.pos) LIMIT ?3";
             let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
@@ -107,10 +109,10 @@ impl QueueStore for EmbeddedStore {
     ) -> Result<Vec<UserId>, StoreError> {
         let (id, workspace, people) = (id.clone(), workspace.clone(), people.to_vec());
         self.read(move |conn| {
-            let Some(conv) = row::conversation_row(conn, &id)? else {
+            let Some(conv) = detached::any_row(conn, &id)? else {
                 return Ok(people.clone());
             };
-            let pos = position(conn, conv, seq)?;
+            let pos = position(conn, conv, seq)?.unwrap_or(u64::MAX);
             let mut lacking = Vec::new();
             for user in &people {
                 let devices = devices(conn, conv, &workspace, user)?;
@@ -157,10 +159,23 @@ fn devices(
     })
 }
 
-fn position(conn: &Connection, conv: i64, seq: Seq) -> Sql<u64> {
+/// The position of an entry; `None` if the log is in another store, whose stream cursors cannot
+/// be compared with it.
+fn position(conn: &Connection, conv: i64, seq: Seq) -> Sql<Option<u64>> {
+    if conv < 0 {
+        return Ok(None);
+    }
     let sql = "SELECT pos FROM entries WHERE conv = ?1 AND seq = ?2";
     row::first(conn, sql, (conv, int(seq.0)), |row| row.count(0))?
+        .map(Some)
         .ok_or_else(|| Fault::Invalid(format!("no entry at {seq}")))
+}
+
+/// Where it has no position of its own, an entry goes behind what its person's queue holds.
+fn behind(conn: &Connection, workspace: &str, user: &str) -> Sql<u64> {
+    let sql = "SELECT coalesce(max(pos), 0) + 1 FROM pending WHERE workspace = ?1 AND user = ?2";
+    let pos = row::first(conn, sql, (workspace, user), |row| row.count(0))?;
+    Ok(pos.unwrap_or(1))
 }
 
 fn enqueue(
@@ -170,7 +185,7 @@ fn enqueue(
     entries: &[PendingEntry],
     cap: usize,
 ) -> Sql<()> {
-    let mut positions: HashMap<Seq, u64> = HashMap::new();
+    let mut positions: HashMap<Seq, Option<u64>> = HashMap::new();
     let mut people: HashMap<&UserId, (Vec<Device>, u64)> = HashMap::new();
     for entry in entries {
         let pos = match positions.get(&entry.seq) {
@@ -178,6 +193,10 @@ fn enqueue(
             None => position(conn, conv, entry.seq)?,
         };
         positions.insert(entry.seq, pos);
+        let pos = match pos {
+            Some(pos) => pos,
+            None => behind(conn, workspace.as_str(), entry.user.as_str())?,
+        };
         if !people.contains_key(&entry.user) {
             let devices = devices(conn, conv, workspace, &entry.user)?;
             people.insert(&entry.user, (devices, 0));
@@ -277,7 +296,7 @@ fn trim(conn: &Connection, person: &Person, id: Option<&ConversationId>) -> Sql<
     let gone = match id {
         None => row::all(conn, trim_query!("?3"), (workspace, user, true), owner)?,
         Some(id) => {
-            let Some(conv) = row::conversation_row(conn, id)? else {
+            let Some(conv) = detached::any_row(conn, id)? else {
                 return Ok(());
             };
             let sql = trim_query!("conv = ?3");

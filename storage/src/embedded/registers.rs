@@ -151,26 +151,27 @@ impl RegisterStore for EmbeddedStore {
 
 /// Unread messages of a person in a conversation whose tail stands at `n`.
 pub(super) fn unread(conn: &Connection, conv: i64, n: u64, user: &UserId) -> Sql<u64> {
-    let marks = marks::load(conn, conv, user)?;
-    let read = match marks.unread_from {
-        Some(seq) => Seq(seq.0.saturating_sub(1)),
-        None => marks.read,
-    };
+    let read = marks::load(conn, conv, user)?.read_until();
     Ok(n.saturating_sub(n_at(conn, conv, read)?))
 }
 
-fn n_at(conn: &Connection, conv: i64, seq: Seq) -> Sql<u64> {
+/// Messages on the main timeline up to a place; 0 where there is no such place.
+pub(super) fn n_at(conn: &Connection, conv: i64, seq: Seq) -> Sql<u64> {
     let sql = "SELECT n FROM entries WHERE conv = ?1 AND seq = ?2";
     let n = row::first(conn, sql, (conv, int(seq.0)), |row| row.count(0))?;
     Ok(n.unwrap_or(0))
 }
 
 /// What a change of registers needs to know of a conversation.
-struct Head {
-    conv: i64,
-    tail: Seq,
-    n: u64,
-    marks_version: u64,
+pub(super) struct Head {
+    /// The conversation's row.
+    pub(super) conv: i64,
+    /// No mark passes it.
+    pub(super) tail: Seq,
+    /// Messages on the main timeline up to the tail.
+    pub(super) n: u64,
+    /// The version of the marks changed last.
+    pub(super) marks_version: u64,
 }
 
 fn head(conn: &Connection, id: &ConversationId) -> Sql<Option<Head>> {
@@ -207,7 +208,8 @@ fn write_all(conn: &Connection, writes: &[RegisterWrite]) -> Sql<Vec<Registers>>
     Ok(results)
 }
 
-fn write_one(
+/// Makes one change; the registers after it.
+pub(super) fn write_one(
     conn: &Connection,
     head: &mut Head,
     user: &UserId,
@@ -230,37 +232,13 @@ fn write_marks(
     change: &RegisterChange,
 ) -> Sql<()> {
     let old = marks::load(conn, head.conv, user)?;
-    let new = moved(old, change, head.tail);
+    let new = old.moved(change, head.tail);
     if new == old {
         return Ok(());
     }
     head.marks_version += 1;
     let version = head.marks_version;
     marks::store(conn, head.conv, user, &Marks { version, ..new })
-}
-
-/// The marks after a change. No mark passes the tail, and none goes back.
-fn moved(old: Marks, change: &RegisterChange, tail: Seq) -> Marks {
-    match change {
-        RegisterChange::Delivered(seq) => Marks {
-            delivered: old.delivered.max(*seq.min(&tail)),
-            ..old
-        },
-        RegisterChange::Read(seq) => {
-            let read = *seq.min(&tail);
-            Marks {
-                delivered: old.delivered.max(read),
-                read: old.read.max(read),
-                unread_from: old.unread_from.filter(|from| read < *from),
-                ..old
-            }
-        }
-        RegisterChange::UnreadFrom(seq) => Marks {
-            unread_from: Some(*seq.clamp(&Seq(1), &tail.next())),
-            ..old
-        },
-        RegisterChange::Draft(_) | RegisterChange::Mute(_) => old,
-    }
 }
 
 fn write_draft(conn: &Connection, conv: i64, user: &UserId, draft: Option<&JsonText>) -> Sql<()> {
@@ -292,7 +270,8 @@ fn write_mute(conn: &Connection, conv: i64, user: &UserId, mute: Option<Mute>) -
     Ok(())
 }
 
-fn load(conn: &Connection, conv: i64, user: &UserId) -> Sql<Registers> {
+/// One person's registers.
+pub(super) fn load(conn: &Connection, conv: i64, user: &UserId) -> Sql<Registers> {
     let sql = "SELECT draft, muted, mute_until, mentions_only FROM personal
                WHERE conv = ?1 AND user = ?2";
     let personal = row::first(conn, sql, (conv, user.as_str()), |row| {

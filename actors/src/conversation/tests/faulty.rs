@@ -227,6 +227,14 @@ impl LogStore for FaultyStore {
         self.inner.cursor_valid(cursor).await
     }
 
+    fn cursor_rank(&self, cursor: &StreamCursor) -> Option<u64> {
+        self.inner.cursor_rank(cursor)
+    }
+
+    async fn counts(&self, places: &[(ConversationId, Seq)]) -> Result<Vec<u64>, StoreError> {
+        self.inner.counts(places).await
+    }
+
     async fn cursor_of(&self, id: &ConversationId, seq: Seq) -> Result<StreamCursor, StoreError> {
         self.inner.cursor_of(id, seq).await
     }

@@ -1,0 +1,166 @@
+//! One store out of several: each concern is kept by the store that was chosen for it.
+//!
+//! The log is the only truth, and its store alone decides what was appended. Whatever another
+//! store keeps is either independent of it (people, security), or follows from it: the read marks
+//! that an append moves are folded in after the append, and again from the log by whoever takes
+//! the conversation next, so that a crash between two stores leaves nothing wrong for good. Nothing
+//! is written to two stores and believed of both.
+
+mod delegate;
+mod delivery;
+mod fold;
+mod log;
+mod registers;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use self::{fold::Folder, registers::Detached};
+use crate::{DetachedRegisters, Health, SharedStore, Store};
+
+/// What a store must be able to do in order to keep any concern.
+pub trait Keeper: Store + DetachedRegisters {}
+
+impl<T: Store + DetachedRegisters> Keeper for T {}
+
+/// How such a store is handed about.
+pub type SharedKeeper = Arc<dyn Keeper>;
+
+/// Which store keeps which concern.
+#[derive(Clone)]
+pub struct Keepers {
+    /// Conversations, members, entries and the folded view of messages.
+    pub log: SharedKeeper,
+    /// Marks, drafts, mutes, the cursors of devices, and what is projected beside them: the
+    /// store-and-forward queue and counts per thread, with the projections' cursors.
+    pub registers: SharedKeeper,
+    /// What is to happen later.
+    pub timers: SharedKeeper,
+    /// Profiles and blocks.
+    pub people: SharedKeeper,
+    /// Tickets and revocations.
+    pub security: SharedKeeper,
+}
+
+impl Keepers {
+    /// One store for everything.
+    pub fn all(keeper: &SharedKeeper) -> Self {
+        Self {
+            log: Arc::clone(keeper),
+            registers: Arc::clone(keeper),
+            timers: Arc::clone(keeper),
+            people: Arc::clone(keeper),
+            security: Arc::clone(keeper),
+        }
+    }
+
+    /// The different stores among them.
+    fn distinct(&self) -> Vec<SharedStore> {
+        let mut distinct: Vec<SharedStore> = Vec::new();
+        let all = [
+            &self.log,
+            &self.registers,
+            &self.timers,
+            &self.people,
+            &self.security,
+        ];
+        for keeper in all {
+            let store: SharedStore = Arc::<dyn Keeper>::clone(keeper);
+            if !distinct.iter().any(|known| same(known, &store)) {
+                distinct.push(store);
+            }
+        }
+        distinct
+    }
+}
+
+/// Whether two handles lead to one store.
+fn same<A: ?Sized, B: ?Sized>(a: &Arc<A>, b: &Arc<B>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+/// Composes a store. Where one store keeps everything this is that store itself, with its
+/// transactions over all concerns. Needs a runtime.
+pub fn compose(keepers: &Keepers) -> SharedStore {
+    let distinct = keepers.distinct();
+    if let [only] = distinct.as_slice() {
+        return Arc::clone(only);
+    }
+    Arc::new(Composed::new(keepers, distinct))
+}
+
+/// Several stores as one.
+struct Composed {
+    log: SharedStore,
+    registers: Registers,
+    /// The store that keeps registers, wherever the log is.
+    beside: SharedStore,
+    timers: SharedStore,
+    people: SharedStore,
+    security: SharedStore,
+    distinct: Vec<SharedStore>,
+}
+
+/// Where registers are.
+enum Registers {
+    /// In the store of the log, which moves marks in the transaction of the append.
+    WithLog,
+    /// In another.
+    Detached(Detached, Folder),
+}
+
+impl Composed {
+    fn new(keepers: &Keepers, distinct: Vec<SharedStore>) -> Self {
+        let log: SharedStore = Arc::<dyn Keeper>::clone(&keepers.log);
+        let registers = if same(&keepers.log, &keepers.registers) {
+            Registers::WithLog
+        } else {
+            let registers: Arc<dyn DetachedRegisters> =
+                Arc::<dyn Keeper>::clone(&keepers.registers);
+            Registers::Detached(
+                Detached::new(Arc::clone(&log), Arc::clone(&registers)),
+                Folder::start(Arc::clone(&log), registers),
+            )
+        };
+        Self {
+            log,
+            registers,
+            beside: Arc::<dyn Keeper>::clone(&keepers.registers),
+            timers: Arc::<dyn Keeper>::clone(&keepers.timers),
+            people: Arc::<dyn Keeper>::clone(&keepers.people),
+            security: Arc::<dyn Keeper>::clone(&keepers.security),
+            distinct,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Composed {
+    /// Cursors are issued by the store of the log, so its name counts.
+    fn store_id(&self) -> Uuid {
+        self.log.store_id()
+    }
+
+    async fn health(&self) -> Health {
+        let mut all = Health {
+            writable: true,
+            detail: None,
+            latency_us: 0,
+        };
+        for store in &self.distinct {
+            let one = store.health().await;
+            all.writable &= one.writable;
+            all.detail = all.detail.or(one.detail);
+            all.latency_us = all.latency_us.max(one.latency_us);
+        }
+        all
+    }
+
+    async fn close(&self) {
+        for store in &self.distinct {
+            store.close().await;
+        }
+    }
+}

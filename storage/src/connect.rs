@@ -1,0 +1,177 @@
+//! Opens the stores that the configuration chose, and composes them.
+
+use std::sync::Arc;
+
+use crate::{
+    Backend, Config, Keepers, OpenError, Scheme, SharedKeeper, SharedStore, compose, open_keeper,
+};
+
+/// Why the stores did not open. No message holds a secret of an address.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The embedded store did not open.
+    #[error("cannot open the store in {directory}: {source}")]
+    Embedded {
+        /// Its directory.
+        directory: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// There is no adapter for this kind of server.
+    #[error("this program has no store for {0}:// addresses")]
+    NoAdapter(&'static str),
+}
+
+/// The stores of a node.
+pub struct Connected {
+    /// All of them as one.
+    pub store: SharedStore,
+    /// Each of them, for readiness.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// A store that the node cannot do without.
+#[derive(Clone)]
+pub struct Dependency {
+    /// What to call it: `store` where it is the only one and embedded, else the kind of server,
+    /// numbered where there are several.
+    pub name: String,
+    /// What it keeps, for people: `log, registers`.
+    pub keeps: String,
+    store: SharedStore,
+}
+
+impl Dependency {
+    /// Whether it takes writes, or what is wrong.
+    pub async fn check(&self) -> Result<(), String> {
+        let health = self.store.health().await;
+        match health.writable {
+            true => Ok(()),
+            false => {
+                let detail = health.detail.as_deref().unwrap_or("takes no writes");
+                Err(format!("{}: {detail}", self.keeps))
+            }
+        }
+    }
+}
+
+/// Opens every store that the configuration names, each once, and brings their schemas up to date.
+pub async fn connect(config: &Config) -> Result<Connected, ConnectError> {
+    let mut opening = Opening {
+        config,
+        opened: Vec::new(),
+    };
+    let keepers = Keepers {
+        log: opening.keeper("log", &config.log).await?,
+        registers: opening.keeper("registers", &config.registers).await?,
+        timers: opening.keeper("timers", &config.timers).await?,
+        people: opening.keeper("people", &config.people).await?,
+        security: opening.keeper("security", &config.security).await?,
+    };
+    Ok(Connected {
+        store: compose(&keepers),
+        dependencies: dependencies(opening.opened),
+    })
+}
+
+struct Opening<'a> {
+    config: &'a Config,
+    opened: Vec<Opened>,
+}
+
+struct Opened {
+    backend: Backend,
+    keeper: SharedKeeper,
+    keeps: Vec<&'static str>,
+}
+
+impl Opening<'_> {
+    /// The store behind an address, which is opened once.
+    async fn keeper(
+        &mut self,
+        concern: &'static str,
+        backend: &Backend,
+    ) -> Result<SharedKeeper, ConnectError> {
+        let mut opened = self.opened.iter_mut();
+        if let Some(known) = opened.find(|known| known.backend == *backend) {
+            known.keeps.push(concern);
+            return Ok(Arc::clone(&known.keeper));
+        }
+        let keeper = open_one(backend, self.config).await?;
+        self.opened.push(Opened {
+            backend: backend.clone(),
+            keeper: Arc::clone(&keeper),
+            keeps: vec![concern],
+        });
+        Ok(keeper)
+    }
+}
+
+async fn open_one(backend: &Backend, config: &Config) -> Result<SharedKeeper, ConnectError> {
+    match backend {
+        Backend::Embedded => open_keeper(config).map_err(|source| ConnectError::Embedded {
+            directory: config.data_dir.display().to_string(),
+            source,
+        }),
+        Backend::Server(url) => match url.scheme() {
+            Scheme::MySql | Scheme::MongoDb | Scheme::Redis => {
+                Err(ConnectError::NoAdapter(url.scheme().name()))
+            }
+        },
+    }
+}
+
+fn dependencies(opened: Vec<Opened>) -> Vec<Dependency> {
+    let single = matches!(opened.as_slice(), [only] if only.backend == Backend::Embedded);
+    let mut dependencies: Vec<Dependency> = Vec::with_capacity(opened.len());
+    for one in opened {
+        let kind = if single { "store" } else { one.backend.name() };
+        let alike = dependencies
+            .iter()
+            .filter(|known| known.name.split('_').next() == Some(kind));
+        let name = match alike.count() {
+            0 => kind.to_owned(),
+            before => format!("{kind}_{}", before + 1),
+        };
+        dependencies.push(Dependency {
+            name,
+            keeps: one.keeps.join(", "),
+            store: one.keeper,
+        });
+    }
+    dependencies
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ServerUrl;
+
+    #[tokio::test]
+    async fn an_embedded_store_for_everything_is_one_dependency() {
+        let dir = tempfile::tempdir().unwrap();
+        let connected = connect(&Config::at(dir.path())).await.unwrap();
+        let [only] = connected.dependencies.as_slice() else {
+            panic!("one store was opened");
+        };
+        assert_eq!(only.name, "store");
+        assert_eq!(only.keeps, "log, registers, timers, people, security");
+        connected.store.close().await;
+        let problem = only.check().await.unwrap_err();
+        assert!(problem.starts_with("log, registers"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_is_named_without_its_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = ServerUrl::parse("redis://:s3cret@localhost:1/0").unwrap();
+        let config = Config {
+            people: Backend::Server(url),
+            ..Config::at(dir.path())
+        };
+        let error = connect(&config).await.map(drop).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("redis") && !text.contains("s3cret"), "{text}");
+    }
+}

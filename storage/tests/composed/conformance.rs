@@ -1,0 +1,44 @@
+//! Every promise, however the concerns are divided.
+
+use std::sync::Arc;
+
+use quikapp_storage::{Keepers, compose, conformance};
+
+use crate::support::Place;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_apart_from_the_log_keep_every_promise() {
+    let (log, other) = (Place::new(), Place::new());
+    let keepers = Keepers {
+        registers: Arc::clone(&other.keeper),
+        ..Keepers::all(&log.keeper)
+    };
+    let store = compose(&keepers);
+    conformance::run_all(|| std::future::ready(store.clone())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_stores_keep_every_promise() {
+    let places: [Place; 5] = std::array::from_fn(|_| Place::new());
+    let [log, registers, timers, people, security] = places.each_ref().map(|place| &place.keeper);
+    let keepers = Keepers {
+        log: Arc::clone(log),
+        registers: Arc::clone(registers),
+        timers: Arc::clone(timers),
+        people: Arc::clone(people),
+        security: Arc::clone(security),
+    };
+    let store = compose(&keepers);
+    conformance::run_all(|| std::future::ready(store.clone())).await;
+}
+
+/// One store for everything is that store, with its own transactions.
+#[tokio::test]
+async fn one_store_is_not_wrapped() {
+    let place = Place::new();
+    let store = compose(&Keepers::all(&place.keeper));
+    assert!(std::ptr::addr_eq(
+        Arc::as_ptr(&store),
+        Arc::as_ptr(&place.keeper)
+    ));
+}
