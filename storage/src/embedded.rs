@@ -27,10 +27,8 @@ mod registers;
 mod row;
 mod search;
 mod security;
-mod spans;
 mod stream;
 mod timers;
-mod words;
 mod writer;
 
 use std::sync::Arc;

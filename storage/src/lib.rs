@@ -13,9 +13,13 @@ mod connect;
 mod embedded;
 mod error;
 mod ids;
+mod numbered;
+mod position;
 mod server_url;
+mod spans;
 mod traits;
 mod types;
+mod words;
 
 pub use composed::{Keeper, Keepers, SharedKeeper, compose};
 pub use config::{Config, ConfigError};

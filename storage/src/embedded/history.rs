@@ -5,9 +5,11 @@ use rusqlite::{Connection, Row, named_params};
 use super::{
     fault::Sql,
     row::{self, Columns, int},
+};
+use crate::{
+    ConversationId, EntryId, Member, Message, MessageId, Page, Seq, Timestamp, UserId,
     spans::{self, Span},
 };
-use crate::{ConversationId, EntryId, Member, Message, MessageId, Page, Seq, Timestamp, UserId};
 
 /// The columns that [`message`] reads, of `messages` as `m` and `entries` as `e`.
 macro_rules! message_columns {

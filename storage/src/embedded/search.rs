@@ -6,10 +6,12 @@ use super::{
     fault::Sql,
     history::{self, message_columns},
     row::{self, Columns, int},
+};
+use crate::{
+    ConversationId, Message, MessageSearch, Seq, UserId,
     spans::{self, Span},
     words::Query,
 };
-use crate::{ConversationId, Message, MessageSearch, Seq, UserId};
 
 /// The matches, and below which place to go on.
 pub(super) fn search(

@@ -12,24 +12,12 @@ use uuid::Uuid;
 use super::{
     fault::{Fault, Sql},
     row::{self, Columns, Numbered, entry_columns, int},
+};
+pub(super) use crate::position::{format, parse};
+use crate::{
+    Backlog, ConversationId, ConversationKind, Entry, Missed, Person, Seq, Timestamp,
     spans::{self, Span},
 };
-use crate::{
-    Backlog, ConversationId, ConversationKind, Entry, Missed, Person, Seq, StreamCursor, Timestamp,
-};
-
-/// Writes a cursor.
-pub(super) fn format(store: Uuid, pos: u64) -> StreamCursor {
-    StreamCursor(format!("{}.{pos}", store.simple()))
-}
-
-/// Reads a cursor of this store.
-pub(super) fn parse(store: Uuid, cursor: &StreamCursor) -> Option<u64> {
-    let (issuer, pos) = cursor.0.split_once('.')?;
-    let digits = pos.bytes().all(|byte| byte.is_ascii_digit());
-    let issuer = Uuid::try_parse(issuer).ok()?;
-    (digits && issuer == store).then(|| pos.parse().ok())?
-}
 
 /// The position of the newest entry of all; 0 before the first.
 pub(super) fn newest(conn: &Connection) -> Sql<u64> {
@@ -229,26 +217,5 @@ impl Merge {
             .ok_or_else(|| Fault::Corrupt(format!("no entry at {pos}")))?;
         self.push(conn, index, seq + 1)?;
         Ok(Some((pos, self.lanes[index].id.clone(), entry)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn a_cursor_reads_back_in_its_own_store_only(store: u128, other: u128, pos in 0..u64::MAX / 2) {
-            let (store, other) = (Uuid::from_u128(store), Uuid::from_u128(other));
-            let cursor = format(store, pos);
-            assert!(cursor.0.len() <= 64);
-            assert_eq!(parse(store, &cursor), Some(pos));
-            assert_eq!(parse(other, &cursor), (other == store).then_some(pos));
-        }
-
-        #[test]
-        fn junk_is_no_cursor(text in ".{0,64}") {
-            assert_eq!(parse(Uuid::nil(), &StreamCursor(text)), None);
-        }
     }
 }
