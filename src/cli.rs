@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Read and check a configuration, and print what is in force.
     CheckConfig(ServeArgs),
+    /// Copy the embedded store into a new file, while servers use it.
+    Backup(CopyArgs),
+    /// Put a copy into a data directory that has no store yet.
+    Restore(CopyArgs),
+    /// Put a new secret in place; tokens signed with the ones before stay valid.
+    RotateSecret(RotateArgs),
     /// Ask a running server whether it is ready.
     Health(HealthArgs),
     /// Put load on a running server, check what arrives, and report what it costs.
@@ -77,12 +83,48 @@ pub(crate) struct TokenArgs {
     /// The token may call administrative routes.
     #[arg(long)]
     pub(crate) admin: bool,
-    /// Where the secret lives.
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Which copy, of which store.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// The copy.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Whose secret, and what becomes of those before.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// Keep no earlier secret: every token that was ever minted with one is refused from then on.
+    #[arg(long)]
+    pub(crate) forget: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Where the data of an installation is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlaceArgs {
+    /// Where the embedded store and the generated secret live.
     #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     /// Configuration file (TOML); also QUIKAPP_CONFIG.
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl From<&PlaceArgs> for Flags {
+    fn from(args: &PlaceArgs) -> Self {
+        Self {
+            config: args.config.clone(),
+            data_dir: args.data_dir.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Which server to ask.

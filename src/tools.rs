@@ -2,14 +2,14 @@
 
 use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use quikapp_actors::SystemClock;
-use quikapp_config::{Environment, Flags, load};
+use quikapp_config::{Environment, Flags, NodeConfig, load};
 use quikapp_history::Verdict;
-use quikapp_realtime::auth::{Grant, Tokens};
-use quikapp_storage::{Person, UserId, WorkspaceId};
+use quikapp_realtime::auth::{Earlier, Grant, SECRET_POLL, Tokens, rotate};
+use quikapp_storage::{Copied, Person, UserId, WorkspaceId};
 
-use crate::cli::{HealthArgs, HistoryArgs, TokenArgs};
+use crate::cli::{CopyArgs, HealthArgs, HistoryArgs, PlaceArgs, RotateArgs, TokenArgs};
 
 /// Prints the version.
 pub(crate) fn version() {
@@ -30,12 +30,7 @@ pub(crate) fn check_config(flags: &Flags) -> anyhow::Result<()> {
 
 /// Mints an access token with the installation's secret, and prints it.
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
-    let flags = Flags {
-        config: args.config.clone(),
-        data_dir: args.data_dir.clone(),
-        ..Flags::default()
-    };
-    let config = load(&flags, &Environment::of_process())?.config;
+    let config = config_of(&args.place)?;
     let secrets = config.auth.secrets(&config.storage.data_dir)?;
     let person = Person {
         workspace: WorkspaceId::new(&args.workspace).context("--workspace")?,
@@ -53,6 +48,58 @@ pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
     let tokens = Tokens::new(&auth, &secrets, Arc::new(SystemClock))?;
     println!("{}", tokens.mint(&grant, args.ttl)?.token);
     Ok(())
+}
+
+/// Copies the embedded store.
+pub(crate) fn backup(args: &CopyArgs) -> anyhow::Result<()> {
+    let config = config_of(&args.place)?;
+    let copied = quikapp_storage::backup(&config.storage.data_dir, &args.file)?;
+    println!("copied {} to {}", summary(&copied), args.file.display());
+    let elsewhere = config.storage.kept_elsewhere();
+    if !elsewhere.is_empty() {
+        let concerns = elsewhere.join(", ");
+        println!("not in the copy, because a server keeps it: storage.{concerns}");
+    }
+    Ok(())
+}
+
+/// Puts a copy back.
+pub(crate) fn restore(args: &CopyArgs) -> anyhow::Result<()> {
+    let config = config_of(&args.place)?;
+    let data_dir = &config.storage.data_dir;
+    let copied = quikapp_storage::restore(&args.file, data_dir)?;
+    println!("restored {} into {}", summary(&copied), data_dir.display());
+    println!("clients that were further are told to start afresh (reset_required)");
+    Ok(())
+}
+
+fn summary(copied: &Copied) -> String {
+    format!(
+        "{} conversations with {} entries ({} bytes, schema version {})",
+        copied.conversations, copied.entries, copied.bytes, copied.version
+    )
+}
+
+/// Puts a new secret in place.
+pub(crate) fn rotate_secret(args: &RotateArgs) -> anyhow::Result<()> {
+    let config = config_of(&args.place)?;
+    if config.auth.secret.is_some() {
+        bail!(
+            "the secret is set as auth.secret: change it there, and list the old one under auth.previous_secrets"
+        );
+    }
+    let earlier = match args.forget {
+        true => Earlier::Forget,
+        false => Earlier::Keep,
+    };
+    let kept = rotate(&config.storage.data_dir, earlier)?;
+    println!("new tokens are signed with a new secret; {kept} earlier kept for verification");
+    println!("running servers take it up within {SECRET_POLL:?}");
+    Ok(())
+}
+
+fn config_of(place: &PlaceArgs) -> anyhow::Result<NodeConfig> {
+    Ok(load(&place.into(), &Environment::of_process())?.config)
 }
 
 /// Asks a running server whether it is ready.

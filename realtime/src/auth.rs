@@ -11,6 +11,7 @@ mod principal;
 mod product_socket;
 mod revocations;
 mod secret;
+mod secret_file;
 mod tickets;
 mod tokens;
 
@@ -23,7 +24,8 @@ pub use principal::{AccountRole, Principal, RoomAccess, Rooms};
 pub use product_socket::ProductSocket;
 pub(crate) use product_socket::bearer;
 pub use revocations::Revocations;
-pub use secret::{Secret, SecretFileError, WeakSecret, load_or_generate};
+pub use secret::{Earlier, Secret, SecretFileError, WeakSecret, load_or_generate, rotate};
+pub use secret_file::SECRET_POLL;
 pub use tickets::Tickets;
 pub use tokens::{Grant, MintError, Minted, TokenError, Tokens, TokensError};
 

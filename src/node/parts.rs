@@ -145,6 +145,7 @@ async fn authenticator(
 ) -> anyhow::Result<Authenticator> {
     let secrets = config.auth.secrets(&config.storage.data_dir)?;
     let tokens = Tokens::new(&config.auth, &secrets, hub.clock.clone())?;
+    tokens.follow(&config.auth, &config.storage.data_dir);
     let revocations = Revocations::start(
         store.clone(),
         hub.clock.clone(),

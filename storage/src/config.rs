@@ -84,6 +84,21 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// The concerns that a server keeps.
+    pub fn kept_elsewhere(&self) -> Vec<&'static str> {
+        let concerns = [
+            ("log", &self.log),
+            ("registers", &self.registers),
+            ("timers", &self.timers),
+            ("people", &self.people),
+            ("security", &self.security),
+        ];
+        let is_elsewhere = |(name, backend): (&'static str, &Backend)| {
+            (*backend != Backend::Embedded).then_some(name)
+        };
+        concerns.into_iter().filter_map(is_elsewhere).collect()
+    }
+
     /// The defaults, in a given directory.
     pub fn at(data_dir: impl Into<PathBuf>) -> Self {
         Self {

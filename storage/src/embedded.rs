@@ -8,6 +8,7 @@
 //! [`StoreError::Unavailable`]: crate::StoreError::Unavailable
 
 mod append;
+mod backup;
 mod checkpoint;
 mod conversations;
 mod detached;
@@ -40,7 +41,10 @@ use uuid::Uuid;
 use self::{fault::Sql, health::Probe, place::Place, readers::Readers, writer::Writer};
 use crate::{Config, Health, SharedKeeper, SharedStore, Store, StoreError};
 
-pub use self::place::OpenError;
+pub use self::{
+    backup::{BackupError, Copied, backup, restore},
+    place::OpenError,
+};
 
 /// Opens the embedded store; creates it where there is none.
 pub fn open(config: &Config) -> Result<SharedStore, OpenError> {

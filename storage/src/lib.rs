@@ -24,7 +24,7 @@ mod words;
 pub use composed::{Keeper, Keepers, SharedKeeper, compose};
 pub use config::{Config, ConfigError};
 pub use connect::{ConnectError, Connected, Dependency, connect};
-pub use embedded::{OpenError, open, open_keeper};
+pub use embedded::{BackupError, Copied, OpenError, backup, open, open_keeper, restore};
 pub use error::{AcquireError, AppendError, StoreError};
 pub use ids::{
     ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,

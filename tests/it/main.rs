@@ -6,5 +6,6 @@ mod support;
 mod command_line;
 mod durability;
 mod metrics;
+mod operation;
 mod shared_directory;
 mod start_and_stop;

@@ -91,6 +91,39 @@ pub fn load_or_generate(data_dir: &Path) -> Result<Vec<Secret>, SecretFileError>
     }
 }
 
+/// What becomes of the secrets before a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// The latest of them still verify tokens.
+    Keep,
+    /// No token signed with them is believed any more.
+    Forget,
+}
+
+/// Earlier secrets that are kept. Together with the current one, a token that names none is tried
+/// with so many.
+const MAX_EARLIER: usize = 3;
+
+/// Puts a new secret in front of those of a data directory, whole or not at all, and says how many
+/// earlier ones are kept. Running servers [take it up](super::Tokens::follow).
+pub fn rotate(data_dir: &Path, earlier: Earlier) -> Result<usize, SecretFileError> {
+    let path = data_dir.join("secret");
+    let mut secrets = read(&path)?;
+    match earlier {
+        Earlier::Keep => secrets.truncate(MAX_EARLIER),
+        Earlier::Forget => secrets.clear(),
+    }
+    let kept = secrets.len();
+    secrets.insert(0, Secret::generate()?);
+    let put = || {
+        let draft = draft(data_dir, &secrets)?;
+        fs::rename(&draft, &path)?;
+        fs::File::open(data_dir)?.sync_all()
+    };
+    put().map_err(|source| io_error(&path, source))?;
+    Ok(kept)
+}
+
 fn read(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
     let text = read_guarded(path).map_err(|source| io_error(path, source))??;
     let secrets = text
@@ -136,6 +169,17 @@ fn publish(data_dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
             .mode(0o700)
             .create(data_dir)?;
     }
+    let draft = draft(data_dir, std::slice::from_ref(secret))?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::File::open(data_dir)?.sync_all(),
+    }
+}
+
+/// Writes a file that is whole before it gets its name.
+fn draft(data_dir: &Path, secrets: &[Secret]) -> io::Result<PathBuf> {
     let draft = data_dir.join(format!("secret.{}", uuid::Uuid::new_v4()));
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -143,14 +187,11 @@ fn publish(data_dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
         .mode(0o600)
         .open(&draft)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    writeln!(file, "{}", secret.0)?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => fs::File::open(data_dir)?.sync_all(),
+    for secret in secrets {
+        writeln!(file, "{}", secret.0)?;
     }
+    file.sync_all()?;
+    Ok(draft)
 }
 
 fn io_error(path: &Path, source: io::Error) -> SecretFileError {
@@ -264,6 +305,27 @@ mod tests {
             Err(SecretFileError::Weak { .. })
         ));
         assert!(matches!(write("\n"), Err(SecretFileError::Weak { .. })));
+    }
+
+    #[test]
+    fn a_rotation_puts_a_new_one_in_front_and_keeps_a_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = load_or_generate(dir.path()).unwrap();
+        for kept in [1, 2, 3, 3] {
+            assert_eq!(rotate(dir.path(), Earlier::Keep).unwrap(), kept);
+            let now = load_or_generate(dir.path()).unwrap();
+            assert!(!all.contains(&now[0]), "a new one");
+            assert_eq!(now[1..], all[..kept]);
+            all = now;
+        }
+        assert_eq!(rotate(dir.path(), Earlier::Forget).unwrap(), 0);
+        let now = load_or_generate(dir.path()).unwrap();
+        assert!(now.len() == 1 && !all.contains(&now[0]));
+        let mode = fs::metadata(dir.path().join("secret")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let nowhere = rotate(&dir.path().join("none"), Earlier::Keep);
+        assert!(matches!(nowhere, Err(SecretFileError::Io { .. })));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! JSON Web Tokens (RFC 7519, with the advice of RFC 8725): verifying and minting.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -132,7 +135,7 @@ pub struct Tokens {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     allowed: Vec<Algorithm>,
     rules: Rules,
     clock: Arc<dyn Clock>,
@@ -237,6 +240,15 @@ impl Tokens {
         let signing = Signing::new(secrets).ok_or(TokensError::NoSecret)?;
         *self.inner.signing.write() = signing;
         Ok(())
+    }
+
+    pub(super) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    pub(super) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
+        let inner = inner.upgrade()?;
+        Some(Self { inner })
     }
 
     /// The longest time a token may live, and a revocation must be remembered.

@@ -60,7 +60,7 @@ pub enum OpenError {
     },
 }
 
-const DATABASE: &str = "quikapp.db";
+pub(super) const DATABASE: &str = "quikapp.db";
 const LOCK: &str = "quikapp.lock";
 
 /// What tells one file from another with the same name.
@@ -269,7 +269,7 @@ fn read_store_id(conn: &Connection) -> rusqlite::Result<Uuid> {
         .map(Uuid::from_bytes)
 }
 
-fn explain(file: &Path, error: MigrateError) -> OpenError {
+pub(super) fn explain(file: &Path, error: MigrateError) -> OpenError {
     let path = file.to_owned();
     match error {
         MigrateError::Newer { found, known } => OpenError::Newer { path, found, known },
@@ -292,7 +292,11 @@ fn explain(file: &Path, error: MigrateError) -> OpenError {
     }
 }
 
-fn connect(file: &Path, busy_timeout: Duration, cache_kib: u32) -> rusqlite::Result<Connection> {
+pub(super) fn connect(
+    file: &Path,
+    busy_timeout: Duration,
+    cache_kib: u32,
+) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(file, flags)?;
     conn.busy_handler(Some(patience(busy_timeout)))?;

@@ -2,6 +2,7 @@
 //! processes on one directory, kill -9, a disk that fails.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod conformance;
 mod crash;
 mod faults;
