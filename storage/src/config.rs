@@ -84,19 +84,15 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// The concerns that a server keeps.
+    /// The concerns that servers keep.
     pub fn kept_elsewhere(&self) -> Vec<&'static str> {
-        let concerns = [
-            ("log", &self.log),
-            ("registers", &self.registers),
-            ("timers", &self.timers),
-            ("people", &self.people),
-            ("security", &self.security),
-        ];
         let is_elsewhere = |(name, backend): (&'static str, &Backend)| {
             (*backend != Backend::Embedded).then_some(name)
         };
-        concerns.into_iter().filter_map(is_elsewhere).collect()
+        self.concerns()
+            .into_iter()
+            .filter_map(is_elsewhere)
+            .collect()
     }
 
     /// The defaults, in a given directory.
