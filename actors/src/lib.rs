@@ -9,6 +9,7 @@ pub mod fanout;
 pub mod people;
 pub mod presence;
 pub mod registers;
+pub mod supervision;
 pub mod typing;
 
 pub use clock::{Clock, SystemClock};

@@ -182,6 +182,12 @@ pub const METRICS: &[Metric] = &[
         "Writes that wait for the store.",
     ),
     metric(
+        "quikapp_supervisor_escalations_total",
+        Counter,
+        &[],
+        "Supervisors that gave up: their children failed too often.",
+    ),
+    metric(
         "quikapp_takeovers_delayed_total",
         Counter,
         &[],
