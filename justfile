@@ -32,6 +32,10 @@ conformance:
 js:
     scripts/test --only js
 
+# Real servers for the tests: `just backends up`, `status`, `down`; see target/backends/env.
+backends *ARGS:
+    scripts/backends {{ARGS}}
+
 # Fuzz every target for so many seconds each (default an hour).
 fuzz SECONDS="3600":
     scripts/fuzz {{SECONDS}}
