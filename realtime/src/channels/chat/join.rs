@@ -100,7 +100,7 @@ impl ChatChannel {
         let Some(after) = self.place_of(cx, id, last_seq).await? else {
             return Ok(Missed::Nothing);
         };
-        if replay::is_out_of_reach(store, id, after, tail, cx.now()).await? {
+        if replay::is_out_of_reach(store, id, visible, after, tail, cx.now()).await? {
             return Ok(Missed::TooMuch);
         }
         let replay = replay::read(store, id, visible, after).await?;

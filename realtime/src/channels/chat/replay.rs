@@ -24,40 +24,57 @@ pub(super) struct Replay {
     pub(super) more: bool,
 }
 
-/// Reads a batch after a place.
+/// Reads a batch after a place. The client acknowledges the last entry that it was shown, so a
+/// batch that is not the last one ends with one: what is hidden in between is passed over.
 pub(super) async fn read(
     store: &SharedStore,
     id: &ConversationId,
     visible: &[Member],
     after: Seq,
 ) -> Result<Replay, StoreError> {
-    let mut entries = store.entries(id, after, BATCH + 1).await?;
-    let more = entries.len() > BATCH;
-    entries.truncate(BATCH);
-    let last = entries.last().map_or(after, |entry| entry.seq);
-    let entries = entries
-        .iter()
-        .filter(|entry| is_visible(visible, entry.seq));
+    let mut found: Vec<Entry> = Vec::new();
+    let mut last = after;
+    while let Some(from) = before_visible(visible, last) {
+        let page = store.entries(id, from, BATCH + 1).await?;
+        last = page.last().map_or(last, |entry| entry.seq);
+        let is_last_page = page.len() <= BATCH;
+        found.extend(page.into_iter().filter(|it| is_visible(visible, it.seq)));
+        if is_last_page || found.len() > BATCH {
+            break;
+        }
+    }
+    let more = found.len() > BATCH;
+    found.truncate(BATCH);
+    if let Some(shown) = found.last().filter(|_| more) {
+        last = shown.seq;
+    }
     Ok(Replay {
-        entries: entries.map(gap_entry).collect(),
+        entries: found.iter().map(gap_entry).collect(),
         last,
         more,
     })
 }
 
 /// Whether what follows a place cannot be replayed: the client claims to have what is not there
-/// yet, or missed too much, or too long ago.
+/// yet, or missed too much, or too long ago. What is hidden from them does not count.
 pub(super) async fn is_out_of_reach(
     store: &SharedStore,
     id: &ConversationId,
+    visible: &[Member],
     after: Seq,
     tail: Seq,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    if after > tail || tail.0 - after.0 > FURTHEST {
+    if after > tail {
         return Ok(true);
     }
-    let first = store.entries(id, after, 1).await?;
+    let Some(from) = before_visible(visible, after) else {
+        return Ok(false);
+    };
+    if tail.0.saturating_sub(from.0) > FURTHEST {
+        return Ok(true);
+    }
+    let first = store.entries(id, from, 1).await?;
     let is_old = |entry: &Entry| now.since_ms(entry.at) > OLDEST_MS;
     Ok(first.first().is_some_and(is_old))
 }
@@ -67,6 +84,16 @@ pub(crate) fn is_visible(visible: &[Member], seq: Seq) -> bool {
     visible
         .iter()
         .any(|it| it.from_seq <= seq && it.to_seq.is_none_or(|to_seq| seq <= to_seq))
+}
+
+/// The place before the first visible one after `after`; nothing if none is visible.
+fn before_visible(visible: &[Member], after: Seq) -> Option<Seq> {
+    let next = |it: &Member| {
+        let next = it.from_seq.max(after.next());
+        (it.to_seq.is_none_or(|to_seq| next <= to_seq)).then_some(next)
+    };
+    let first = visible.iter().filter_map(next).min()?;
+    Some(Seq(first.0.saturating_sub(1)))
 }
 
 /// An entry as it is replayed.

@@ -213,3 +213,44 @@ async fn what_was_said_before_one_came_is_not_replayed() {
         .await
         .unwrap();
 }
+
+/// Changes Bob's membership.
+async fn bob_is(world: &World, id: &ConversationId, member: bool) {
+    let user = person("acme", "bob").user;
+    let command = match member {
+        true => conversation::Command::AddMembers {
+            members: vec![(user, Role::Member)],
+        },
+        false => conversation::Command::RemoveMember { user },
+    };
+    let ann = person("acme", "ann");
+    let conversations = &world.backend.conversations;
+    conversations.submit(&ann, id, command).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_hidden_entries_than_a_batch_holds_are_passed_over() {
+    let world = World::start().await;
+    let id = world.conversation(&["ann", "bob"]).await;
+    let topic = format!("chat:{id}");
+    send(&world, &id, 90).await;
+    bob_is(&world, &id, false).await;
+    send(&world, &id, 150).await;
+    bob_is(&world, &id, true).await;
+    send(&world, &id, 30).await;
+    // 1 to 91 and from 242 on are his.
+    let mut bob = world.socket("bob").await;
+    let joined = bob.join(&topic, json!({"last_seq": 0})).await.ok();
+    let expected: Vec<u64> = (1..=91).chain(242..=250).collect();
+    assert_eq!(seqs(&joined["gap"]), expected);
+    assert_eq!(joined["more"], true);
+    let ack = bob.push(&topic, "message:ack", json!({"seq": 250}));
+    let acked = ack.await.ok();
+    assert_eq!(seqs(&acked["gap"]), (251..=272).collect::<Vec<_>>());
+    assert!(acked.get("more").is_none());
+    let joined = bob.join(&topic, json!({"last_seq": 91})).await.ok();
+    assert_eq!(seqs(&joined["gap"]), (242..=272).collect::<Vec<_>>());
+    assert!(joined.get("more").is_none());
+    send(&world, &id, 1).await;
+    assert_eq!(bob.event(&topic, "message:new").await["seq"], 273);
+}
