@@ -5,6 +5,7 @@ mod support;
 
 mod command_line;
 mod durability;
+mod faults;
 mod metrics;
 mod operation;
 mod shared_directory;

@@ -1,10 +1,12 @@
 //! The real binary in a directory of its own, and clients for it.
 
 mod client;
+mod load;
 mod rest;
 mod server;
 
 pub(crate) use client::Client;
+pub(crate) use load::{Load, Plan};
 pub(crate) use rest::{Guest, Rest};
 pub(crate) use server::{Server, quikapp, said};
 

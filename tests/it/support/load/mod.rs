@@ -1,0 +1,276 @@
+//! A load whose every event is written down: people with devices that send, edit, react, delete,
+//! come and go, and reconnect at any moment, against servers that a test is cruel to meanwhile.
+//! What they saw is then compared with the log.
+
+mod chatter;
+mod dump;
+mod identity;
+mod listener;
+mod members;
+mod recorder;
+mod rng;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use quikapp_history::{Event, Verdict};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+
+use self::{
+    chatter::{Chatter, Way},
+    listener::Listener,
+    recorder::Recorder,
+    rng::Rng,
+};
+use super::{Guest, Rest, Server};
+
+/// What kind of load.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) title: &'static str,
+    /// People who send, each with a device. The first owns all conversations; the last comes and
+    /// goes.
+    pub(crate) chatters: usize,
+    /// So many of them, from the last on, have another device that follows everything at once.
+    pub(crate) listeners: usize,
+    pub(crate) conversations: usize,
+    /// Attempts of one device that wait for an answer at the same time.
+    pub(crate) window: usize,
+    /// Frames after which a device drops its connection.
+    pub(crate) lifetime: (u64, u64),
+    /// After a removal, for how long something may still reach the person.
+    pub(crate) bound: Duration,
+    /// A connection that owes an answer and says nothing for so long is dropped.
+    pub(crate) patience: Duration,
+    /// How long devices may take to get everything once the load has ended.
+    pub(crate) settling: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(title: &'static str) -> Self {
+        Self {
+            title,
+            chatters: 5,
+            listeners: 2,
+            conversations: 2,
+            window: 3,
+            lifetime: (40, 400),
+            bound: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            settling: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What everybody is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Go on.
+    Load,
+    /// Begin nothing new; finish what is in doubt.
+    Quiet,
+    /// Nobody writes any more. The logs end here: get everything.
+    CatchUp(Arc<BTreeMap<String, u64>>),
+}
+
+/// What all tasks of a load share.
+struct Shared {
+    plan: Plan,
+    recorder: Recorder,
+    servers: watch::Sender<Vec<String>>,
+    phase: watch::Sender<Phase>,
+    /// How many tasks follow; how many have finished what was in doubt.
+    ready: watch::Sender<usize>,
+    quiet: watch::Sender<usize>,
+    conversations: Vec<String>,
+    catch_up_began: watch::Sender<Option<Instant>>,
+}
+
+impl Shared {
+    /// One of the servers.
+    fn server(&self, rng: &mut Rng) -> String {
+        let servers = self.servers.borrow();
+        servers[rng.below(servers.len() as u64) as usize].clone()
+    }
+
+    fn phase(&self) -> Phase {
+        self.phase.borrow().clone()
+    }
+
+    /// Devices have had all the time there is.
+    fn is_late(&self) -> bool {
+        let began = *self.catch_up_began.borrow();
+        began.is_some_and(|began| began.elapsed() >= self.plan.settling)
+    }
+}
+
+/// A load that is under way.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    people: Vec<Guest>,
+    tasks: JoinSet<()>,
+    file: PathBuf,
+    seed: u64,
+}
+
+impl Load {
+    /// Signs people in, makes their conversations and starts them; returns when everybody follows.
+    pub(crate) async fn start(plan: Plan, dir: &Path, servers: &[&Server]) -> Self {
+        let seed = rng::seed();
+        println!("{}: seed {seed}", plan.title);
+        let rest = Rest::of(servers[0]);
+        let mut people = Vec::new();
+        for number in 0..plan.chatters {
+            people.push(rest.guest(&format!("person {number}")).await);
+        }
+        let mut conversations = Vec::new();
+        for _ in 0..plan.conversations {
+            conversations.push(rest.group(&people).await);
+        }
+        let file = dir.join("history.jsonl");
+        let recorder = Recorder::create(&file);
+        recorder.record(|_| Event::Run {
+            title: plan.title.to_owned(),
+            seed,
+            bound_ms: u64::try_from(plan.bound.as_millis()).unwrap(),
+        });
+        for conversation in &conversations {
+            recorder.record(|_| Event::Conversation {
+                conversation: conversation.clone(),
+                members: people.iter().map(|person| person.id.clone()).collect(),
+            });
+        }
+        let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
+        let shared = Arc::new(Shared {
+            plan,
+            recorder,
+            servers: watch::Sender::new(urls),
+            phase: watch::Sender::new(Phase::Load),
+            ready: watch::Sender::new(0),
+            quiet: watch::Sender::new(0),
+            conversations,
+            catch_up_began: watch::Sender::new(None),
+        });
+        let mut load = Self {
+            shared,
+            people,
+            tasks: JoinSet::new(),
+            file,
+            seed,
+        };
+        load.start_everybody().await;
+        load
+    }
+
+    async fn start_everybody(&mut self) {
+        let shared = &self.shared;
+        let (everywhere, first) = (&shared.conversations, &shared.conversations[..1]);
+        let last = self.people.len() - 1;
+        let mut devices = 0;
+        for (number, person) in self.people.iter().enumerate() {
+            let mut seed = || {
+                devices += 1;
+                Rng::of(self.seed.wrapping_add(devices))
+            };
+            let way = [Way::LastSeq, Way::Cursor][number % 2];
+            // Who comes and goes in the first conversation follows only that.
+            let which: &[String] = if number == last { first } else { everywhere };
+            let chatter = Chatter::new(shared, person, number, way, which, seed());
+            self.tasks.spawn(chatter.run());
+            if number + shared.plan.listeners > last {
+                let listener = Listener::new(shared, person, number, seed());
+                self.tasks.spawn(listener.run());
+            }
+        }
+        let everybody = self.tasks.len();
+        reaches(&shared.ready, everybody, "everybody follows").await;
+        let (owner, guest) = (self.people[0].clone(), self.people[last].clone());
+        let rng = Rng::of(self.seed);
+        self.tasks
+            .spawn(members::come_and_go(shared.clone(), owner, guest, rng));
+    }
+
+    /// Waits until so many more attempts were acknowledged.
+    pub(crate) async fn acknowledges(&self, more: u64) {
+        let counted = &self.shared.recorder.acknowledged;
+        let enough = *counted.borrow() + more;
+        let mut counted = counted.subscribe();
+        let waited = counted.wait_for(|count| *count >= enough);
+        let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
+        assert!(waited.is_ok(), "{more} more acknowledgements did not come");
+    }
+
+    /// A random number below another.
+    pub(crate) fn random(&self, below: u64) -> u64 {
+        let so_far = *self.shared.recorder.acknowledged.borrow();
+        Rng::of(self.seed ^ so_far.rotate_left(32)).below(below)
+    }
+
+    /// Writes down what is done to the servers.
+    pub(crate) fn fault(&self, what: &str) {
+        self.shared.recorder.record(|at| Event::Fault {
+            at,
+            what: what.to_owned(),
+        });
+    }
+
+    /// The servers are elsewhere now.
+    pub(crate) fn servers_are(&self, servers: &[&Server]) {
+        let urls = servers.iter().map(|server| server.url.clone()).collect();
+        self.shared.servers.send_replace(urls);
+    }
+
+    /// Ends the load, lets everybody get everything, and judges the history.
+    pub(crate) async fn finish(mut self, server: &Server) -> Verdict {
+        let shared = &self.shared;
+        shared.phase.send_replace(Phase::Quiet);
+        reaches(&shared.quiet, self.tasks.len(), "nothing is in doubt").await;
+        let store = dump::open(&server.data_dir);
+        let tails = dump::tails(&store, &shared.conversations).await;
+        shared.catch_up_began.send_replace(Some(Instant::now()));
+        shared.phase.send_replace(Phase::CatchUp(Arc::new(tails)));
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        dump::logs(&shared.recorder, &store, &shared.conversations).await;
+        store.close().await;
+        dump::views(
+            &shared.recorder,
+            server,
+            &shared.conversations,
+            &self.people,
+        )
+        .await;
+        shared.recorder.flush();
+        let history = std::fs::File::open(&self.file).unwrap();
+        let verdict = quikapp_history::check(std::io::BufReader::new(history)).unwrap();
+        println!("{verdict}");
+        if !verdict.passed() {
+            let name = format!("history-{}-{}.jsonl", shared.plan.title, self.seed);
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(' ', "-"));
+            std::fs::copy(&self.file, &kept).unwrap();
+            println!("the history is kept: {}", kept.display());
+        }
+        verdict
+    }
+
+    /// The same, and every promise was kept.
+    pub(crate) async fn passes(self, server: &Server) {
+        let verdict = self.finish(server).await;
+        assert!(verdict.passed(), "promises were broken, see above");
+        assert!(verdict.counts.messages > 0 && verdict.counts.deliveries > 0);
+    }
+}
+
+async fn reaches(counter: &watch::Sender<usize>, all: usize, what: &str) {
+    let mut counter = counter.subscribe();
+    let waited = counter.wait_for(|count| *count >= all);
+    let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
+    let waited = waited.map(drop);
+    assert!(waited.is_ok(), "it did not happen in time that {what}");
+}

@@ -1,0 +1,96 @@
+//! The file that a history is written to.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+use quikapp_history::{Change, Event};
+use tokio::{sync::watch, time::Instant};
+
+use super::super::Guest;
+
+/// Writes events in the order in which they happen.
+pub(crate) struct Recorder {
+    file: Mutex<BufWriter<File>>,
+    began: Instant,
+    ops: AtomicU64,
+    /// How many attempts were acknowledged.
+    pub(crate) acknowledged: watch::Sender<u64>,
+}
+
+/// An outcome of an attempt.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ok {
+        seq: Option<u64>,
+        id: Option<String>,
+    },
+    Refused(String),
+    Unknown,
+}
+
+impl Recorder {
+    pub(crate) fn create(path: &Path) -> Self {
+        Self {
+            file: Mutex::new(BufWriter::new(File::create(path).unwrap())),
+            began: Instant::now(),
+            ops: AtomicU64::new(0),
+            acknowledged: watch::Sender::new(0),
+        }
+    }
+
+    /// Writes an event, given the time.
+    pub(crate) fn record(&self, event: impl FnOnce(u64) -> Event) {
+        // The lock makes the order of the file that of the times.
+        let mut file = self.file.lock();
+        let at = u64::try_from(self.began.elapsed().as_millis()).unwrap();
+        serde_json::to_writer(&mut *file, &event(at)).unwrap();
+        file.write_all(b"\n").unwrap();
+    }
+
+    pub(crate) fn flush(&self) {
+        self.file.lock().flush().unwrap();
+    }
+
+    /// An attempt for an entry; its number.
+    pub(crate) fn invoke(&self, person: &Guest, conversation: &str, key: &str) -> u64 {
+        let op = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.record(|at| Event::Invoke {
+            at,
+            op,
+            user: person.id.clone(),
+            conversation: conversation.to_owned(),
+            key: key.to_owned(),
+        });
+        op
+    }
+
+    /// An attempt to change a membership; its number.
+    pub(crate) fn invoke_member(&self, person: &Guest, conversation: &str, change: Change) -> u64 {
+        let op = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.record(|at| Event::InvokeMember {
+            at,
+            op,
+            user: person.id.clone(),
+            conversation: conversation.to_owned(),
+            change,
+        });
+        op
+    }
+
+    pub(crate) fn outcome(&self, op: u64, outcome: Outcome) {
+        let is_ok = matches!(outcome, Outcome::Ok { .. });
+        self.record(|at| match outcome {
+            Outcome::Ok { seq, id } => Event::Ok { at, op, seq, id },
+            Outcome::Refused(reason) => Event::Fail { at, op, reason },
+            Outcome::Unknown => Event::Unknown { at, op },
+        });
+        if is_ok {
+            self.acknowledged.send_modify(|count| *count += 1);
+        }
+    }
+}
