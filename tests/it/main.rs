@@ -3,6 +3,7 @@
 
 mod support;
 
+mod architecture;
 mod command_line;
 mod durability;
 mod faults;
