@@ -193,10 +193,12 @@ export type DeletePayload = {
   message_id: string;
   /** Where. */
   conversation_id: string;
-  /** By whom. */
-  deleted_by: string;
+  /** By whom; `null` when nobody deleted it: its time was up. */
+  deleted_by: string | null;
   /** When. */
   deleted_at: string;
+  /** `expired` when its time was up; absent when somebody deleted it. */
+  reason?: Gone;
 };
 
 /** One device that a person is connected with. */
@@ -247,6 +249,21 @@ export type EditPayload = {
   edited_by: string;
 };
 
+/**
+* `message:forgotten`: the server no longer has the content of a message of class
+* `until_delivered`. Devices keep what they have.
+*/
+export type ForgetPayload = {
+  /** Which message. */
+  message_id: string;
+  /** Where. */
+  conversation_id: string;
+  /** `delivered` when it is on every device, `expired` when its time was up before. */
+  reason: Gone;
+  /** When. */
+  at: string;
+};
+
 /** An entry that is replayed: what was broadcast, with its place. */
 export type GapEntry = {
   /** Its place in the conversation's log. */
@@ -258,6 +275,9 @@ export type GapEntry = {
   /** Its payload. */
   payload: unknown;
 };
+
+/** Why a message's content is gone although nobody deleted it. */
+export type Gone = "expired" | "delivered";
 
 /** A page of history, in ascending order. */
 export type HistoryPage = {
@@ -304,6 +324,9 @@ export type MessageAck = {
   /** The device has everything up to here. */
   seq: number;
 };
+
+/** How long a message is kept. */
+export type MessageClass = "persistent" | "until_delivered" | "ephemeral";
 
 /** `message:delete` */
 export type MessageDelete = {
@@ -372,6 +395,12 @@ export type MessagePayload = {
   silent: boolean;
   /** Opaque end-to-end encrypted content. */
   envelope: unknown;
+  /** How long it is kept; absent of what is kept for good. */
+  class?: MessageClass;
+  /** Seconds after which its content disappears. */
+  ttl?: number;
+  /** When its content disappears. */
+  expires_at?: string;
   /** When it was sent. */
   created_at: string;
   /** When it was last edited or deleted. */
@@ -392,8 +421,10 @@ export type MessagePayload = {
   pinned_at?: string;
   /** Who deleted it; its content is gone then. */
   deleted_by?: string;
-  /** When it was deleted. */
+  /** When it was deleted, or its content disappeared. */
   deleted_at?: string;
+  /** Why its content is gone although nobody deleted it. */
+  deleted_reason?: Gone;
 };
 
 /** `message:delivered`, `message:read`, `message:unread`: a place, or the message there. */
@@ -432,12 +463,15 @@ export type MessageSend = {
   forwarded_from?: string;
   /** Who is mentioned. */
   mentions?: string[];
-  /** Not supported yet. */
-  ttl?: unknown;
-  /** Not supported yet. */
-  send_at?: unknown;
-  /** `persistent`, the default; other classes are not supported yet. */
-  class?: string;
+  /**
+  * After so many seconds the message disappears: from 5 s to 90 days, unless configured
+  * otherwise.
+  */
+  ttl?: number;
+  /** Send it then: at most 365 days ahead, unless configured otherwise. */
+  send_at?: string;
+  /** `persistent` (the default), `until_delivered` or `ephemeral`. */
+  class?: MessageClass;
   /** Send without a push. */
   silent?: boolean;
   /** Opaque end-to-end encrypted content. */
@@ -672,6 +706,76 @@ export type RoomParams = {
   mode?: PresenceMode;
 };
 
+/** `scheduled:changed`, on one's own topic: a scheduled message came or went. */
+export type ScheduledChanged = {
+  /** Which. */
+  id: string;
+  /** Where. */
+  conversation_id: string;
+  /** What happened to it. */
+  status: ScheduledStatus;
+};
+
+/**
+* `message:scheduled:failed`, an entry of one's own conversation: a scheduled message could not
+* be sent when its time came.
+*/
+export type ScheduledFailed = {
+  /** Which. */
+  id: string;
+  /** Where it was to be sent. */
+  conversation_id: string;
+  /** The client's idempotency key. */
+  client_id: string | null;
+  /** The reason that sending it would have been refused with. */
+  reason: string;
+  /** What it said, so that it is not lost. */
+  content: string | null;
+  /** When it was to be sent. */
+  send_at: string;
+};
+
+/** The reply to `message:scheduled:list`. */
+export type ScheduledList = {
+  /** One's own scheduled messages in the conversation, the earliest first. */
+  scheduled: Array<ScheduledPayload>;
+};
+
+/** `message:scheduled:cancel` */
+export type ScheduledNamed = {
+  /** Which scheduled message. */
+  id: string;
+};
+
+/** A message that is sent later. */
+export type ScheduledPayload = {
+  /** The id that the message will have; until then, what it is cancelled by. */
+  id: string;
+  /** Where it will be sent. */
+  conversation_id: string;
+  /** When. */
+  send_at: string;
+  /** The client's idempotency key. */
+  client_id: string | null;
+  /** text, image, video, audio, file, call or system. */
+  type: string;
+  /** The text or caption. */
+  content: string | null;
+  /** Attachments as the client described them. */
+  attachments: unknown[] | null;
+  /** The message it answers. */
+  reply_to: string | null;
+  /** The thread it belongs to. */
+  thread_root: string | null;
+  /** Who is mentioned. */
+  mentions: string[];
+  /** When it was written. */
+  created_at: string;
+};
+
+/** What became of a scheduled message. */
+export type ScheduledStatus = "scheduled" | "cancelled" | "sent" | "failed";
+
 /** For whom a message is deleted. */
 export type Scope = "everyone" | "me";
 
@@ -793,15 +897,15 @@ export interface Topics {
   "chat:<conversation_id>": {
     join: { payload: ChatJoin; reply: ChatJoined };
     in: {
-      "message:send": { payload: MessageSend; reply: MessagePayload & Placed };
+      "message:send": { payload: MessageSend; reply: MessagePayload & Placed | ScheduledPayload };
       "message:edit": { payload: MessageEdit; reply: EditPayload & Placed };
       "message:delete": { payload: MessageDelete; reply: DeletePayload & Placed | Empty };
       "message:reaction:add": { payload: MessageReaction; reply: ReactionPayload & Placed };
       "message:reaction:remove": { payload: MessageReaction; reply: ReactionPayload & Placed };
       "message:pin": { payload: MessageNamed; reply: PinPayload & Placed };
       "message:unpin": { payload: MessageNamed; reply: PinPayload & Placed };
-      "message:scheduled:list": { payload: Empty; reply: Empty };
-      "message:scheduled:cancel": { payload: Empty; reply: Empty };
+      "message:scheduled:list": { payload: Empty; reply: ScheduledList };
+      "message:scheduled:cancel": { payload: ScheduledNamed; reply: Empty };
       "message:history": { payload: MessageHistory; reply: HistoryPage };
       "message:ack": { payload: MessageAck; reply: Acked };
       "conversation:join": { payload: ConversationNamed; reply: Empty };
@@ -818,6 +922,7 @@ export interface Topics {
       "message:new": MessagePayload & Placed;
       "message:edited": EditPayload & Placed;
       "message:deleted": DeletePayload & Placed;
+      "message:forgotten": ForgetPayload & Placed;
       "message:reaction:added": ReactionPayload & Placed;
       "message:reaction:removed": ReactionPayload & Placed;
       "message:pinned": PinPayload & Placed;
@@ -835,15 +940,15 @@ export interface Topics {
   "conversation:<conversation_id>": {
     join: { payload: ChatJoin; reply: ChatJoined };
     in: {
-      "message:send": { payload: MessageSend; reply: MessagePayload & Placed };
+      "message:send": { payload: MessageSend; reply: MessagePayload & Placed | ScheduledPayload };
       "message:edit": { payload: MessageEdit; reply: EditPayload & Placed };
       "message:delete": { payload: MessageDelete; reply: DeletePayload & Placed | Empty };
       "message:reaction:add": { payload: MessageReaction; reply: ReactionPayload & Placed };
       "message:reaction:remove": { payload: MessageReaction; reply: ReactionPayload & Placed };
       "message:pin": { payload: MessageNamed; reply: PinPayload & Placed };
       "message:unpin": { payload: MessageNamed; reply: PinPayload & Placed };
-      "message:scheduled:list": { payload: Empty; reply: Empty };
-      "message:scheduled:cancel": { payload: Empty; reply: Empty };
+      "message:scheduled:list": { payload: Empty; reply: ScheduledList };
+      "message:scheduled:cancel": { payload: ScheduledNamed; reply: Empty };
       "message:history": { payload: MessageHistory; reply: HistoryPage };
       "message:ack": { payload: MessageAck; reply: Acked };
       "conversation:join": { payload: ConversationNamed; reply: Empty };
@@ -860,6 +965,7 @@ export interface Topics {
       "message:new": MessagePayload & Placed;
       "message:edited": EditPayload & Placed;
       "message:deleted": DeletePayload & Placed;
+      "message:forgotten": ForgetPayload & Placed;
       "message:reaction:added": ReactionPayload & Placed;
       "message:reaction:removed": ReactionPayload & Placed;
       "message:pinned": PinPayload & Placed;
@@ -884,6 +990,7 @@ export interface Topics {
       "message:new": MessagePayload & Placed;
       "message:edited": EditPayload & Placed;
       "message:deleted": DeletePayload & Placed;
+      "message:forgotten": ForgetPayload & Placed;
       "message:reaction:added": ReactionPayload & Placed;
       "message:reaction:removed": ReactionPayload & Placed;
       "message:pinned": PinPayload & Placed;
@@ -894,6 +1001,8 @@ export interface Topics {
       "notification": NotificationPayload & Placed;
       "profile:sync": ProfilePayload & Placed;
       "devices:changed": DevicesPayload;
+      "scheduled:changed": ScheduledChanged;
+      "message:scheduled:failed": ScheduledFailed & Placed;
       "unread:changed": UnreadPayload;
       "draft:changed": DraftPayload;
       "mute:changed": MutePayload;

@@ -36,6 +36,10 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 if it does, 1 if it does not, 2 if it cannot be read.
     CheckHistory(HistoryArgs),
+    /// Derive a projection anew from the logs, or all of them: queue, threads, timers.
+    ///
+    /// A server may run on the same store meanwhile.
+    Rebuild(RebuildArgs),
     /// Print the version.
     Version,
 }
@@ -125,6 +129,15 @@ impl From<&PlaceArgs> for Flags {
             ..Self::default()
         }
     }
+}
+
+/// What to rebuild, where.
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// Which projection; all without.
+    pub(crate) projection: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// Which server to ask.

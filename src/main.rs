@@ -30,6 +30,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Health(args) => return tools::health(&args),
         Command::Bench(args) => tools::bench(&args)?,
         Command::CheckHistory(args) => return Ok(tools::check_history(&args)),
+        Command::Rebuild(args) => tools::rebuild(&args)?,
         Command::Version => tools::version(),
     }
     Ok(ExitCode::SUCCESS)

@@ -3,13 +3,15 @@
 use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use quikapp_actors::SystemClock;
+use quikapp_actors::{SystemClock, delivery};
 use quikapp_config::{Environment, Flags, NodeConfig, load};
 use quikapp_history::Verdict;
 use quikapp_realtime::auth::{Earlier, Grant, SECRET_POLL, Tokens, rotate};
 use quikapp_storage::{Copied, Person, UserId, WorkspaceId};
 
-use crate::cli::{CopyArgs, HealthArgs, HistoryArgs, PlaceArgs, RotateArgs, TokenArgs};
+use crate::cli::{
+    CopyArgs, HealthArgs, HistoryArgs, PlaceArgs, RebuildArgs, RotateArgs, TokenArgs,
+};
 
 /// Prints the version.
 pub(crate) fn version() {
@@ -156,4 +158,25 @@ fn read_history(args: &HistoryArgs) -> anyhow::Result<Verdict> {
     let named = || args.file.display().to_string();
     let file = File::open(&args.file).with_context(named)?;
     quikapp_history::check(BufReader::new(file)).with_context(named)
+}
+
+/// Derives projections anew from the logs.
+pub(crate) fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
+    let config = config_of(&args.place)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let store = quikapp_storage::connect(&config.storage).await?.store;
+        let name = args.projection.as_deref();
+        let rebuilt = delivery::rebuild(&store, &SystemClock, &config.delivery, name).await;
+        store.close().await;
+        for one in rebuilt? {
+            println!(
+                "{}: {} entries of {} conversations",
+                one.projection, one.entries, one.conversations
+            );
+        }
+        Ok(())
+    })
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod conversation;
+pub mod delivery;
 pub mod fanout;
 pub mod people;
 pub mod presence;

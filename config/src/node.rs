@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use quikapp_actors::{conversation, typing};
+use quikapp_actors::{conversation, delivery, typing};
 use quikapp_realtime::{auth, endpoint, policy, rest, socket, telemetry::LogFormat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ pub struct NodeConfig {
     pub rest: rest::Config,
     /// Sequencers, and the registers beside the log.
     pub conversation: conversation::Config,
+    /// Projections, timers and the store-and-forward queue.
+    pub delivery: delivery::Config,
     /// Typing indicators.
     pub typing: typing::Config,
     /// Which store keeps what, and how the embedded store keeps its data.
@@ -80,6 +82,7 @@ impl Default for NodeConfig {
             drain: Default::default(),
             rest: Default::default(),
             conversation: Default::default(),
+            delivery: Default::default(),
             typing: Default::default(),
             storage: Default::default(),
         }
@@ -105,6 +108,7 @@ impl NodeConfig {
         section("rest", self.rest.validate())?;
         section("typing", self.typing.validate())?;
         section("conversation", self.conversation.validate())?;
+        section("delivery", self.delivery.validate())?;
         section("storage", self.storage.validate())?;
         refuse_if(
             "drain.batch",

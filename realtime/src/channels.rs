@@ -15,8 +15,8 @@ pub(crate) mod user;
 pub(crate) mod tests;
 
 use quikapp_actors::{
-    conversation::Conversations, people::People, presence::Presence, registers::Registers,
-    typing::Typing,
+    conversation::Conversations, delivery::Delivery, people::People, presence::Presence,
+    registers::Registers, typing::Typing,
 };
 use quikapp_storage::SharedStore;
 
@@ -27,6 +27,7 @@ use lobby::LobbyChannel;
 use presence::PresenceChannel;
 use user::UserChannel;
 
+pub(crate) use chat::params::class_of;
 pub(crate) use room::blocks_changed;
 
 /// What the channels stand on.
@@ -44,6 +45,8 @@ pub struct Backend {
     pub conversations: Conversations,
     /// Receipts, cursors, drafts and mutes.
     pub registers: Registers,
+    /// What is sent later, and what devices have acknowledged.
+    pub delivery: Delivery,
     /// What is read.
     pub store: SharedStore,
 }

@@ -9,9 +9,10 @@ mod cache;
 
 use std::sync::Arc;
 
-use quikapp_actors::Clock;
+use quikapp_actors::{Clock, conversation::CommandError, delivery::MaySend};
 use quikapp_storage::{
-    ConversationId, ConversationKind, Role, SharedStore, StoreError, UserId, WorkspaceId,
+    ConversationId, ConversationKind, Person, Role, SharedStore, StoreError, Timestamp, UserId,
+    WorkspaceId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,6 +194,49 @@ impl Policy {
             Action::Room { topic, access } => self.room(principal, topic, access),
             Action::Administer => allow(principal.role == AccountRole::Admin, Reason::Forbidden),
         }
+    }
+
+    /// Whether a person may now send what they wrote at a moment before: their membership may have
+    /// ended since, and their tokens of then may have been revoked.
+    pub async fn check_scheduled(
+        &self,
+        person: &Person,
+        id: &ConversationId,
+        written_at: Timestamp,
+    ) -> Result<(), Refusal> {
+        let principal = Principal {
+            person: person.clone(),
+            device: None,
+            role: AccountRole::Member,
+            rooms: Default::default(),
+            jti: "".into(),
+            issued_at: written_at,
+            expires_at: Timestamp(i64::MAX),
+        };
+        // What is remembered may be half a second old, and a message that was sent stays.
+        self.inner.cache.forget_conversation(id);
+        let act = ConversationAct::Write;
+        self.check(&principal, Action::Conversation { id, act })
+            .await
+    }
+
+    /// The question that delivery asks when a scheduled message is due.
+    pub fn may_send(&self) -> MaySend {
+        let policy = self.clone();
+        Arc::new(move |person, id, written_at| {
+            let policy = policy.clone();
+            Box::pin(async move {
+                let checked = policy.check_scheduled(&person, &id, written_at).await;
+                checked.map_err(|refusal| match refusal.reason {
+                    Reason::ConversationNotFound => CommandError::ConversationNotFound,
+                    Reason::NotAParticipant => CommandError::NotAParticipant,
+                    Reason::Blocked => CommandError::Blocked,
+                    Reason::Overloaded => CommandError::Overloaded,
+                    Reason::Unavailable | Reason::Internal => CommandError::Unavailable,
+                    _ => CommandError::Forbidden,
+                })
+            })
+        })
     }
 
     /// Whether nobody in the workspace is hidden from the principal, so that what is shown to

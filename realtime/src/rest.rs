@@ -20,6 +20,7 @@ mod members;
 mod messages;
 mod presence;
 mod problem;
+mod scheduled;
 mod state;
 
 pub use config::Config;
@@ -72,6 +73,8 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(members::leave))
         .routes(routes!(messages::history, messages::send))
         .routes(routes!(messages::search))
+        .routes(routes!(scheduled::list))
+        .routes(routes!(scheduled::cancel))
         .routes(routes!(broadcast::broadcast))
         .routes(routes!(blocks::block, blocks::unblock))
         .routes(routes!(presence::online))

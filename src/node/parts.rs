@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
+    delivery::{self, Delivery},
     fanout::Fanout,
     people::People,
     presence::{Presence, ReplicaId},
@@ -70,7 +71,16 @@ impl Parts {
         let typing = Typing::start(fanout.clone(), clock.clone(), &config.typing);
         let settings = config.conversation.clone();
         let registers = Registers::start(&settings, store.clone(), fanout.clone(), clock.clone());
-        let conversations = Conversations::start(settings, store.clone(), fanout, clock).await?;
+        let conversations =
+            Conversations::start(settings, store.clone(), fanout, clock.clone()).await?;
+        let delivery = Delivery::start(delivery::Parts {
+            config: config.delivery.clone(),
+            store: store.clone(),
+            conversations: conversations.clone(),
+            clock,
+            may_send: policy.may_send(),
+            projections: Vec::new(),
+        });
         let health = health(&config, &hub, dependencies, &authenticator);
         Ok(Self {
             config,
@@ -86,6 +96,7 @@ impl Parts {
                 typing,
                 conversations,
                 registers,
+                delivery,
                 store: store.clone(),
             },
             store,
@@ -110,6 +121,7 @@ impl Parts {
             policy: self.backend.policy.clone(),
             store: self.store.clone(),
             conversations: self.conversations.clone(),
+            delivery: self.backend.delivery.clone(),
             fanout: self.hub.fanout.clone(),
             people: self.backend.people.clone(),
             typing: self.backend.typing.clone(),
@@ -133,6 +145,7 @@ impl Parts {
     /// Writes down what is only in memory, and closes the store.
     pub(super) async fn close(&self) {
         self.conversations.stop().await;
+        self.backend.delivery.stop().await;
         self.backend.people.flush().await;
         self.store.close().await;
     }

@@ -54,6 +54,7 @@ numbered!(EntryKind {
     RoleChanged = 10,
     ConversationUpdated = 11,
     Notice = 12,
+    Forget = 13,
 });
 numbered!(TimerKind {
     SendMessage = 1,

@@ -149,6 +149,8 @@ pub enum EntryKind {
     ConversationUpdated,
     /// A notice in a person's own conversation; its event name is in the payload.
     Notice,
+    /// The store no longer has a message's payload; devices keep what they have.
+    Forget,
 }
 
 /// An entry of the log. `(conversation, seq)`, `(conversation, id)` and `(conversation, key)` are

@@ -7,6 +7,7 @@ mod architecture;
 mod command_line;
 mod durability;
 mod faults;
+mod later;
 mod metrics;
 mod operation;
 mod shared_directory;

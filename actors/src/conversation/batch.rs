@@ -137,6 +137,9 @@ async fn finish(
     };
     answer(batch, decisions, &entries);
     shared.live.publish(&shared.store, id, &entries).await;
+    if !entries.is_empty() {
+        shared.tails.grown(id);
+    }
     notices::of_entries(shared, &core, id, &entries);
     core
 }
@@ -158,6 +161,8 @@ async fn acquire(
             Ok(acquired) => {
                 let core = Core::new(acquired, Arc::clone(&shared.limits));
                 shared.live.begin(&shared.store, id, core.tail()).await;
+                // What an owner before wrote last may not be projected yet.
+                shared.tails.grown(id);
                 return Ok(core);
             }
             Err(AcquireError::NotFound) => return Err(CommandError::ConversationNotFound),

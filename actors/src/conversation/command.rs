@@ -1,6 +1,8 @@
 //! What can be asked of a conversation, and what comes back.
 
 use quikapp_storage::{EntryId, JsonText, MessageId, Role, Seq, UserId};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 /// Something a member (or the server on their behalf) wants done.
 #[derive(Debug, Clone)]
@@ -57,6 +59,13 @@ pub enum Command {
         /// To what.
         name: Option<String>,
     },
+    /// Take a message's content out of the log, because its time is up; only the server does.
+    Expire {
+        /// Which.
+        message: MessageId,
+        /// Why.
+        why: Gone,
+    },
     /// A notice in a person's own conversation; only the server sends these.
     Notice {
         /// Event name on the topic `user:<id>`.
@@ -66,8 +75,48 @@ pub enum Command {
     },
 }
 
+/// How long a message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageClass {
+    /// For good.
+    #[default]
+    Persistent,
+    /// Until every device of every member has acknowledged it, or its time is up.
+    UntilDelivered,
+    /// Not at all: it goes to whoever is connected.
+    Ephemeral,
+}
+
+impl MessageClass {
+    /// Reads the name on the wire.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "persistent" => Some(Self::Persistent),
+            "until_delivered" => Some(Self::UntilDelivered),
+            "ephemeral" => Some(Self::Ephemeral),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        *self == Self::Persistent
+    }
+}
+
+/// Why a message's content is gone although nobody deleted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Gone {
+    /// Its `ttl` is over.
+    Expired,
+    /// It was of class `until_delivered`, and is on every device of every member.
+    Delivered,
+}
+
 /// A message to send. Field names on the wire are the snake_case of these.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SendMessage {
     /// Idempotency key of the client; the same key with the same content answers with the first
     /// outcome, with another content is an `idempotency_conflict`.
@@ -92,6 +141,10 @@ pub struct SendMessage {
     pub silent: bool,
     /// Opaque end-to-end encrypted content (JSON).
     pub envelope: Option<JsonText>,
+    /// How long it is kept.
+    pub class: MessageClass,
+    /// After so many seconds its content disappears.
+    pub ttl: Option<u64>,
 }
 
 /// Whom a deletion is for.
@@ -160,4 +213,23 @@ pub enum CommandError {
     /// `outcome_unknown`: it may or may not be in the log; send again with the same client_id.
     #[error("the outcome is unknown")]
     OutcomeUnknown,
+}
+
+impl CommandError {
+    /// Its name in the error table.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ConversationNotFound => "conversation_not_found",
+            Self::NotAParticipant => "not_a_participant",
+            Self::MessageNotFound => "message_not_found",
+            Self::Forbidden => "forbidden",
+            Self::Blocked => "blocked",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::InvalidField { .. } => "invalid_field",
+            Self::Overloaded => "overloaded",
+            Self::Moved { .. } => "moved",
+            Self::Unavailable => "unavailable",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
 }

@@ -116,6 +116,13 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Members of one conversation.
     pub members: usize,
+    /// The shortest life of a message that disappears, in seconds.
+    pub ttl_min_seconds: u64,
+    /// The longest.
+    pub ttl_max_seconds: u64,
+    /// How long a message of class `until_delivered` waits for the last device, in seconds,
+    /// unless it names a time itself.
+    pub undelivered_seconds: u64,
 }
 
 impl Default for Limits {
@@ -131,6 +138,9 @@ impl Default for Limits {
             reactions: 100,
             name_bytes: 256,
             members: 10_000,
+            ttl_min_seconds: 5,
+            ttl_max_seconds: 90 * 24 * 3600,
+            undelivered_seconds: 168 * 3600,
         }
     }
 }

@@ -7,12 +7,12 @@
 
 mod folded;
 mod members;
-mod messages;
+pub(crate) mod messages;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scripts;
-mod validate;
+pub(crate) mod validate;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -66,6 +66,7 @@ impl Request {
             Command::Send(send) => (send.reply_to, send.thread_root),
             Command::Edit { message, .. }
             | Command::Delete { message }
+            | Command::Expire { message, .. }
             | Command::React { message, .. }
             | Command::Pin { message, .. } => (Some(*message), None),
             _ => (None, None),
@@ -293,7 +294,10 @@ impl Draft {
             (Author::Server, Command::Notice { event, payload }) => {
                 return self.notice(event, payload);
             }
-            (Author::Server, _) | (_, Command::Notice { .. }) => {
+            (Author::Server, Command::Expire { message, why }) => {
+                return self.expire(*message, *why);
+            }
+            (Author::Server, _) | (_, Command::Notice { .. } | Command::Expire { .. }) => {
                 return Err(CommandError::Forbidden);
             }
             (Author::Person(person), _) => person,
@@ -321,7 +325,7 @@ impl Draft {
             Command::RemoveMember { user } => self.remove_member(by, user),
             Command::SetRole { user, role } => self.set_role(by, user, *role),
             Command::Rename { name } => self.rename(by, name.as_deref()),
-            Command::Notice { .. } => Err(CommandError::Forbidden),
+            Command::Notice { .. } | Command::Expire { .. } => Err(CommandError::Forbidden),
         }
     }
 

@@ -18,16 +18,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Command, CommandError, Config, Limits, Outcome,
+    Command, CommandError, Config, Limits, Outcome, SendMessage,
     batch::{Pending, refusal_of},
-    core::{Author, Request},
+    core::{Author, Request, messages, validate},
     live::Live,
     notices,
     reply::Reply,
     shard::ShardMessage,
     supervisor::{Shards, Supervisor, SupervisorArgs, SupervisorMessage},
 };
-use crate::{Clock, fanout::Fanout};
+use crate::{Clock, delivery::Tails, fanout::Fanout};
 
 /// Why the sequencers did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) owner: OwnerId,
     pub(crate) live: Live,
+    pub(crate) tails: Tails,
     pub(crate) tasks: TaskTracker,
     shards: Shards,
     admission: Box<[Arc<Semaphore>]>,
@@ -75,6 +76,7 @@ impl Conversations {
         let shards = Shards::default();
         let shared = Arc::new(Shared {
             live: Live::new(fanout),
+            tails: Tails::default(),
             limits: Arc::new(config.limits.clone()),
             owner: OwnerId::generate(),
             tasks: TaskTracker::new(),
@@ -107,6 +109,68 @@ impl Conversations {
     ) -> Result<Outcome, CommandError> {
         let by = Author::Person(by.clone());
         self.shared.submit(by, conversation, command).await
+    }
+
+    /// The same with an id that was made before: carried out again, it is the same entry.
+    pub(crate) async fn submit_with_id(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+        id: EntryId,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        let by = Author::Person(by.clone());
+        let request = Request { by, id, command };
+        self.shared.submit_request(conversation, request).await
+    }
+
+    /// Carries out what no person asks for.
+    pub(crate) async fn submit_as_server(
+        &self,
+        conversation: &ConversationId,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        let by = Author::Server;
+        self.shared.submit(by, conversation, command).await
+    }
+
+    /// Sends a message to whoever is connected, and keeps nothing of it. The caller has checked
+    /// that the person may write here. What it answers or whose thread it is in is not checked.
+    pub fn send_ephemeral(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+        send: &SendMessage,
+    ) -> Result<JsonText, CommandError> {
+        validate::message(send, &self.shared.limits)?;
+        let now = self.shared.clock.now();
+        let (id, place) = (EntryId::generate(), (conversation, now));
+        let body = messages::body(place, &by.user, id, send, None);
+        let text: JsonText = serde_json::to_string(&body).unwrap_or_default().into();
+        self.shared.live.say(conversation, "message:new", &text);
+        Ok(text)
+    }
+
+    /// Who follows the logs on their own time.
+    pub fn tails(&self) -> &Tails {
+        &self.shared.tails
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn owner(&self) -> OwnerId {
+        self.shared.owner
+    }
+
+    pub(crate) fn min_tenure_ms(&self) -> u64 {
+        self.shared.min_tenure_ms()
+    }
+
+    /// Whether this process sequences a conversation just now.
+    pub(crate) fn is_sequenced_here(&self, conversation: &ConversationId) -> bool {
+        self.shared.live.is_sequenced(conversation)
     }
 
     /// Creates a conversation, or finds the one that the pair already has. The members of a new
@@ -202,6 +266,19 @@ impl Shared {
         conversation: &ConversationId,
         command: Command,
     ) -> Result<Outcome, CommandError> {
+        let request = Request {
+            by,
+            id: EntryId::generate(),
+            command,
+        };
+        self.submit_request(conversation, request).await
+    }
+
+    async fn submit_request(
+        &self,
+        conversation: &ConversationId,
+        request: Request,
+    ) -> Result<Outcome, CommandError> {
         if self.stopping.is_cancelled() {
             return Err(CommandError::Unavailable);
         }
@@ -210,11 +287,7 @@ impl Shared {
         let permit = permit.map_err(|_| CommandError::Overloaded)?;
         let (reply, answer) = Reply::new(permit);
         let pending = Pending {
-            request: Request {
-                by,
-                id: EntryId::generate(),
-                command,
-            },
+            request,
             reply,
             deadline: Instant::now() + self.config.takeover_deadline,
         };

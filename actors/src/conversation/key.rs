@@ -17,6 +17,12 @@ pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Key16 {
     first_16(hash.finish().as_ref())
 }
 
+/// The key of a client's message as text.
+pub(crate) fn hex_key(sender: &UserId, client_id: &str) -> String {
+    let Key16(bytes) = of_client(sender, client_id);
+    uuid::Uuid::from_bytes(bytes).simple().to_string()
+}
+
 /// The key of an entry for which the client named none: the entry's own id, so that a writer who
 /// does not know whether a commit went through can look it up.
 pub(crate) fn of_entry(id: EntryId) -> Key16 {
@@ -35,7 +41,7 @@ pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
         Value::Array(none) if none.is_empty() => Value::Null,
         some => some,
     };
-    let content = json!({
+    let mut content = json!({
         "type": send.kind,
         "content": send.content,
         "attachments": attachments,
@@ -47,6 +53,13 @@ pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
         "silent": send.silent,
         "envelope": parsed(&send.envelope),
     });
+    // Only where they say something: messages from before there were classes keep their hashes.
+    if !send.class.is_persistent() {
+        content["class"] = json!(send.class);
+    }
+    if let Some(ttl) = send.ttl {
+        content["ttl"] = json!(ttl);
+    }
     let mut text = String::new();
     write_canonical(&content, &mut text);
     hash_of(&text)
@@ -129,5 +142,22 @@ mod tests {
             ..send("1", r#"{"a":1,"b":[2]}"#)
         };
         assert_eq!(hash, content_hash(&empty_list));
+        let short = SendMessage {
+            ttl: Some(60),
+            ..send("1", r#"{"a":1,"b":[2]}"#)
+        };
+        assert_ne!(hash, content_hash(&short));
+    }
+
+    /// Stored hashes outlive the program that wrote them.
+    #[test]
+    fn the_hash_of_a_message_never_changes() {
+        let send = SendMessage {
+            kind: "text".into(),
+            content: Some("hello".into()),
+            ..SendMessage::default()
+        };
+        let text = r#"{"attachments":null,"content":"hello","envelope":null,"forwarded_from":null,"is_forwarded":false,"mentions":[],"reply_to":null,"silent":false,"thread_root":null,"type":"text"}"#;
+        assert_eq!(content_hash(&send), hash_of(text));
     }
 }

@@ -80,6 +80,18 @@ impl Live {
         self.catch_up(store, id, tail).await;
     }
 
+    /// Whether a conversation is sequenced here.
+    pub(crate) fn is_sequenced(&self, id: &ConversationId) -> bool {
+        self.with(id, |track| track.is_some_and(|track| track.sequenced))
+    }
+
+    /// Publishes what is in no log.
+    pub(crate) fn say(&self, id: &ConversationId, event: &str, payload: &str) {
+        let payload = Payload::Json(Json::assume_valid(payload.to_owned()));
+        let broadcast = Broadcast::new(topic_of(id), event, payload);
+        self.fanout.publish(broadcast.with_alias(alias_topic(id)));
+    }
+
     /// A conversation is no longer sequenced here.
     pub(crate) fn end(&self, id: &ConversationId) {
         let has_listeners = self.fanout.subscribers(&topic_of(id)) > 0;

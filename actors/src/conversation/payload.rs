@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
 
+use super::{Gone, MessageClass};
+
 /// A message: the payload of `message:new` and the items of a history, where edits, reactions,
 /// pins and a deletion have been folded in.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
@@ -50,6 +52,18 @@ pub struct MessagePayload {
     /// Opaque end-to-end encrypted content.
     #[ts(type = "unknown")]
     pub envelope: Option<Box<RawValue>>,
+    /// How long it is kept; absent of what is kept for good.
+    #[serde(default, skip_serializing_if = "MessageClass::is_persistent")]
+    #[ts(optional, as = "Option<MessageClass>")]
+    pub class: MessageClass,
+    /// Seconds after which its content disappears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, as = "Option<u32>")]
+    pub ttl: Option<u64>,
+    /// When its content disappears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "string")]
+    pub expires_at: Option<Timestamp>,
     /// When it was sent.
     #[ts(type = "string")]
     pub created_at: Timestamp,
@@ -86,10 +100,14 @@ pub struct MessagePayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, type = "string")]
     pub deleted_by: Option<UserId>,
-    /// When it was deleted.
+    /// When it was deleted, or its content disappeared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, type = "string")]
     pub deleted_at: Option<Timestamp>,
+    /// Why its content is gone although nobody deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub deleted_reason: Option<Gone>,
 }
 
 /// `message:edited`.
@@ -125,12 +143,33 @@ pub struct DeletePayload {
     /// Where.
     #[ts(type = "string")]
     pub conversation_id: ConversationId,
-    /// By whom.
-    #[ts(type = "string")]
-    pub deleted_by: UserId,
+    /// By whom; `null` when nobody deleted it: its time was up.
+    #[ts(type = "string | null")]
+    pub deleted_by: Option<UserId>,
     /// When.
     #[ts(type = "string")]
     pub deleted_at: Timestamp,
+    /// `expired` when its time was up; absent when somebody deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reason: Option<Gone>,
+}
+
+/// `message:forgotten`: the server no longer has the content of a message of class
+/// `until_delivered`. Devices keep what they have.
+#[derive(Debug, Clone, Serialize, Deserialize, TS)]
+pub struct ForgetPayload {
+    /// Which message.
+    #[ts(type = "string")]
+    pub message_id: MessageId,
+    /// Where.
+    #[ts(type = "string")]
+    pub conversation_id: ConversationId,
+    /// `delivered` when it is on every device, `expired` when its time was up before.
+    pub reason: Gone,
+    /// When.
+    #[ts(type = "string")]
+    pub at: Timestamp,
 }
 
 /// `message:reaction:added` and `message:reaction:removed`.

@@ -223,11 +223,13 @@ impl ShardState {
                 continue;
             };
             slot.is_busy = true;
-            let store = Arc::clone(&self.shared.store);
+            let shared = Arc::clone(&self.shared);
             let finish = Finish::new(myself, conversation.clone());
             self.shared.tasks.spawn(async move {
                 let id = &finish.conversation;
-                if let Err(error) = store.release(id, core.epoch(), core.tail()).await {
+                let (epoch, tail) = (core.epoch(), core.tail());
+                let retired = shared.tails.retire(&shared.store, id, epoch, tail);
+                if let Err(error) = retired.await {
                     tracing::debug!(conversation = %id, %error, "not released");
                 }
             });

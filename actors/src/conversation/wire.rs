@@ -42,6 +42,7 @@ pub fn event_of(kind: EntryKind) -> Option<&'static str> {
         EntryKind::ReactionRemove => "message:reaction:removed",
         EntryKind::Pin => "message:pinned",
         EntryKind::Unpin => "message:unpinned",
+        EntryKind::Forget => "message:forgotten",
         EntryKind::MemberJoined
         | EntryKind::MemberLeft
         | EntryKind::RoleChanged

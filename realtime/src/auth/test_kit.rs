@@ -3,7 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quikapp_actors::{Clock, clock::ManualClock, fanout::Fanout};
+use quikapp_actors::{
+    Clock,
+    clock::ManualClock,
+    conversation::Conversations,
+    delivery::{self, Delivery},
+    fanout::Fanout,
+};
 use quikapp_storage::{Person, SharedStore, Timestamp, UserId, WorkspaceId};
 
 use super::{Authenticator, Config, Grant, Principal, Revocations, Secret, Tickets, Tokens};
@@ -74,6 +80,31 @@ impl Node {
             fanout,
             config,
         }
+    }
+
+    /// Delivery that looks for what is due all the time.
+    pub(crate) fn delivery(&self, conversations: &Conversations) -> Delivery {
+        let config = delivery::Config {
+            projection_window: Duration::from_millis(5),
+            timer_poll: Duration::from_millis(5),
+            ..delivery::Config::default()
+        };
+        self.delivery_with(conversations, config)
+    }
+
+    pub(crate) fn delivery_with(
+        &self,
+        conversations: &Conversations,
+        config: delivery::Config,
+    ) -> Delivery {
+        Delivery::start(delivery::Parts {
+            config,
+            store: self.store.clone(),
+            conversations: conversations.clone(),
+            clock: Arc::new(self.clock.clone()),
+            may_send: self.policy.may_send(),
+            projections: Vec::new(),
+        })
     }
 
     pub(crate) fn token(&self, grant: &Grant) -> String {

@@ -76,9 +76,8 @@ impl ChatChannel {
             "typing:stop" => self.stop_typing(state, cx, &read(payload)?),
             // Joining the topic is what counts; clients of the mirrored system say it once more.
             "conversation:join" | "conversation:leave" => own(state, &read(payload)?),
-            "message:scheduled:list" | "message:scheduled:cancel" => {
-                Err(Reason::NotSupported.into())
-            }
+            "message:scheduled:list" => self.scheduled(state, cx).await,
+            "message:scheduled:cancel" => self.cancel_scheduled(state, cx, read(payload)?).await,
             _ => Err(Reason::UnknownEvent.into()),
         }
     }

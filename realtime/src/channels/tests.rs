@@ -4,6 +4,7 @@
 
 mod broadcast;
 mod chat;
+mod delivery;
 mod lobby;
 mod presence;
 mod replay;
@@ -62,7 +63,15 @@ impl World {
         let node = Node::with(crate::auth::Config::default(), policy).await;
         let clock = Arc::new(node.clock.clone());
         let presence = Presence::new(node.fanout.clone(), ReplicaId(1 << 8));
+        let conversations = Conversations::start(
+            conversation::Config::default(),
+            node.store.clone(),
+            node.fanout.clone(),
+            clock.clone(),
+        );
+        let conversations = conversations.await.unwrap();
         let backend = Backend {
+            delivery: node.delivery(&conversations),
             policy: node.policy.clone(),
             people: People::start(
                 node.fanout.clone(),
@@ -72,14 +81,7 @@ impl World {
             ),
             presence,
             typing: Typing::start(node.fanout.clone(), clock.clone(), &Default::default()),
-            conversations: Conversations::start(
-                conversation::Config::default(),
-                node.store.clone(),
-                node.fanout.clone(),
-                clock.clone(),
-            )
-            .await
-            .unwrap(),
+            conversations,
             registers: Registers::start(
                 &conversation::Config::default(),
                 node.store.clone(),

@@ -252,6 +252,7 @@ impl UserChannel {
                 cursor: cursor.clone(),
             };
             self.backend.registers.change(change).await?;
+            self.backend.delivery.acknowledged(&principal.person, None);
         }
         let mut acked = UserAcked {
             cursor: cursor.clone(),
@@ -289,6 +290,8 @@ impl UserChannel {
             };
             let moved = self.backend.registers.change(Change::Cursor(cursor));
             moved.await?;
+            let delivery = &self.backend.delivery;
+            delivery.acknowledged(&principal.person, Some(&id));
         }
         Ok(json(&PlaceAcked {
             conversation_id: id,
@@ -338,6 +341,10 @@ impl UserChannel {
     /// Shows an entry of a conversation, unless it was shown or will be read.
     fn show(&self, state: &mut State, cx: &mut Context<Principal>, broadcast: &Broadcast) {
         let Some(seq) = broadcast.seq() else {
+            // A message of class `ephemeral` has no place; whoever is connected sees it.
+            if broadcast.event() == "message:new" {
+                cx.push(broadcast.event(), broadcast.payload().clone());
+            }
             return;
         };
         let own = cx.assigns().person.own_conversation();

@@ -6,8 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use quikapp_actors::conversation::{Command, SendMessage, wire};
-use quikapp_storage::{Message, MessageId, MessageSearch, Page, Seq, UserId};
+use quikapp_actors::conversation::{Command, MessageClass, SendMessage, wire};
+use quikapp_storage::{Message, MessageId, MessageSearch, Page, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
@@ -19,10 +19,12 @@ use super::{
     cursor,
     identity::Signed,
     problem::{Answer, ProblemDocument},
+    scheduled::{ScheduledDocument, schedule},
 };
 use crate::{
+    channels::class_of,
     errors::{Reason, Refusal},
-    policy::ConversationAct,
+    policy::{Action, ConversationAct},
 };
 
 /// Messages that one search looks at.
@@ -251,14 +253,15 @@ pub(super) struct SendRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     envelope: Option<Box<RawValue>>,
+    /// After so many seconds the message disappears.
     #[serde(default)]
-    #[schema(ignore)]
-    ttl: Option<Value>,
+    ttl: Option<u64>,
+    /// Send it then (RFC 3339): the answer is 202 and the scheduled message.
     #[serde(default, alias = "sendAt")]
-    #[schema(ignore)]
-    send_at: Option<Value>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    send_at: Option<Timestamp>,
+    /// persistent (unless said otherwise), until_delivered or ephemeral.
     #[serde(default)]
-    #[schema(ignore)]
     class: Option<String>,
 }
 
@@ -270,7 +273,7 @@ impl TryFrom<SendRequest> for SendMessage {
     type Error = Refusal;
 
     fn try_from(request: SendRequest) -> Result<Self, Refusal> {
-        check_supported(&request)?;
+        let class = class_of(request.class.as_deref())?;
         let json = |value: Box<RawValue>| value.get().into();
         Ok(Self {
             client_id: request.client_id,
@@ -284,27 +287,9 @@ impl TryFrom<SendRequest> for SendMessage {
             mentions: request.mentions,
             silent: request.silent,
             envelope: request.envelope.map(json),
+            class,
+            ttl: request.ttl,
         })
-    }
-}
-
-/// What the protocol knows and the server does not offer is refused, not ignored.
-fn check_supported(request: &SendRequest) -> Result<(), Refusal> {
-    let is_other_class = request
-        .class
-        .as_deref()
-        .is_some_and(|class| class != "persistent");
-    let unsupported = [
-        ("ttl", request.ttl.is_some()),
-        ("send_at", request.send_at.is_some()),
-        ("class", is_other_class),
-    ];
-    match unsupported.into_iter().find(|(_, is_used)| *is_used) {
-        None => Ok(()),
-        Some((field, _)) => Err(Refusal {
-            field: Some(field.into()),
-            ..Reason::NotSupported.into()
-        }),
     }
 }
 
@@ -314,7 +299,8 @@ fn check_supported(request: &SendRequest) -> Result<(), Refusal> {
     params(("id" = String, Path, description = "the conversation")),
     request_body = SendRequest,
     responses(
-        (status = 201, description = "sent, and durable", body = MessageDocument),
+        (status = 201, description = "sent, and durable (of class ephemeral: sent, without a place)", body = MessageDocument),
+        (status = 202, description = "it will be sent at send_at", body = ScheduledDocument),
         (status = 200, description = "it was sent before, with the same client_id", body = MessageDocument),
         (status = 401, description = "no valid token", body = ProblemDocument),
         (status = 403, description = "not a member, or blocked", body = ProblemDocument),
@@ -331,15 +317,31 @@ pub(super) async fn send(
     Body(request): Body<SendRequest>,
 ) -> Answer<Response> {
     let id = admitted(&rest, &principal, &id, ConversationAct::Write).await?;
-    let command = Command::Send(Box::new(request.try_into()?));
+    let at = request.send_at;
+    let send = SendMessage::try_from(request)?;
+    if let Some(at) = at {
+        return schedule(&rest, &principal, &id, send, at).await;
+    }
+    if send.class == MessageClass::Ephemeral {
+        let act = ConversationAct::Type;
+        let action = Action::Conversation { id: &id, act };
+        rest.policy.check(&principal, action).await?;
+        let conversations = &rest.conversations;
+        let sent = conversations.send_ephemeral(&principal.person, &id, &send)?;
+        return Ok(as_json(StatusCode::CREATED, &sent));
+    }
     let outcome = rest
         .conversations
-        .submit(&principal.person, &id, command)
+        .submit(&principal.person, &id, Command::Send(Box::new(send)))
         .await?;
     let status = match outcome.replayed {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
-    let json = [(CONTENT_TYPE, "application/json")];
-    Ok((status, json, outcome.payload.to_string()).into_response())
+    Ok(as_json(status, &outcome.payload))
+}
+
+fn as_json(status: StatusCode, json: &str) -> Response {
+    let content_type = [(CONTENT_TYPE, "application/json")];
+    (status, content_type, json.to_owned()).into_response()
 }

@@ -4,7 +4,8 @@ use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quikapp_actors::{
-    Clock, conversation::Conversations, fanout::Fanout, people::People, typing::Typing,
+    Clock, conversation::Conversations, delivery::Delivery, fanout::Fanout, people::People,
+    typing::Typing,
 };
 use quikapp_storage::{Person, SharedStore};
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub struct RestParts {
     pub store: SharedStore,
     /// What is said.
     pub conversations: Conversations,
+    /// What is said later.
+    pub delivery: Delivery,
     /// Who listens.
     pub fanout: Fanout,
     /// Who is online.

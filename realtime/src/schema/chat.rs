@@ -2,9 +2,10 @@
 
 use quikapp_actors::{
     conversation::payload::{
-        DeletePayload, EditPayload, InvitePayload, MessagePayload, NewConversationPayload,
-        NotificationPayload, PinPayload, ReactionPayload, UpdatePayload,
+        DeletePayload, EditPayload, ForgetPayload, InvitePayload, MessagePayload,
+        NewConversationPayload, NotificationPayload, PinPayload, ReactionPayload, UpdatePayload,
     },
+    delivery::payload::{ScheduledChanged, ScheduledFailed, ScheduledPayload},
     people::DevicesPayload,
     registers::payload::{DraftPayload, MutePayload, ReceiptPayload, UnreadPayload},
     typing::TypingPayload,
@@ -21,7 +22,7 @@ use crate::{
         chat::params::{
             Acked, ChatJoin, ChatJoined, ConversationMute, ConversationNamed, DraftSet,
             HistoryPage, MessageAck, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
-            MessagePlace, MessageReaction, MessageSend,
+            MessagePlace, MessageReaction, MessageSend, ScheduledList, ScheduledNamed,
         },
         user::params::{PlaceAcked, ProfilePayload, UserAck, UserAcked, UserJoin, UserJoined},
     },
@@ -104,15 +105,15 @@ fn commands(topic: Topic) -> Topic {
         .takes(
             "message:send",
             Type::of::<MessageSend>(),
-            placed::<MessagePayload>(),
-            &[
-                write[0],
-                write[1],
-                Reason::IdempotencyConflict,
-                Reason::NotSupported,
-            ],
+            placed::<MessagePayload>().or(Type::of::<ScheduledPayload>()),
+            &[write[0], write[1], Reason::IdempotencyConflict],
             "Answered once the message is durable. The same `client_id` with the same content is \
-             the same message.",
+             the same message. With `send_at` it is answered with the scheduled message, and sent \
+             then if its author still may. With `ttl` its content disappears after so many \
+             seconds (`message:deleted` with `reason: \"expired\"`). Of class `until_delivered`, \
+             its content is kept only until every device of every member has acknowledged it \
+             (`message:forgotten`). Of class `ephemeral`, it goes to whoever is connected: it has \
+             no `seq`, is in no history, and is neither replayed nor found by its `client_id`.",
         )
         .takes(
             "message:edit",
@@ -160,16 +161,16 @@ fn commands(topic: Topic) -> Topic {
         .takes(
             "message:scheduled:list",
             Type::nothing(),
-            Type::nothing(),
-            &[Reason::NotSupported],
-            "Not offered yet.",
+            Type::of::<ScheduledList>(),
+            &[write[0]],
+            "One's own, in this conversation.",
         )
         .takes(
             "message:scheduled:cancel",
+            Type::of::<ScheduledNamed>(),
             Type::nothing(),
-            Type::nothing(),
-            &[Reason::NotSupported],
-            "Not offered yet.",
+            &[write[0], Reason::MessageNotFound],
+            "One that is being sent, or was, is not found.",
         )
 }
 
@@ -278,7 +279,14 @@ fn entries(topic: Topic) -> Topic {
         .sends(
             "message:deleted",
             placed::<DeletePayload>(),
-            "It was deleted for everyone.",
+            "It was deleted for everyone, or its `ttl` is over: then `deleted_by` is null and \
+             `reason` is `expired`.",
+        )
+        .sends(
+            "message:forgotten",
+            placed::<ForgetPayload>(),
+            "The server no longer has the content of a message of class `until_delivered`. What \
+             a device has, it keeps.",
         )
         .sends("message:reaction:added", placed::<ReactionPayload>(), "")
         .sends("message:reaction:removed", placed::<ReactionPayload>(), "")
@@ -346,6 +354,17 @@ fn told(topic: Topic) -> Topic {
             "devices:changed",
             Type::of::<DevicesPayload>(),
             "One is connected with other devices than before.",
+        )
+        .sends(
+            "scheduled:changed",
+            Type::of::<ScheduledChanged>(),
+            "A scheduled message of one's own came or went, on this device or another.",
+        )
+        .sends(
+            "message:scheduled:failed",
+            placed::<ScheduledFailed>(),
+            "A scheduled message could not be sent: one is no longer a member, or blocked, or \
+             what it answers is gone.",
         )
         .sends(
             "unread:changed",

@@ -231,6 +231,7 @@ pub async fn who_lacks_a_place_is_told(store: SharedStore) {
             lacking.expect("reads")
         }
     };
+    assert_eq!(lacking(0).await, ["cem"].map(user), "has no device");
     assert_eq!(lacking(1).await, ["cem"].map(user));
     assert_eq!(lacking(2).await, ["bob", "cem"].map(user));
     reached(&room, "bob", "laptop", 3).await;

@@ -162,6 +162,9 @@ fn devices(
 /// The position of an entry; `None` if the log is in another store, whose stream cursors cannot
 /// be compared with it.
 fn position(conn: &Connection, conv: i64, seq: Seq) -> Sql<Option<u64>> {
+    if seq == Seq(0) {
+        return Ok(Some(0));
+    }
     if conv < 0 {
         return Ok(None);
     }

@@ -49,7 +49,8 @@ pub trait QueueStore: Send + Sync {
         after: &StreamCursor,
     ) -> Result<Option<Backlog>, StoreError>;
 
-    /// Those of `people` who have a device that lacks a place of a conversation, or none at all.
+    /// Those of `people` who have a device that lacks a place of a conversation, or none at all;
+    /// nobody's device lacks place 0.
     async fn lacking(
         &self,
         id: &ConversationId,

@@ -4,7 +4,7 @@ use quikapp_storage::{EntryEffect, Message, MessageId, Seq, Timestamp, UserId};
 use serde_json::value::RawValue;
 
 use super::text_of;
-use crate::conversation::payload::MessagePayload;
+use crate::conversation::{Gone, payload::MessagePayload};
 
 /// The row of the folded view, with its body parsed.
 #[derive(Debug, Clone)]
@@ -47,6 +47,17 @@ impl Folded {
 
     /// Takes everything away but that there was a message, and who sent and who deleted it.
     pub(super) fn delete(&mut self, by: &UserId, now: Timestamp) {
+        self.empty(now);
+        self.body.deleted_by = Some(by.clone());
+    }
+
+    /// The same for a message that nobody deleted.
+    pub(super) fn expire(&mut self, why: Gone, now: Timestamp) {
+        self.empty(now);
+        self.body.deleted_reason = Some(why);
+    }
+
+    fn empty(&mut self, now: Timestamp) {
         let body = &mut self.body;
         body.content = None;
         body.attachments = no_attachments();
@@ -56,7 +67,6 @@ impl Folded {
         body.reactions.clear();
         body.pinned_by = None;
         body.pinned_at = None;
-        body.deleted_by = Some(by.clone());
         body.deleted_at = Some(now);
         body.updated_at = now;
         self.row.text.clear();

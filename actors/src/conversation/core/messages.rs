@@ -1,7 +1,8 @@
 //! Deciding about messages: sent, edited, deleted, reacted to, pinned.
 
 use quikapp_storage::{
-    ConversationKind, EntryEffect, EntryId, EntryKind, JsonText, Message, MessageId, Seq, UserId,
+    ConversationId, ConversationKind, EntryEffect, EntryId, EntryKind, JsonText, Message,
+    MessageId, Seq, Timestamp, UserId,
 };
 use serde_json::value::RawValue;
 
@@ -12,8 +13,10 @@ use super::{
     validate::{self, invalid},
 };
 use crate::conversation::{
-    SendMessage, key,
-    payload::{DeletePayload, EditPayload, MessagePayload, PinPayload, ReactionPayload},
+    Gone, MessageClass, SendMessage, key,
+    payload::{
+        DeletePayload, EditPayload, ForgetPayload, MessagePayload, PinPayload, ReactionPayload,
+    },
 };
 
 impl Draft {
@@ -24,8 +27,12 @@ impl Draft {
         send: &SendMessage,
     ) -> Result<Change, CommandError> {
         validate::message(send, &self.core.limits)?;
+        if send.class == MessageClass::Ephemeral {
+            return Err(invalid("class", "an ephemeral message is not kept"));
+        }
         self.check_references(by, send)?;
-        let body = self.body(by.user, id, send);
+        let place = (&self.core.id, self.now);
+        let body = body(place, by.user, id, send, self.expiry(send));
         let payload = text_of(&body);
         let row = Message {
             id,
@@ -100,6 +107,41 @@ impl Draft {
         let payload = text_of(&delete_payload(&message.body));
         let effects = redactions(message, at);
         Ok(about(message, EntryKind::Delete, by, payload, effects))
+    }
+
+    /// The server takes the content of a message away whose time is up. Who was told once is not
+    /// told again.
+    pub(super) fn expire(&mut self, id: MessageId, why: Gone) -> Result<Change, CommandError> {
+        let (now, at) = (self.now, self.next());
+        let message = self.messages.get_mut(&id);
+        let message = message.ok_or(CommandError::MessageNotFound)?;
+        if message.row.deleted {
+            let payload = text_of(&delete_payload(&message.body));
+            return Ok(Change::Nothing { id, payload });
+        }
+        message.expire(why, now);
+        let (kind, payload) = match message.body.class {
+            MessageClass::UntilDelivered => {
+                let payload = ForgetPayload {
+                    message_id: id,
+                    conversation_id: message.body.conversation_id.clone(),
+                    reason: why,
+                    at: now,
+                };
+                (EntryKind::Forget, text_of(&payload))
+            }
+            _ => (EntryKind::Delete, text_of(&delete_payload(&message.body))),
+        };
+        let effects = redactions(message, at);
+        Ok(Change::write(Write {
+            kind,
+            sender: message.row.sender.clone(),
+            hash: None,
+            counts: false,
+            target: Some(message.target()),
+            payload,
+            effects,
+        }))
     }
 
     pub(super) fn react(
@@ -203,36 +245,58 @@ impl Draft {
         }
     }
 
-    fn body(&self, sender: &UserId, id: EntryId, send: &SendMessage) -> MessagePayload {
-        let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
-        let attachments = send.attachments.as_deref().and_then(raw);
-        MessagePayload {
-            id,
-            conversation_id: self.core.id.clone(),
-            sender_id: sender.clone(),
-            client_id: send.client_id.clone(),
-            kind: send.kind.clone(),
-            content: send.content.clone(),
-            attachments: attachments.unwrap_or_else(no_attachments),
-            reply_to: send.reply_to,
-            thread_root: send.thread_root,
-            is_forwarded: send.is_forwarded,
-            forwarded_from: send.forwarded_from.clone(),
-            mentions: send.mentions.clone(),
-            silent: send.silent,
-            envelope: send.envelope.as_deref().and_then(raw),
-            created_at: self.now,
-            updated_at: self.now,
-            is_edited: false,
-            edited_at: None,
-            edited_by: None,
-            edits: Vec::new(),
-            reactions: indexmap::IndexMap::new(),
-            pinned_by: None,
-            pinned_at: None,
-            deleted_by: None,
-            deleted_at: None,
-        }
+    /// When the message's content is to disappear.
+    fn expiry(&self, send: &SendMessage) -> Option<Timestamp> {
+        let limits = &self.core.limits;
+        let seconds = match send.class {
+            MessageClass::UntilDelivered => Some(send.ttl.unwrap_or(limits.undelivered_seconds)),
+            _ => send.ttl,
+        };
+        let ms = i64::try_from(seconds?.saturating_mul(1000)).unwrap_or(i64::MAX);
+        Some(Timestamp(self.now.0.saturating_add(ms)))
+    }
+}
+
+/// A message as it is when it is sent.
+pub(crate) fn body(
+    (conversation, now): (&ConversationId, Timestamp),
+    sender: &UserId,
+    id: EntryId,
+    send: &SendMessage,
+    expires_at: Option<Timestamp>,
+) -> MessagePayload {
+    let raw = |json: &str| RawValue::from_string(json.to_owned()).ok();
+    let attachments = send.attachments.as_deref().and_then(raw);
+    MessagePayload {
+        id,
+        conversation_id: conversation.clone(),
+        sender_id: sender.clone(),
+        client_id: send.client_id.clone(),
+        kind: send.kind.clone(),
+        content: send.content.clone(),
+        attachments: attachments.unwrap_or_else(no_attachments),
+        reply_to: send.reply_to,
+        thread_root: send.thread_root,
+        is_forwarded: send.is_forwarded,
+        forwarded_from: send.forwarded_from.clone(),
+        mentions: send.mentions.clone(),
+        silent: send.silent,
+        envelope: send.envelope.as_deref().and_then(raw),
+        class: send.class,
+        ttl: send.ttl,
+        expires_at,
+        created_at: now,
+        updated_at: now,
+        is_edited: false,
+        edited_at: None,
+        edited_by: None,
+        edits: Vec::new(),
+        reactions: indexmap::IndexMap::new(),
+        pinned_by: None,
+        pinned_at: None,
+        deleted_by: None,
+        deleted_at: None,
+        deleted_reason: None,
     }
 }
 
@@ -289,7 +353,8 @@ fn delete_payload(body: &MessagePayload) -> DeletePayload {
     DeletePayload {
         message_id: body.id,
         conversation_id: body.conversation_id.clone(),
-        deleted_by: body.deleted_by.as_ref().unwrap_or(&body.sender_id).clone(),
+        deleted_by: body.deleted_by.clone(),
+        reason: body.deleted_reason,
         deleted_at: body.deleted_at.unwrap_or(body.updated_at),
     }
 }

@@ -4,7 +4,7 @@ use quikapp_storage::JsonText;
 use serde_json::value::RawValue;
 
 use super::{CommandError, Limits};
-use crate::conversation::SendMessage;
+use crate::conversation::{MessageClass, SendMessage};
 
 const KINDS: [&str; 7] = ["text", "image", "video", "audio", "file", "call", "system"];
 const CLIENT_ID_BYTES: usize = 128;
@@ -17,7 +17,7 @@ pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> Command
 }
 
 /// Checks sizes and kinds; whether messages that are named exist is checked elsewhere.
-pub(super) fn message(send: &SendMessage, limits: &Limits) -> Result<(), CommandError> {
+pub(crate) fn message(send: &SendMessage, limits: &Limits) -> Result<(), CommandError> {
     if !KINDS.contains(&send.kind.as_str()) {
         let detail = format!("must be one of {}", KINDS.join(", "));
         return Err(invalid("type", detail));
@@ -34,6 +34,7 @@ pub(super) fn message(send: &SendMessage, limits: &Limits) -> Result<(), Command
     if let Some(from) = &send.forwarded_from {
         bytes("forwarded_from", from, FORWARDED_FROM_BYTES)?;
     }
+    lifetime(send, limits)?;
     if send.mentions.len() > limits.mentions {
         return Err(invalid("mentions", format!("at most {}", limits.mentions)));
     }
@@ -44,6 +45,20 @@ pub(super) fn message(send: &SendMessage, limits: &Limits) -> Result<(), Command
         return Err(invalid("content", "the message is empty"));
     }
     Ok(())
+}
+
+/// A message that is kept at all may name the time for which.
+fn lifetime(send: &SendMessage, limits: &Limits) -> Result<(), CommandError> {
+    let (least, most) = (limits.ttl_min_seconds, limits.ttl_max_seconds);
+    match send.ttl {
+        Some(_) if send.class == MessageClass::Ephemeral => {
+            Err(invalid("ttl", "an ephemeral message is not kept at all"))
+        }
+        Some(ttl) if !(least..=most).contains(&ttl) => {
+            Err(invalid("ttl", format!("must be {least} to {most} seconds")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks the size of a text.

@@ -1,14 +1,14 @@
 //! Events about messages.
 
-use quikapp_actors::conversation::{Command, wire};
+use quikapp_actors::conversation::{Command, MessageClass, SendMessage, wire};
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{Message, MessageId, Page};
+use quikapp_storage::{Message, MessageId, Page, Timestamp};
 
 use super::{
     ChatChannel, State, own,
     params::{
         ConversationNamed, HistoryPage, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
-        MessageReaction, MessageSend, Scope,
+        MessageReaction, MessageSend, ScheduledList, ScheduledNamed, Scope,
     },
     replay::is_visible,
 };
@@ -17,6 +17,7 @@ use crate::{
     channel::{Context, json},
     channels::room::tracker,
     errors::{Reason, Refusal},
+    policy::ConversationAct,
 };
 
 /// Messages in a page of history.
@@ -30,13 +31,68 @@ impl ChatChannel {
         cx: &Context<Principal>,
         send: MessageSend,
     ) -> Result<Payload, Refusal> {
-        let command = Command::Send(Box::new(send.try_into()?));
-        let sent = self.submit(state, cx, command).await?;
+        let at = send.send_at;
+        let send = SendMessage::try_from(send)?;
+        let sent = match (at, send.class) {
+            (Some(at), _) => self.schedule(state, cx, send, at).await?,
+            (None, MessageClass::Ephemeral) => self.send_ephemeral(state, cx, &send).await?,
+            (None, _) => {
+                let command = Command::Send(Box::new(send));
+                self.submit(state, cx, command).await?
+            }
+        };
         if state.has_typed {
             let typing = &self.backend.typing;
             typing.stopped(&state.conversation, tracker(cx));
         }
         Ok(sent)
+    }
+
+    async fn schedule(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        send: SendMessage,
+        at: Timestamp,
+    ) -> Result<Payload, Refusal> {
+        let (delivery, id) = (&self.backend.delivery, &state.conversation);
+        let person = &cx.assigns().person;
+        Ok(json(&delivery.schedule(person, id, send, at).await?))
+    }
+
+    /// No sequencer decides about what has no place in the log, so a block is asked for here.
+    async fn send_ephemeral(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        send: &SendMessage,
+    ) -> Result<Payload, Refusal> {
+        let (conversations, id) = (&self.backend.conversations, &state.conversation);
+        self.check(cx, id, ConversationAct::Type).await?;
+        let sent = conversations.send_ephemeral(&cx.assigns().person, id, send)?;
+        Ok(Payload::Json(Json::assume_valid(sent.to_string())))
+    }
+
+    pub(super) async fn scheduled(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+    ) -> Result<Payload, Refusal> {
+        let (delivery, id) = (&self.backend.delivery, &state.conversation);
+        let scheduled = delivery.scheduled(&cx.assigns().person, id).await?;
+        Ok(json(&ScheduledList { scheduled }))
+    }
+
+    pub(super) async fn cancel_scheduled(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        named: ScheduledNamed,
+    ) -> Result<Payload, Refusal> {
+        let (delivery, id) = (&self.backend.delivery, &state.conversation);
+        let person = &cx.assigns().person;
+        delivery.cancel(person, id, named.id).await?;
+        Ok(Payload::empty_object())
     }
 
     pub(super) async fn edit(

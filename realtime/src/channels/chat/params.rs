@@ -1,13 +1,16 @@
 //! What clients send on `chat:<id>`, and what they are answered.
 
-use quikapp_actors::conversation::{SendMessage, payload::MemberPayload};
+use quikapp_actors::{
+    conversation::{MessageClass, SendMessage, payload::MemberPayload},
+    delivery::payload::ScheduledPayload,
+};
 use quikapp_protocol::Json;
 use quikapp_storage::{ConversationId, JsonText, MessageId, Mute, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use ts_rs::TS;
 
-use crate::errors::{Reason, Refusal};
+use crate::errors::Refusal;
 
 /// Join params.
 #[derive(Debug, Clone, Default, Deserialize, TS)]
@@ -142,14 +145,15 @@ pub(crate) struct MessageSend {
     /// Who is mentioned.
     #[ts(optional, type = "string[]")]
     pub mentions: Option<Vec<UserId>>,
-    /// Not supported yet.
-    #[ts(optional, type = "unknown")]
-    pub ttl: Option<Value>,
-    /// Not supported yet.
-    #[ts(optional, type = "unknown")]
-    pub send_at: Option<Value>,
-    /// `persistent`, the default; other classes are not supported yet.
-    #[ts(optional)]
+    /// After so many seconds the message disappears: from 5 s to 90 days, unless configured
+    /// otherwise.
+    #[ts(optional, as = "Option<u32>")]
+    pub ttl: Option<u64>,
+    /// Send it then: at most 365 days ahead, unless configured otherwise.
+    #[ts(optional, type = "string")]
+    pub send_at: Option<Timestamp>,
+    /// `persistent` (the default), `until_delivered` or `ephemeral`.
+    #[ts(optional, as = "Option<MessageClass>")]
     pub class: Option<String>,
     /// Send without a push.
     #[ts(optional)]
@@ -163,15 +167,6 @@ impl TryFrom<MessageSend> for SendMessage {
     type Error = Refusal;
 
     fn try_from(send: MessageSend) -> Result<Self, Refusal> {
-        if send.ttl.is_some_and(|ttl| !ttl.is_null()) {
-            return Err(not_supported("ttl"));
-        }
-        if send.send_at.is_some_and(|at| !at.is_null()) {
-            return Err(not_supported("send_at"));
-        }
-        if send.class.is_some_and(|class| class != "persistent") {
-            return Err(not_supported("class"));
-        }
         let envelope = send.envelope.filter(|envelope| envelope.get() != "null");
         Ok(Self {
             client_id: send.client_id,
@@ -185,13 +180,39 @@ impl TryFrom<MessageSend> for SendMessage {
             mentions: send.mentions.unwrap_or_default(),
             silent: send.silent.unwrap_or_default(),
             envelope: envelope.map(|envelope| envelope.get().into()),
+            class: class_of(send.class.as_deref())?,
+            ttl: send.ttl,
         })
     }
+}
+
+/// A class by its name; persistent without one.
+pub(crate) fn class_of(name: Option<&str>) -> Result<MessageClass, Refusal> {
+    let Some(name) = name else {
+        return Ok(MessageClass::Persistent);
+    };
+    MessageClass::parse(name)
+        .ok_or_else(|| Refusal::invalid_field("class", "persistent, until_delivered or ephemeral"))
 }
 
 fn list_of(items: &[Box<RawValue>]) -> JsonText {
     let items: Vec<&str> = items.iter().map(|item| item.get()).collect();
     format!("[{}]", items.join(",")).into()
+}
+
+/// The reply to `message:scheduled:list`.
+#[derive(Debug, Clone, Serialize, TS)]
+pub(crate) struct ScheduledList {
+    /// One's own scheduled messages in the conversation, the earliest first.
+    pub scheduled: Vec<ScheduledPayload>,
+}
+
+/// `message:scheduled:cancel`
+#[derive(Debug, Clone, Deserialize, TS)]
+pub(crate) struct ScheduledNamed {
+    /// Which scheduled message.
+    #[ts(type = "string")]
+    pub id: MessageId,
 }
 
 /// `message:edit`
@@ -357,12 +378,4 @@ pub(crate) struct ConversationNamed {
     /// The topic's own conversation, if it is named at all.
     #[ts(optional)]
     pub conversation_id: Option<String>,
-}
-
-/// `not_supported`, with the field that asks for it.
-pub(super) fn not_supported(field: &'static str) -> Refusal {
-    Refusal {
-        field: Some(field.into()),
-        ..Reason::NotSupported.into()
-    }
 }

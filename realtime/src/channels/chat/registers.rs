@@ -66,6 +66,8 @@ impl ChatChannel {
             };
             let moved = self.backend.registers.change(Change::Cursor(cursor));
             moved.await?;
+            let (delivery, id) = (&self.backend.delivery, &state.conversation);
+            delivery.acknowledged(&principal.person, Some(id));
         }
         let mut acked = Acked {
             seq: ack.seq,

@@ -75,8 +75,10 @@ impl Api {
             fanout.clone(),
             clock.clone(),
         );
+        let conversations = conversations.await.unwrap();
         let rest = Rest::new(RestParts {
-            conversations: conversations.await.unwrap(),
+            delivery: node.delivery(&conversations),
+            conversations,
             authenticator: node.authenticator.clone(),
             policy: node.policy.clone(),
             typing: Typing::start(fanout.clone(), clock.clone(), &Default::default()),

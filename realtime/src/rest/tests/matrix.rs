@@ -27,6 +27,14 @@ fn conversation_routes(id: &str) -> Vec<(String, Value)> {
         (at("GET", "/messages"), Value::Null),
         (at("POST", "/messages"), json!({"content": "x"})),
         (at("GET", "/messages/search?q=secret"), Value::Null),
+        (at("GET", "/messages/scheduled"), Value::Null),
+        (
+            at(
+                "DELETE",
+                "/messages/scheduled/0197c2a0-0000-7000-8000-000000000000",
+            ),
+            Value::Null,
+        ),
         (format!("GET /presence/typing/{id}"), Value::Null),
     ]
 }
@@ -54,6 +62,10 @@ async fn the_matrix_is_complete() {
                 .replace("/members/bob", "/members/{user}")
         })
         .map(|call| call.replace("/typing/{id}", "/typing/{conversation_id}"))
+        .map(|call| match call.split_once("/scheduled/") {
+            Some((before, _)) => format!("{before}/scheduled/{{message}}"),
+            None => call,
+        })
         .collect();
     let without_conversation = [
         "POST /conversations",

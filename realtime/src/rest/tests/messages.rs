@@ -1,12 +1,16 @@
 //! Sending, history, search.
 
+use quikapp_storage::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     conversations::group,
     kit::{Answered, Api},
 };
-use crate::auth::{Grant, test_kit::member};
+use crate::auth::{
+    Grant,
+    test_kit::{NOW, member},
+};
 
 async fn send(api: &Api, as_who: &Grant, id: &str, body: Value) -> Answered {
     api.call(as_who, &format!("POST /conversations/{id}/messages"), body)
@@ -78,14 +82,14 @@ async fn what_is_sent_is_checked_by_field() {
             json!({"content": "x", "mentions": [""]}),
             (422, "invalid_field"),
         ),
-        (json!({"content": "x", "ttl": 60}), (501, "not_supported")),
+        (json!({"content": "x", "ttl": 1}), (422, "invalid_field")),
         (
-            json!({"content": "x", "sendAt": "2030-01-01T00:00:00Z"}),
-            (501, "not_supported"),
+            json!({"content": "x", "sendAt": "2001-01-01T00:00:00Z"}),
+            (422, "invalid_field"),
         ),
         (
-            json!({"content": "x", "class": "ephemeral"}),
-            (501, "not_supported"),
+            json!({"content": "x", "class": "eternal"}),
+            (422, "invalid_field"),
         ),
     ];
     for (body, expected) in table {
@@ -101,6 +105,45 @@ async fn what_is_sent_is_checked_by_field() {
     )
     .await;
     assert_eq!(fine.status, 201);
+}
+
+#[tokio::test]
+async fn a_message_is_scheduled_listed_and_taken_back() {
+    let api = Api::start().await;
+    let (ada, bob) = (member("acme", "ada"), member("acme", "bob"));
+    let id = group(&api, &ada, &["bob"]).await;
+    let at = Timestamp(NOW.0 + 60_000);
+    let later = json!({"content": "later", "send_at": at});
+    let scheduled = send(&api, &ada, &id, later).await;
+    assert_eq!(scheduled.status, 202, "{scheduled:?}");
+    assert_eq!(scheduled.body["send_at"], at.to_string());
+    let list = format!("GET /conversations/{id}/messages/scheduled");
+    let listed = api.call(&ada, &list, Value::Null).await.body;
+    assert_eq!(listed["scheduled"], json!([scheduled.body]));
+    let others = api.call(&bob, &list, Value::Null).await.body;
+    assert_eq!(others["scheduled"], json!([]));
+    let message = scheduled.body["id"].as_str().unwrap();
+    let cancel = format!("DELETE /conversations/{id}/messages/scheduled/{message}");
+    let refused = api.call(&bob, &cancel, Value::Null).await;
+    assert_eq!(refused.reason(), (404, "message_not_found"));
+    assert_eq!(api.call(&ada, &cancel, Value::Null).await.status, 204);
+    let listed = api.call(&ada, &list, Value::Null).await.body;
+    assert_eq!(listed["scheduled"], json!([]));
+}
+
+#[tokio::test]
+async fn an_ephemeral_message_has_no_place() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    let body = json!({"content": "now or never", "class": "ephemeral"});
+    let sent = send(&api, &ada, &id, body).await;
+    assert_eq!(sent.status, 201);
+    assert_eq!(sent.body["content"], "now or never");
+    assert!(sent.body.get("seq").is_none(), "{sent:?}");
+    let history = format!("GET /conversations/{id}/messages");
+    let history = api.call(&ada, &history, Value::Null).await.body;
+    assert_eq!(history["messages"], json!([]));
 }
 
 #[tokio::test]

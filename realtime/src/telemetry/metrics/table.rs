@@ -128,6 +128,24 @@ pub const METRICS: &[Metric] = &[
         "Deliveries that waited together for one connection, where more than one did.",
     ),
     metric(
+        "quikapp_projection_behind",
+        Gauge,
+        &["consumer"],
+        "Conversations that have grown since a projection saw them.",
+    ),
+    metric(
+        "quikapp_projection_failures_total",
+        Counter,
+        &["consumer"],
+        "Times that a projection failed at a conversation, to be tried again.",
+    ),
+    metric(
+        "quikapp_projection_lag_seconds",
+        Gauge,
+        &["consumer"],
+        "For how long the conversation that a projection is furthest behind of has waited.",
+    ),
+    metric(
         "quikapp_refused_total",
         Counter,
         &["reason"],
@@ -192,6 +210,18 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &[],
         "Times that a conversation was held by another process and its commands had to wait.",
+    ),
+    metric(
+        "quikapp_timers_fired_total",
+        Counter,
+        &["kind"],
+        "Timers that were due: scheduled messages, and messages that do not stay.",
+    ),
+    metric(
+        "quikapp_timers_late_seconds",
+        Gauge,
+        &[],
+        "How late the timer was that was found due last.",
     ),
     metric(
         "quikapp_tls_handshakes_failed_total",

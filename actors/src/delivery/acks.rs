@@ -1,0 +1,77 @@
+//! Acknowledgements: what they take out of queues, and which messages may be forgotten by them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use parking_lot::Mutex;
+use quikapp_storage::{ConversationId, Person, StoreError, TimerKind};
+use tokio::sync::Notify;
+
+use super::{handle::Shared, timers};
+
+/// Acknowledgements that wait to be dealt with. Beyond them one is let go: entries leave a queue
+/// with the next acknowledgement or with their age, and messages are looked at by their timers.
+const MOST: usize = 65_536;
+/// Messages of one conversation that are looked at together.
+const MESSAGES: usize = 256;
+
+/// What was acknowledged and not dealt with yet.
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    waiting: Mutex<HashSet<(Person, Option<ConversationId>)>>,
+    came: Notify,
+}
+
+impl Acks {
+    /// A device of a person has acknowledged something: in one conversation, or of the stream
+    /// over all. Never waits.
+    pub(super) fn add(&self, person: &Person, id: Option<&ConversationId>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() < MOST {
+            waiting.insert((person.clone(), id.cloned()));
+        }
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    fn take(&self) -> Vec<(Person, Option<ConversationId>)> {
+        self.waiting.lock().drain().collect()
+    }
+}
+
+/// Deals with acknowledgements for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        shared.acks.came.notified().await;
+        tokio::time::sleep(shared.config.projection_window).await;
+        if let Err(error) = deal_with(&shared, shared.acks.take()).await {
+            tracing::warn!(%error, "acknowledged entries stay queued");
+        }
+    }
+}
+
+async fn deal_with(
+    shared: &Shared,
+    acknowledged: Vec<(Person, Option<ConversationId>)>,
+) -> Result<(), StoreError> {
+    let mut conversations = HashSet::new();
+    for (person, id) in &acknowledged {
+        match id {
+            Some(id) => drop(conversations.insert(id.clone())),
+            // What the cursor over all went past is no longer known; what is queued is.
+            None => {
+                let queue = shared.store.queue(person, MESSAGES).await?;
+                let queued = queue.conversations.into_iter();
+                conversations.extend(queued.map(|it| it.conversation));
+            }
+        }
+    }
+    shared.store.trim_queue(acknowledged).await?;
+    for id in conversations {
+        let kind = TimerKind::UntilDelivered;
+        let messages = shared.store.timers_of(kind, id.as_str(), MESSAGES).await?;
+        for timer in messages {
+            timers::forget_if_delivered(shared, &timer).await;
+        }
+    }
+    Ok(())
+}

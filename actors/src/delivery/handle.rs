@@ -1,0 +1,234 @@
+//! The handle, and the tasks behind it.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use quikapp_storage::{
+    Consumer, ConversationId, EntryId, Person, SharedStore, TIMER_SHARDS, Timestamp,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Config, Feed, Projection,
+    acks::{self, Acks},
+    payload::ScheduledPayload,
+    projections::{Queue, Threads, Timers},
+    projector::Projector,
+    recovery, scheduled,
+    tails::Tails,
+    task::supervise,
+    timers,
+};
+use crate::{
+    Clock,
+    conversation::{CommandError, Conversations, SendMessage},
+};
+
+/// How long a stop waits for projections to see the last entries.
+const LAST_ROUNDS: Duration = Duration::from_secs(5);
+
+/// Whether a person may still send what they scheduled at a moment.
+pub type MaySend = Arc<
+    dyn Fn(
+            Person,
+            ConversationId,
+            Timestamp,
+        ) -> Pin<Box<dyn Future<Output = Result<(), CommandError>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// What delivery stands on.
+pub struct Parts {
+    /// Settings.
+    pub config: Config,
+    /// Where everything is kept.
+    pub store: SharedStore,
+    /// Through whom messages are sent and taken away.
+    pub conversations: Conversations,
+    /// Decides what is due.
+    pub clock: Arc<dyn Clock>,
+    /// Asked when a scheduled message's time has come.
+    pub may_send: MaySend,
+    /// Projections besides those that every node has.
+    pub projections: Vec<Arc<dyn Projection>>,
+}
+
+/// Delivery of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery {
+    shared: Arc<Shared>,
+}
+
+/// What the handle and the tasks share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) store: SharedStore,
+    pub(super) conversations: Conversations,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) may_send: MaySend,
+    pub(super) tails: Tails,
+    pub(super) acks: Acks,
+    projectors: Vec<Arc<Projector>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Delivery {
+    /// Starts the projections, the timers, and the look at what an earlier process left behind.
+    pub fn start(parts: Parts) -> Self {
+        let tails = parts.conversations.tails().clone();
+        for feed in parts.config.feeds() {
+            tails.wait_for(feed);
+        }
+        let projections = own_projections(&parts).chain(parts.projections);
+        let projectors = projections.map(|projection| {
+            Arc::new(Projector {
+                lane: tails.open_lane(projection.consumer()),
+                projection,
+                tails: tails.clone(),
+                store: Arc::clone(&parts.store),
+                window: parts.config.projection_window,
+                timeout: parts.config.projection_timeout,
+            })
+        });
+        let shared = Arc::new(Shared {
+            projectors: projectors.collect(),
+            config: parts.config,
+            store: parts.store,
+            conversations: parts.conversations,
+            clock: parts.clock,
+            may_send: parts.may_send,
+            tails,
+            acks: Acks::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        });
+        shared.start_tasks();
+        Self { shared }
+    }
+
+    /// Keeps a message to be sent at a moment.
+    pub async fn schedule(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+        send: SendMessage,
+        at: Timestamp,
+    ) -> Result<ScheduledPayload, CommandError> {
+        scheduled::schedule(&self.shared, by, conversation, send, at).await
+    }
+
+    /// A person's scheduled messages in a conversation, the earliest first.
+    pub async fn scheduled(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+    ) -> Result<Vec<ScheduledPayload>, CommandError> {
+        scheduled::list(&self.shared, by, conversation).await
+    }
+
+    /// Takes a scheduled message back; `message_not_found` once it is being sent.
+    pub async fn cancel(
+        &self,
+        by: &Person,
+        conversation: &ConversationId,
+        id: EntryId,
+    ) -> Result<(), CommandError> {
+        scheduled::cancel(&self.shared, by, conversation, id).await
+    }
+
+    /// A device of a person has acknowledged something, durably: in one conversation, or of the
+    /// stream over all. Never waits.
+    pub fn acknowledged(&self, person: &Person, conversation: Option<&ConversationId>) {
+        self.shared.acks.add(person, conversation);
+    }
+
+    /// A reader of the event feed that the settings name.
+    pub fn feed(&self, name: &str) -> Option<Feed> {
+        let is_configured = self.shared.config.feeds.iter().any(|feed| feed == name);
+        Some(Feed {
+            consumer: Consumer::feed(name).filter(|_| is_configured)?,
+            store: Arc::clone(&self.shared.store),
+            tails: self.shared.tails.clone(),
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Ends the tasks, after the projections have seen what was written last: a start after an
+    /// orderly stop has nothing to find again. Call it once the conversations have stopped.
+    pub async fn stop(&self) {
+        self.shared.stopping.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        let rest = async {
+            while !self.shared.tails.is_at_rest() {
+                for projector in &self.shared.projectors {
+                    projector.round().await;
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_ROUNDS, rest).await.is_err() {
+            tracing::warn!("projections are behind; the next start goes on from there");
+        }
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn start_tasks(self: &Arc<Self>) {
+        for projector in &self.projectors {
+            let projector = Arc::clone(projector);
+            self.supervise("projection", move || {
+                let projector = Arc::clone(&projector);
+                async move { projector.run().await }
+            });
+        }
+        for shard in 0..TIMER_SHARDS {
+            let shared = Arc::clone(self);
+            self.supervise("timers", move || timers::run(Arc::clone(&shared), shard));
+        }
+        let shared = Arc::clone(self);
+        self.supervise("queue", move || timers::forget_old(Arc::clone(&shared)));
+        let shared = Arc::clone(self);
+        self.supervise("acknowledgements", move || acks::run(Arc::clone(&shared)));
+        let shared = Arc::clone(self);
+        self.supervise("recovery", move || recovery::run(Arc::clone(&shared)));
+    }
+
+    fn supervise<F>(&self, kind: &'static str, run: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        supervise(&self.tasks, &self.stopping, kind, run);
+    }
+}
+
+fn own_projections(parts: &Parts) -> impl Iterator<Item = Arc<dyn Projection>> + use<> {
+    projections(&parts.store, &parts.config).into_iter()
+}
+
+/// The projections that every node has.
+pub(super) fn projections(store: &SharedStore, config: &Config) -> Vec<Arc<dyn Projection>> {
+    vec![
+        Arc::new(Queue {
+            store: Arc::clone(store),
+            up_to_members: config.queue_up_to_members,
+            cap: config.queue_entries,
+        }),
+        Arc::new(Threads {
+            store: Arc::clone(store),
+        }),
+        Arc::new(Timers {
+            store: Arc::clone(store),
+        }),
+    ]
+}

@@ -1,0 +1,36 @@
+//! What is derived from the log: the store-and-forward queue, counts per thread, and the timers
+//! of messages that do not stay.
+
+mod queue;
+mod threads;
+mod timers;
+
+use quikapp_storage::{Entry, EntryKind, MessageId, Timestamp, UserId};
+use serde::Deserialize;
+
+use crate::conversation::MessageClass;
+
+pub(super) use queue::Queue;
+pub(super) use threads::Threads;
+pub(super) use timers::Timers;
+
+/// What projections look at in a message's payload.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MessageSeen {
+    #[serde(rename = "type")]
+    kind: String,
+    thread_root: Option<MessageId>,
+    mentions: Vec<UserId>,
+    class: MessageClass,
+    expires_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+}
+
+/// A message entry's payload; `None` of other entries, and of what does not decode.
+fn message_in(entry: &Entry) -> Option<MessageSeen> {
+    if entry.kind != EntryKind::Message {
+        return None;
+    }
+    serde_json::from_str(&entry.payload).ok()
+}

@@ -1,0 +1,151 @@
+//! Deriving a projection anew from the log.
+
+use std::{sync::Arc, time::Duration};
+
+use quikapp_storage::{
+    AcquireError, Claim, ConversationId, Epoch, OwnerId, Seq, SharedStore, StoreError,
+};
+
+use super::{Config, Projection, Tails, handle::projections, projector::catch_up};
+use crate::Clock;
+
+/// Conversations read at once.
+const PAGE: usize = 256;
+/// Another process keeps a conversation for so long at least after it took it.
+const TENURE: Duration = Duration::from_secs(2);
+
+/// Why a projection was not rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// There is none of this name.
+    #[error("no projection is called {name:?}; there are {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The store failed. What was rebuilt so far is good; rebuilding again begins anew.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Which projection.
+    pub projection: String,
+    /// Of how many conversations.
+    pub conversations: u64,
+    /// From how many entries.
+    pub entries: u64,
+}
+
+/// Rebuilds one projection, or all of them, conversation by conversation. Another process may
+/// work on the same store meanwhile: each conversation is taken for the moment, which keeps its
+/// sequencer out, and cursors move by compare-and-set, which keeps its projections out.
+pub async fn rebuild(
+    store: &SharedStore,
+    clock: &dyn Clock,
+    config: &Config,
+    name: Option<&str>,
+) -> Result<Vec<Rebuilt>, RebuildError> {
+    let all = projections(store, config);
+    let is_meant = |projection: &Arc<dyn Projection>| {
+        name.is_none_or(|name| name == projection.consumer().as_str())
+    };
+    let meant: Vec<_> = all.iter().filter(|it| is_meant(it)).collect();
+    if meant.is_empty() {
+        let known: Vec<_> = all.iter().map(|it| it.consumer().to_string()).collect();
+        return Err(RebuildError::Unknown {
+            name: name.unwrap_or_default().to_owned(),
+            known: known.join(", "),
+        });
+    }
+    let tails = Tails::default();
+    for consumer in all.iter().map(|it| it.consumer()).chain(config.feeds()) {
+        tails.wait_for(consumer);
+    }
+    let work = Work {
+        store,
+        clock,
+        tails,
+        owner: OwnerId::generate(),
+    };
+    let mut rebuilt = Vec::new();
+    for projection in meant {
+        rebuilt.push(work.rebuild(&**projection).await?);
+    }
+    Ok(rebuilt)
+}
+
+struct Work<'a> {
+    store: &'a SharedStore,
+    clock: &'a dyn Clock,
+    tails: Tails,
+    owner: OwnerId,
+}
+
+impl Work<'_> {
+    async fn rebuild(&self, projection: &dyn Projection) -> Result<Rebuilt, StoreError> {
+        let mut rebuilt = Rebuilt {
+            projection: projection.consumer().to_string(),
+            conversations: 0,
+            entries: 0,
+        };
+        let mut after = None;
+        loop {
+            let page = self.store.all_conversations(after.as_ref(), PAGE).await?;
+            for id in &page {
+                if let Some(entries) = self.one(projection, id).await? {
+                    rebuilt.entries += entries;
+                    rebuilt.conversations += 1;
+                }
+            }
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                return Ok(rebuilt);
+            }
+        }
+    }
+
+    /// One conversation; `None` if it has gone. It stays hot while another projection is behind.
+    async fn one(
+        &self,
+        projection: &dyn Projection,
+        id: &ConversationId,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some((epoch, tail)) = self.take(id).await? else {
+            return Ok(None);
+        };
+        let store = self.store;
+        store.reset_projection(&projection.consumer(), id).await?;
+        let entries = catch_up(store, projection, id).await?;
+        self.tails.retire(store, id, epoch, tail).await?;
+        Ok(Some(entries))
+    }
+
+    /// Takes a conversation; waits for a sequencer that has only just taken it.
+    async fn take(&self, id: &ConversationId) -> Result<Option<(Epoch, Seq)>, StoreError> {
+        loop {
+            let claim = Claim {
+                owner: self.owner,
+                now: self.clock.now(),
+                min_tenure_ms: u64::try_from(TENURE.as_millis()).unwrap_or(u64::MAX),
+            };
+            match self.store.acquire(id, claim).await {
+                Ok(taken) => {
+                    let conversation = taken.conversation;
+                    return Ok(Some((conversation.epoch, conversation.tail)));
+                }
+                Err(AcquireError::Held { held_for_ms }) => {
+                    let held = Duration::from_millis(held_for_ms);
+                    let wait = TENURE.saturating_sub(held).max(Duration::from_millis(10));
+                    tokio::time::sleep(wait).await;
+                }
+                Err(AcquireError::NotFound) => return Ok(None),
+                Err(AcquireError::Store(error)) => return Err(error),
+            }
+        }
+    }
+}

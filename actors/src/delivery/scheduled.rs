@@ -1,0 +1,316 @@
+//! Messages that are sent later: a timer each, whose payload is the message.
+//!
+//! The message's id is made when it is scheduled, and with it its idempotency key, so a process
+//! that dies between sending it and deleting its timer does no harm: sent again, it is the same
+//! message.
+
+use quikapp_protocol::{Json, Payload};
+use quikapp_storage::{
+    ConversationId, EntryId, Fired, NewTimer, Person, StoreError, Timer, TimerKind, Timestamp,
+    timer_shard,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    handle::Shared,
+    payload::{ScheduledChanged, ScheduledFailed, ScheduledPayload, ScheduledStatus},
+    timers,
+};
+use crate::{
+    conversation::{
+        Command, CommandError, MessageClass, SendMessage, check_message, content_hash, hex_key,
+        person_topic, refusal_of,
+    },
+    fanout::Broadcast,
+};
+
+/// For how long one process has a due message to itself. After that another may try.
+const LEASE_MS: i64 = 30_000;
+/// When a message that could not be sent for now is tried again.
+const RETRY_MS: i64 = 2_000;
+
+/// The timer's payload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Scheduled {
+    id: EntryId,
+    person: Person,
+    conversation: ConversationId,
+    send_at: Timestamp,
+    created_at: Timestamp,
+    send: SendMessage,
+    /// Somebody is sending it, and it can no longer be cancelled.
+    #[serde(default)]
+    leased: bool,
+}
+
+impl Scheduled {
+    fn payload(&self) -> ScheduledPayload {
+        let times = (self.send_at, self.created_at);
+        ScheduledPayload::new(self.id, self.conversation.clone(), &self.send, times)
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// What a person's scheduled messages are listed by.
+fn group_of(person: &Person) -> String {
+    person.own_conversation().as_str().to_owned()
+}
+
+/// Keeps a message to be sent at a moment. The same `client_id` with the same content is the same
+/// scheduled message, so a retry schedules nothing new.
+pub(super) async fn schedule(
+    shared: &Shared,
+    person: &Person,
+    conversation: &ConversationId,
+    send: SendMessage,
+    send_at: Timestamp,
+) -> Result<ScheduledPayload, CommandError> {
+    check(shared, &send, send_at)?;
+    let id = EntryId::generate();
+    let name = match &send.client_id {
+        Some(client_id) => hex_key(&person.user, client_id),
+        None => id.to_string(),
+    };
+    let scheduled = Scheduled {
+        id,
+        person: person.clone(),
+        conversation: conversation.clone(),
+        send_at,
+        created_at: shared.clock.now(),
+        send,
+        leased: false,
+    };
+    let timer = NewTimer {
+        kind: TimerKind::SendMessage,
+        id: format!("{conversation}:{name}"),
+        group: group_of(person),
+        shard: timer_shard(conversation),
+        due_at: send_at,
+        payload: scheduled.text().into(),
+    };
+    if let Some(known) = known(shared, &timer.id).await? {
+        return same(&known, &scheduled);
+    }
+    let most = shared.config.scheduled_per_person;
+    let all = all(shared, person).await?;
+    if all.len() >= most {
+        return Err(invalid(
+            "send_at",
+            format!("at most {most} scheduled messages"),
+        ));
+    }
+    let timer_id = timer.id.clone();
+    let put = shared.store.put_timer(timer).await;
+    if !put.map_err(|error| refusal_of(&error))?
+        && let Some(known) = known(shared, &timer_id).await?
+    {
+        return same(&known, &scheduled);
+    }
+    tell(shared, &scheduled, ScheduledStatus::Scheduled);
+    Ok(scheduled.payload())
+}
+
+fn check(shared: &Shared, send: &SendMessage, send_at: Timestamp) -> Result<(), CommandError> {
+    check_message(send, shared.conversations.limits())?;
+    if send.class == MessageClass::Ephemeral {
+        let detail = "an ephemeral message is not kept at all";
+        return Err(invalid("send_at", detail.to_owned()));
+    }
+    let ahead = send_at.0 - shared.clock.now().0;
+    let most = shared.config.scheduled_ahead;
+    if ahead <= 0 {
+        return Err(invalid("send_at", "must be in the future".to_owned()));
+    }
+    if u128::try_from(ahead).unwrap_or(u128::MAX) > most.as_millis() {
+        let days = most.as_secs() / (24 * 3600);
+        return Err(invalid("send_at", format!("at most {days} days ahead")));
+    }
+    Ok(())
+}
+
+fn invalid(field: &'static str, detail: String) -> CommandError {
+    CommandError::InvalidField { field, detail }
+}
+
+async fn known(shared: &Shared, timer: &str) -> Result<Option<Scheduled>, CommandError> {
+    let found = shared.store.timer(TimerKind::SendMessage, timer).await;
+    let found = found.map_err(|error| refusal_of(&error))?;
+    Ok(found.as_ref().and_then(read))
+}
+
+/// The answer to a message that is scheduled already.
+fn same(known: &Scheduled, asked: &Scheduled) -> Result<ScheduledPayload, CommandError> {
+    let is_same = content_hash(&known.send) == content_hash(&asked.send);
+    if is_same && known.send_at == asked.send_at {
+        Ok(known.payload())
+    } else {
+        Err(CommandError::IdempotencyConflict)
+    }
+}
+
+/// A person's scheduled messages in a conversation, the earliest first.
+pub(super) async fn list(
+    shared: &Shared,
+    person: &Person,
+    conversation: &ConversationId,
+) -> Result<Vec<ScheduledPayload>, CommandError> {
+    let all = all(shared, person).await?;
+    let here = all
+        .iter()
+        .filter(|(_, it)| it.conversation == *conversation);
+    Ok(here.map(|(_, it)| it.payload()).collect())
+}
+
+async fn all(shared: &Shared, person: &Person) -> Result<Vec<(Fired, Scheduled)>, CommandError> {
+    let most = shared.config.scheduled_per_person;
+    let timers = shared
+        .store
+        .timers_of(TimerKind::SendMessage, &group_of(person), most)
+        .await
+        .map_err(|error| refusal_of(&error))?;
+    let read = |timer: &Timer| Some((timer.fired(), read(timer)?));
+    Ok(timers.iter().filter_map(read).collect())
+}
+
+fn read(timer: &Timer) -> Option<Scheduled> {
+    let scheduled = serde_json::from_str(&timer.payload);
+    if let Err(error) = &scheduled {
+        tracing::error!(timer = timer.id, %error, "a damaged scheduled message");
+    }
+    scheduled.ok()
+}
+
+/// Takes a scheduled message back. One that is being sent, or was, is not found.
+pub(super) async fn cancel(
+    shared: &Shared,
+    person: &Person,
+    conversation: &ConversationId,
+    id: EntryId,
+) -> Result<(), CommandError> {
+    let all = all(shared, person).await?;
+    let is_it = |it: &Scheduled| it.id == id && it.conversation == *conversation && !it.leased;
+    let found = all.into_iter().find(|(_, it)| is_it(it));
+    let (timer, scheduled) = found.ok_or(CommandError::MessageNotFound)?;
+    let deleted = shared.store.delete_timer(&timer).await;
+    if !deleted.map_err(|error| refusal_of(&error))? {
+        return Err(CommandError::MessageNotFound);
+    }
+    tell(shared, &scheduled, ScheduledStatus::Cancelled);
+    Ok(())
+}
+
+/// Sends what is due.
+pub(super) async fn send(shared: &Shared, timer: &Timer) {
+    let Some(mut scheduled) = read(timer) else {
+        return timers::done(shared, timer).await;
+    };
+    scheduled.leased = true;
+    let leased = match lease(shared, timer, &scheduled).await {
+        Ok(Some(leased)) => leased,
+        // Cancelled, or another process is at it.
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(timer = timer.id, %error, "a scheduled message waits");
+            return;
+        }
+    };
+    match submit(shared, &scheduled).await {
+        Ok(()) => {
+            timers::done(shared, &leased).await;
+            tell(shared, &scheduled, ScheduledStatus::Sent);
+        }
+        Err(error) if is_for_now(&error) => timers::again(shared, &leased, RETRY_MS).await,
+        Err(error) => fail(shared, &leased, &scheduled, &error).await,
+    }
+}
+
+async fn lease(
+    shared: &Shared,
+    timer: &Timer,
+    scheduled: &Scheduled,
+) -> Result<Option<Timer>, StoreError> {
+    let due_at = Timestamp(shared.clock.now().0 + LEASE_MS);
+    let payload = scheduled.text();
+    let fired = timer.fired();
+    let moved = shared.store.move_timer(&fired, due_at, &payload).await?;
+    Ok(moved.map(|version| Timer {
+        version,
+        due_at,
+        payload: payload.into(),
+        ..timer.clone()
+    }))
+}
+
+/// What was allowed when the message was written is asked again: the token may have been revoked
+/// since, or the membership may have ended.
+async fn submit(shared: &Shared, scheduled: &Scheduled) -> Result<(), CommandError> {
+    let Scheduled {
+        person,
+        conversation,
+        ..
+    } = scheduled;
+    let may_send = &shared.may_send;
+    may_send(person.clone(), conversation.clone(), scheduled.created_at).await?;
+    let command = Command::Send(Box::new(scheduled.send.clone()));
+    let submitted =
+        shared
+            .conversations
+            .submit_with_id(person, conversation, scheduled.id, command);
+    submitted.await.map(drop)
+}
+
+/// Whether the same may succeed later.
+fn is_for_now(error: &CommandError) -> bool {
+    matches!(
+        error,
+        CommandError::Overloaded
+            | CommandError::Moved { .. }
+            | CommandError::Unavailable
+            | CommandError::OutcomeUnknown
+    )
+}
+
+/// Tells the author, durably, before the message is forgotten.
+async fn fail(shared: &Shared, timer: &Timer, scheduled: &Scheduled, error: &CommandError) {
+    let failed = ScheduledFailed {
+        id: scheduled.id,
+        conversation_id: scheduled.conversation.clone(),
+        client_id: scheduled.send.client_id.clone(),
+        reason: error.reason().to_owned(),
+        content: scheduled.send.content.clone(),
+        send_at: scheduled.send_at,
+    };
+    let payload = serde_json::to_string(&failed).unwrap_or_default();
+    let told = shared.conversations.notify(
+        &scheduled.person,
+        "message:scheduled:failed",
+        payload.into(),
+    );
+    match told.await {
+        Ok(_) => {
+            timers::done(shared, timer).await;
+            tell(shared, scheduled, ScheduledStatus::Failed);
+        }
+        Err(error) => {
+            tracing::warn!(timer = timer.id, %error, "an author is not told yet");
+            timers::again(shared, timer, RETRY_MS).await;
+        }
+    }
+}
+
+/// Tells the author's other devices; whoever is away reads the list.
+fn tell(shared: &Shared, scheduled: &Scheduled, status: ScheduledStatus) {
+    let changed = ScheduledChanged {
+        id: scheduled.id,
+        conversation_id: scheduled.conversation.clone(),
+        status,
+    };
+    if let Ok(json) = Json::from_serialize(&changed) {
+        let topic = person_topic(&scheduled.person);
+        let broadcast = Broadcast::new(topic, "scheduled:changed", Payload::Json(json));
+        shared.conversations.fanout().publish(broadcast);
+    }
+}

@@ -1,0 +1,7 @@
+//! Delivery on an embedded store, with a clock that is moved by hand.
+#![allow(clippy::unwrap_used)]
+
+mod ending;
+mod kit;
+mod projecting;
+mod scheduling;

@@ -1,0 +1,240 @@
+//! A process: sequencers and delivery on a store in a directory of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use quikapp_storage::{
+    ConversationId, ConversationKind, DeviceCursor, DeviceId, Entry, EntryKind, NewConversation,
+    Person, Role, Seq, SharedStore, Timestamp, UserId, WorkspaceId,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    clock::ManualClock,
+    conversation::{
+        self, Command, CommandError, Conversations, MessageClass, Outcome, SendMessage,
+    },
+    delivery::{Config, Delivery, MaySend, Parts, Projection},
+    fanout::Fanout,
+};
+
+pub(super) const START: Timestamp = Timestamp(1_800_000_000_000);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) struct Kit {
+    pub(super) store: SharedStore,
+    pub(super) conversations: Conversations,
+    pub(super) delivery: Delivery,
+    pub(super) clock: ManualClock,
+    /// What the door of authorization answers, instead of letting everybody through.
+    pub(super) refuses: Arc<Mutex<Option<CommandError>>>,
+    dir: Arc<TempDir>,
+}
+
+/// Settings under which everything happens at once.
+pub(super) fn eager() -> Config {
+    Config {
+        projection_window: Duration::from_millis(1),
+        timer_poll: Duration::from_millis(2),
+        ..Config::default()
+    }
+}
+
+impl Kit {
+    pub(super) async fn new() -> Self {
+        Self::with(eager(), Vec::new()).await
+    }
+
+    pub(super) async fn with(config: Config, projections: Vec<Arc<dyn Projection>>) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let clock = ManualClock::at(START);
+        Self::at(dir, clock, config, projections).await
+    }
+
+    async fn at(
+        dir: Arc<TempDir>,
+        clock: ManualClock,
+        config: Config,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Self {
+        let path = dir.path().join("data");
+        let store = quikapp_storage::open(&quikapp_storage::Config::at(path)).unwrap();
+        Self::assemble(store, dir, clock, config, projections).await
+    }
+
+    /// On a store that the test has opened.
+    pub(super) async fn on(
+        store: SharedStore,
+        config: Config,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::assemble(store, dir, ManualClock::at(START), config, projections).await
+    }
+
+    async fn assemble(
+        store: SharedStore,
+        dir: Arc<TempDir>,
+        clock: ManualClock,
+        config: Config,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Self {
+        let settings = conversation::Config {
+            idle: Duration::from_millis(40),
+            min_tenure: Duration::ZERO,
+            ..conversation::Config::default()
+        };
+        let (fanout, now) = (Fanout::new(), Arc::new(clock.clone()));
+        let conversations = Conversations::start(settings, store.clone(), fanout, now.clone());
+        let conversations = conversations.await.unwrap();
+        let refuses = Arc::<Mutex<Option<CommandError>>>::default();
+        let asked = Arc::clone(&refuses);
+        let may_send: MaySend = Arc::new(move |_, _, _| {
+            let answer = asked.lock().clone().map_or(Ok(()), Err);
+            Box::pin(std::future::ready(answer))
+        });
+        let delivery = Delivery::start(Parts {
+            config,
+            store: store.clone(),
+            conversations: conversations.clone(),
+            clock: now,
+            may_send,
+            projections,
+        });
+        Self {
+            store,
+            conversations,
+            delivery,
+            clock,
+            refuses,
+            dir,
+        }
+    }
+
+    /// Another process on the same data, after this one has stopped, or while it is still there.
+    pub(super) async fn next(&self, config: Config) -> Self {
+        Self::at(
+            Arc::clone(&self.dir),
+            self.clock.clone(),
+            config,
+            Vec::new(),
+        )
+        .await
+    }
+
+    pub(super) async fn stop(&self) {
+        self.conversations.stop().await;
+        self.delivery.stop().await;
+        self.store.close().await;
+    }
+
+    pub(super) async fn group(&self, members: &[&str]) -> ConversationId {
+        let id = ConversationId::generate();
+        let members = members.iter().enumerate().map(|(nth, name)| {
+            let role = if nth == 0 { Role::Owner } else { Role::Member };
+            (person(name).user, role)
+        });
+        let new = NewConversation {
+            id: id.clone(),
+            workspace: person("ann").workspace,
+            kind: ConversationKind::Group,
+            name: None,
+            created_by: person("ann").user,
+            created_at: START,
+            members: members.collect(),
+        };
+        self.conversations.create(new).await.unwrap();
+        id
+    }
+
+    pub(super) async fn submit(
+        &self,
+        by: &str,
+        id: &ConversationId,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        self.conversations.submit(&person(by), id, command).await
+    }
+
+    pub(super) async fn send(&self, by: &str, id: &ConversationId, send: SendMessage) -> Outcome {
+        let command = Command::Send(Box::new(send));
+        self.submit(by, id, command).await.unwrap()
+    }
+
+    pub(super) async fn log(&self, id: &ConversationId) -> Vec<Entry> {
+        self.store.entries(id, Seq(0), 10_000).await.unwrap()
+    }
+
+    /// What was written to a person's own conversation, newest last.
+    pub(super) async fn notices(&self, name: &str) -> Vec<Value> {
+        let log = self.log(&person(name).own_conversation()).await;
+        let notices = log.iter().filter(|it| it.kind == EntryKind::Notice);
+        notices
+            .map(|it| serde_json::from_str(&it.payload).unwrap())
+            .collect()
+    }
+
+    /// A device says what it has.
+    pub(super) async fn acknowledge(
+        &self,
+        name: &str,
+        device: &str,
+        id: &ConversationId,
+        seq: u64,
+    ) {
+        let cursor = DeviceCursor {
+            person: person(name),
+            device: DeviceId::new(device).unwrap(),
+            conversation: id.clone(),
+            seq: Seq(seq),
+        };
+        self.store.write_cursors(vec![cursor]).await.unwrap();
+        self.delivery.acknowledged(&person(name), Some(id));
+    }
+
+    /// How much of a conversation is in somebody's queue.
+    pub(super) async fn queued(&self, name: &str, id: &ConversationId) -> u64 {
+        let queue = self.store.queue(&person(name), 100).await.unwrap();
+        let mut parts = queue.conversations.iter();
+        let part = parts.find(|part| part.conversation == *id);
+        part.map_or(0, |part| part.count)
+    }
+
+    pub(super) async fn is_hot(&self, id: &ConversationId) -> bool {
+        let hot = self.store.hot(None, 10_000).await.unwrap();
+        hot.iter().any(|hot| hot.id == *id)
+    }
+
+    pub(super) async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let held = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(held.is_ok(), "waited in vain: {what}");
+    }
+}
+
+pub(super) fn person(name: &str) -> Person {
+    Person {
+        workspace: WorkspaceId::new("acme").unwrap(),
+        user: UserId::new(name).unwrap(),
+    }
+}
+
+pub(super) fn text(content: &str) -> SendMessage {
+    SendMessage {
+        kind: "text".into(),
+        content: Some(content.into()),
+        ..SendMessage::default()
+    }
+}
+
+pub(super) fn of_class(class: MessageClass, content: &str) -> SendMessage {
+    SendMessage {
+        class,
+        ..text(content)
+    }
+}

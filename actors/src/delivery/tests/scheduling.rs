@@ -1,0 +1,236 @@
+//! Messages that are sent later.
+
+use quikapp_storage::{ConversationId, TimerKind, Timestamp};
+
+use super::kit::{Kit, START, eager, of_class, person, text};
+use crate::{
+    conversation::{Command, CommandError, MessageClass, SendMessage},
+    delivery::{Config, payload::ScheduledPayload},
+};
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp(START.0 + ms)
+}
+
+async fn schedule(
+    kit: &Kit,
+    id: &ConversationId,
+    send: SendMessage,
+    ms: i64,
+) -> Result<ScheduledPayload, CommandError> {
+    let by = person("ann");
+    kit.delivery.schedule(&by, id, send, at(ms)).await
+}
+
+fn with_id(client_id: &str, content: &str) -> SendMessage {
+    SendMessage {
+        client_id: Some(client_id.into()),
+        ..text(content)
+    }
+}
+
+async fn timers(kit: &Kit) -> usize {
+    let group = person("ann").own_conversation();
+    let timers = kit
+        .store
+        .timers_of(TimerKind::SendMessage, group.as_str(), 1000);
+    timers.await.unwrap().len()
+}
+
+async fn list(kit: &Kit, id: &ConversationId) -> Vec<ScheduledPayload> {
+    kit.delivery.scheduled(&person("ann"), id).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_sent_when_its_time_comes_and_once() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let scheduled = schedule(&kit, &id, text("happy new year"), 60_000)
+        .await
+        .unwrap();
+    assert_eq!(scheduled.send_at, at(60_000));
+    assert_eq!(list(&kit, &id).await.len(), 1);
+    kit.clock.advance_ms(59_999);
+    assert!(kit.log(&id).await.is_empty());
+    kit.clock.advance_ms(1);
+    kit.eventually("it is sent", async || timers(&kit).await == 0)
+        .await;
+    let log = kit.log(&id).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].id, scheduled.id, "it has the id that was promised");
+    assert!(log[0].payload.contains("happy new year"));
+    assert!(list(&kit, &id).await.is_empty());
+    kit.stop().await;
+}
+
+/// A process that died between sending a message and deleting its timer: the next one sends it
+/// again, and it is the same message, with a `client_id` or without.
+#[tokio::test]
+async fn sending_again_after_a_crash_sends_nothing_twice() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    for send in [text("without"), with_id("c1", "with")] {
+        let scheduled = schedule(&kit, &id, send.clone(), 60_000).await.unwrap();
+        let command = Command::Send(Box::new(send));
+        let ann = person("ann");
+        let sent = kit
+            .conversations
+            .submit_with_id(&ann, &id, scheduled.id, command);
+        sent.await.unwrap();
+    }
+    kit.stop().await;
+    kit.clock.advance_ms(3_600_000);
+    let next = kit.next(eager()).await;
+    next.eventually("the timers are gone", async || timers(&next).await == 0)
+        .await;
+    assert_eq!(next.log(&id).await.len(), 2);
+    assert!(
+        next.notices("ann")
+            .await
+            .iter()
+            .all(|it| it["event"] != "message:scheduled:failed")
+    );
+    next.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_message_is_not_sent() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let scheduled = schedule(&kit, &id, text("never mind"), 60_000)
+        .await
+        .unwrap();
+    let cancel = |by: &str, place: &ConversationId| {
+        let (by, place) = (person(by), place.clone());
+        let delivery = kit.delivery.clone();
+        async move { delivery.cancel(&by, &place, scheduled.id).await }
+    };
+    let elsewhere = kit.group(&["ann"]).await;
+    assert_eq!(cancel("bob", &id).await, Err(CommandError::MessageNotFound));
+    assert_eq!(
+        cancel("ann", &elsewhere).await,
+        Err(CommandError::MessageNotFound)
+    );
+    assert_eq!(cancel("ann", &id).await, Ok(()));
+    assert_eq!(cancel("ann", &id).await, Err(CommandError::MessageNotFound));
+    assert_eq!(timers(&kit).await, 0);
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn scheduling_again_with_the_same_client_id_is_the_same() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let first = schedule(&kit, &id, with_id("c1", "hello"), 60_000)
+        .await
+        .unwrap();
+    let again = schedule(&kit, &id, with_id("c1", "hello"), 60_000)
+        .await
+        .unwrap();
+    assert_eq!(again.id, first.id);
+    let other = schedule(&kit, &id, with_id("c1", "goodbye"), 60_000).await;
+    assert_eq!(other.unwrap_err(), CommandError::IdempotencyConflict);
+    let later = schedule(&kit, &id, with_id("c1", "hello"), 90_000).await;
+    assert_eq!(later.unwrap_err(), CommandError::IdempotencyConflict);
+    assert_eq!(timers(&kit).await, 1);
+    kit.stop().await;
+}
+
+/// What was allowed when it was written is asked again when it is sent; the author is told, and
+/// gets the text back.
+#[tokio::test]
+async fn who_may_no_longer_write_is_told() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["bob", "ann"]).await;
+    schedule(&kit, &id, text("see you"), 60_000).await.unwrap();
+    let removed = Command::RemoveMember {
+        user: person("ann").user,
+    };
+    kit.submit("bob", &id, removed).await.unwrap();
+    kit.clock.advance_ms(60_000);
+    let failed = async || {
+        let notices = kit.notices("ann").await;
+        let is_it = |it: &serde_json::Value| it["event"] == "message:scheduled:failed";
+        notices.into_iter().find(is_it)
+    };
+    kit.eventually("she is told", async || failed().await.is_some())
+        .await;
+    let payload = failed().await.unwrap()["payload"].clone();
+    assert_eq!(payload["reason"], "not_a_participant");
+    assert_eq!(payload["content"], "see you");
+    assert_eq!(payload["conversation_id"], id.as_str());
+    kit.eventually("nothing is left", async || timers(&kit).await == 0)
+        .await;
+    assert!(
+        kit.log(&id)
+            .await
+            .iter()
+            .all(|it| !it.payload.contains("see you"))
+    );
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn who_was_banned_since_sends_nothing() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    schedule(&kit, &id, text("spam"), 60_000).await.unwrap();
+    *kit.refuses.lock() = Some(CommandError::Forbidden);
+    kit.clock.advance_ms(60_000);
+    kit.eventually("it is given up", async || timers(&kit).await == 0)
+        .await;
+    assert!(kit.log(&id).await.is_empty());
+    kit.stop().await;
+}
+
+/// A refusal that may pass is waited out.
+#[tokio::test]
+async fn what_cannot_be_sent_for_now_is_sent_later() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    schedule(&kit, &id, text("patience"), 60_000).await.unwrap();
+    *kit.refuses.lock() = Some(CommandError::Unavailable);
+    kit.clock.advance_ms(60_000);
+    let kind = TimerKind::SendMessage;
+    let group = person("ann").own_conversation();
+    kit.eventually("it was tried", async || {
+        let timers = kit.store.timers_of(kind, group.as_str(), 9).await.unwrap();
+        timers[0].version >= 3
+    })
+    .await;
+    assert!(kit.log(&id).await.is_empty());
+    *kit.refuses.lock() = None;
+    kit.clock.advance_ms(2_000);
+    kit.eventually("it is sent", async || timers(&kit).await == 0)
+        .await;
+    assert_eq!(kit.log(&id).await.len(), 1);
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn schedules_have_bounds() {
+    let config = Config {
+        scheduled_per_person: 2,
+        ..eager()
+    };
+    let kit = Kit::with(config, Vec::new()).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let field = |refused: Result<ScheduledPayload, CommandError>| match refused {
+        Err(CommandError::InvalidField { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    for ms in [0, -1, 366 * 24 * 3_600_000] {
+        assert_eq!(field(schedule(&kit, &id, text("x"), ms).await), "send_at");
+    }
+    assert_eq!(field(schedule(&kit, &id, text(" "), 1000).await), "content");
+    let ephemeral = of_class(MessageClass::Ephemeral, "x");
+    assert_eq!(field(schedule(&kit, &id, ephemeral, 1000).await), "send_at");
+    for content in ["one", "two"] {
+        schedule(&kit, &id, text(content), 60_000).await.unwrap();
+    }
+    assert_eq!(
+        field(schedule(&kit, &id, text("three"), 60_000).await),
+        "send_at"
+    );
+    kit.stop().await;
+}

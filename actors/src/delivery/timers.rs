@@ -1,0 +1,222 @@
+//! Timers that are due.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use quikapp_storage::{
+    ConversationId, MessageId, Seq, StoreError, Timer, TimerKind, Timestamp, UserId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{handle::Shared, scheduled};
+use crate::conversation::{Command, CommandError, Gone};
+
+/// Timers read at once.
+const PAGE: usize = 100;
+/// Of those, how many fire at the same time.
+const CONCURRENCY: usize = 16;
+/// When it is looked for the second time whether a message has reached everybody; every further
+/// time after twice as long.
+const SECOND_LOOK_MS: i64 = 60_000;
+/// But at least so often.
+const LONGEST_WAIT_MS: i64 = 3_600_000;
+/// When a timer that failed is tried again.
+const RETRY_MS: i64 = 2_000;
+/// Members looked at together.
+const MEMBERS: usize = 1_000;
+/// Entries that leave the queue for their age in one go.
+const OLD: usize = 1_000;
+
+/// A message whose content does not stay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ending {
+    pub(super) conversation: ConversationId,
+    pub(super) message: MessageId,
+    pub(super) seq: Seq,
+    pub(super) sender: UserId,
+    /// When it goes in any case.
+    pub(super) expires_at: Timestamp,
+}
+
+/// Watches one shard for ever.
+pub(super) async fn run(shared: Arc<Shared>, shard: u16) {
+    loop {
+        match fire_due(&shared, shard).await {
+            // There may be more.
+            Ok(count) if count >= PAGE => {}
+            Ok(_) => tokio::time::sleep(shared.config.timer_poll).await,
+            Err(error) => {
+                tracing::warn!(shard, %error, "due timers not readable");
+                tokio::time::sleep(shared.config.timer_poll).await;
+            }
+        }
+    }
+}
+
+/// Fires what is due in a shard, up to a page; how many there were.
+pub(super) async fn fire_due(shared: &Shared, shard: u16) -> Result<usize, StoreError> {
+    let now = shared.clock.now();
+    let due = shared.store.due_timers(shard, now, PAGE).await?;
+    let count = due.len();
+    if let Some(first) = due.first() {
+        let late = now.since_ms(first.due_at);
+        metrics::gauge!("quikapp_timers_late_seconds").set(seconds(late));
+    }
+    stream::iter(due)
+        .for_each_concurrent(CONCURRENCY, |timer| fire(shared, timer))
+        .await;
+    Ok(count)
+}
+
+async fn fire(shared: &Shared, timer: Timer) {
+    match timer.kind {
+        TimerKind::SendMessage => scheduled::send(shared, &timer).await,
+        TimerKind::Expire => expire(shared, &timer).await,
+        TimerKind::UntilDelivered => look(shared, &timer).await,
+    }
+    metrics::counter!("quikapp_timers_fired_total", "kind" => kind_name(timer.kind)).increment(1);
+}
+
+fn kind_name(kind: TimerKind) -> &'static str {
+    match kind {
+        TimerKind::SendMessage => "send_message",
+        TimerKind::Expire => "expire",
+        TimerKind::UntilDelivered => "until_delivered",
+    }
+}
+
+fn ending_of(timer: &Timer) -> Option<Ending> {
+    let ending = serde_json::from_str(&timer.payload);
+    if let Err(error) = &ending {
+        tracing::error!(timer = timer.id, %error, "a damaged timer");
+    }
+    ending.ok()
+}
+
+async fn expire(shared: &Shared, timer: &Timer) {
+    match ending_of(timer) {
+        Some(ending) => take_away(shared, timer, &ending, Gone::Expired).await,
+        None => done(shared, timer).await,
+    }
+}
+
+/// Has the content of a message redacted, and its timer deleted. Doing both again does nothing.
+async fn take_away(shared: &Shared, timer: &Timer, ending: &Ending, why: Gone) {
+    let command = Command::Expire {
+        message: ending.message,
+        why,
+    };
+    let id = &ending.conversation;
+    match shared.conversations.submit_as_server(id, command).await {
+        Ok(_) | Err(CommandError::MessageNotFound | CommandError::ConversationNotFound) => {
+            done(shared, timer).await;
+        }
+        Err(error) => {
+            tracing::warn!(conversation = %id, message = %ending.message, %error,
+                "a message that is to disappear is still there");
+            again(shared, timer, RETRY_MS).await;
+        }
+    }
+}
+
+/// Looks whether a message has reached everybody, or has waited long enough.
+async fn look(shared: &Shared, timer: &Timer) {
+    let Some(ending) = ending_of(timer) else {
+        return done(shared, timer).await;
+    };
+    if ending.expires_at <= shared.clock.now() {
+        return take_away(shared, timer, &ending, Gone::Expired).await;
+    }
+    if forget_if_delivered(shared, timer).await {
+        return;
+    }
+    let doublings = u32::try_from(timer.version.saturating_sub(1)).unwrap_or(u32::MAX);
+    let wait = SECOND_LOOK_MS.saturating_mul(1_i64.checked_shl(doublings.min(16)).unwrap_or(1));
+    let left = ending.expires_at.0 - shared.clock.now().0;
+    again(shared, timer, wait.min(LONGEST_WAIT_MS).min(left)).await;
+}
+
+/// Forgets a message that is on every device of every member. Says whether it was.
+pub(super) async fn forget_if_delivered(shared: &Shared, timer: &Timer) -> bool {
+    let Some(ending) = ending_of(timer) else {
+        return false;
+    };
+    match has_reached_everybody(shared, &ending).await {
+        Ok(true) => {
+            take_away(shared, timer, &ending, Gone::Delivered).await;
+            true
+        }
+        Ok(false) => false,
+        Err(error) => {
+            tracing::warn!(message = %ending.message, %error, "unknown who has a message");
+            false
+        }
+    }
+}
+
+/// Everybody has at least one device, and all of them have the message. The sender needs none.
+async fn has_reached_everybody(shared: &Shared, ending: &Ending) -> Result<bool, StoreError> {
+    let (store, id) = (&shared.store, &ending.conversation);
+    let Some(conversation) = store.conversation(id).await? else {
+        return Ok(false);
+    };
+    let workspace = &conversation.workspace;
+    let sender = std::slice::from_ref(&ending.sender);
+    let has_devices = store
+        .lacking(id, Seq(0), workspace, sender)
+        .await?
+        .is_empty();
+    let mut after: Option<UserId> = None;
+    loop {
+        let page = store.members(id, after.as_ref(), MEMBERS).await?;
+        let concerned = page.iter().filter(|member| {
+            let counts = has_devices || member.user != ending.sender;
+            member.from_seq <= ending.seq && counts
+        });
+        let people: Vec<UserId> = concerned.map(|member| member.user.clone()).collect();
+        let lacking = store.lacking(id, ending.seq, workspace, &people).await?;
+        if !lacking.is_empty() {
+            return Ok(false);
+        }
+        after = page.last().map(|member| member.user.clone());
+        if page.len() < MEMBERS {
+            return Ok(true);
+        }
+    }
+}
+
+/// The work is done.
+pub(super) async fn done(shared: &Shared, timer: &Timer) {
+    if let Err(error) = shared.store.delete_timer(&timer.fired()).await {
+        tracing::warn!(timer = timer.id, %error, "a timer will fire again");
+    }
+}
+
+/// The work is to be tried later.
+pub(super) async fn again(shared: &Shared, timer: &Timer, after_ms: i64) {
+    let due_at = Timestamp(shared.clock.now().0.saturating_add(after_ms.max(1)));
+    let fired = timer.fired();
+    let moved = shared.store.move_timer(&fired, due_at, &timer.payload);
+    if let Err(error) = moved.await {
+        tracing::warn!(timer = timer.id, %error, "a timer will fire again at once");
+    }
+}
+
+/// Drops what has been queued for too long, for ever.
+pub(super) async fn forget_old(shared: Arc<Shared>) {
+    loop {
+        let ttl = i64::try_from(shared.config.queue_ttl_ms()).unwrap_or(i64::MAX);
+        let before = Timestamp(shared.clock.now().0.saturating_sub(ttl));
+        match shared.store.expire_queue(before, OLD).await {
+            Ok(count) if count >= OLD as u64 => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old entries stay queued"),
+        }
+        tokio::time::sleep(shared.config.timer_poll * 60).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a delay, for a gauge")]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}

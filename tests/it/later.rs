@@ -1,0 +1,131 @@
+//! What is to happen later happens, also if every process dies before: scheduled messages are sent
+//! once, messages with a time disappear, and what offline devices lack is found again.
+
+use std::time::Duration;
+
+use quikapp_actors::{Clock, SystemClock};
+use quikapp_storage::Timestamp;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+
+/// A moment from now, as RFC 3339.
+fn in_ms(ms: i64) -> String {
+    Timestamp(SystemClock.now().0 + ms).to_string()
+}
+
+async fn history(server: &Server, conversation: &str, guest: &Guest) -> Vec<Value> {
+    Rest::of(server).history(conversation, guest).await
+}
+
+/// Asks until the answer is as wanted.
+async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scheduled_messages_are_sent_once_over_kill_9() {
+    const MESSAGES: usize = 20;
+    let dir = tempdir().unwrap();
+    let mut server = Server::start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let people = [rest.guest("ann").await, rest.guest("bob").await];
+    let conversation = rest.group(&people).await;
+    let path = format!("/api/conversations/{conversation}/messages");
+    for number in 0..MESSAGES {
+        let at = in_ms(1_500 + 40 * i64::try_from(number).unwrap());
+        // Half of them without an idempotency key of the client's.
+        let client_id = (number % 2 == 0).then(|| format!("later {number}"));
+        let body = json!({"content": format!("{number}"), "send_at": at, "client_id": client_id});
+        rest.post(&path, &people[0], body).await;
+    }
+    // Killed before they are due, and again and again while they are being sent.
+    for _ in 0..4 {
+        server.kill().await;
+        server = Server::start(dir.path()).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let scheduled = format!("{path}/scheduled");
+    until("all are sent", async || {
+        let left = Rest::of(&server).get(&scheduled, &people[0]).await;
+        left["scheduled"].as_array().unwrap().is_empty()
+    })
+    .await;
+    let history = history(&server, &conversation, &people[1]).await;
+    let mut contents: Vec<usize> = history
+        .iter()
+        .map(|message| message["content"].as_str().unwrap().parse().unwrap())
+        .collect();
+    contents.sort_unstable();
+    assert_eq!(contents, (0..MESSAGES).collect::<Vec<_>>());
+    server.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_disappears_although_the_server_was_killed() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let people = [rest.guest("ann").await, rest.guest("bob").await];
+    let conversation = rest.group(&people).await;
+    let topic = format!("chat:{conversation}");
+    let mut ann = Client::connect(&server, &people[0]).await;
+    ann.join(&topic, json!({})).await;
+    let send = json!({"content": "for a moment", "ttl": 5});
+    let (status, sent) = ann.call(&topic, "message:send", send).await.unwrap();
+    assert_eq!(status, "ok", "{sent}");
+    // Before the timer can have been kept.
+    server.kill().await;
+    let server = Server::start(dir.path()).await;
+    let mut bob = Client::connect(&server, &people[1]).await;
+    bob.join(&topic, json!({})).await;
+    let gone = bob.expect(&topic, "message:deleted").await;
+    assert_eq!(gone["message_id"], sent["id"]);
+    assert_eq!(gone["reason"], "expired");
+    let history = history(&server, &conversation, &people[1]).await;
+    assert_eq!(history[0]["content"], Value::Null);
+    server.terminate().await;
+}
+
+/// `quikapp rebuild` beside a running server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn projections_are_rebuilt_while_the_server_runs() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let people = [rest.guest("ann").await, rest.guest("bob").await];
+    let conversation = rest.group(&people).await;
+    let path = format!("/api/conversations/{conversation}/messages");
+    for number in 0..5 {
+        let body = json!({"content": format!("{number}")});
+        rest.post(&path, &people[0], body).await;
+    }
+    let rebuild = |name: &'static str| {
+        let data_dir = server.data_dir.clone();
+        async move {
+            let mut command = quikapp();
+            command.args(["rebuild", name, "--data-dir"]).arg(data_dir);
+            within("the rebuild", command.output()).await.unwrap()
+        }
+    };
+    let output = rebuild("threads").await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("threads: "), "{}", said(&output));
+    let refused = rebuild("nothing").await;
+    assert!(!refused.status.success());
+    assert!(
+        said(&refused).contains("queue, threads, timers"),
+        "{}",
+        said(&refused)
+    );
+    let body = json!({"content": "after"});
+    rest.post(&path, &people[0], body).await;
+    assert_eq!(history(&server, &conversation, &people[1]).await.len(), 6);
+    server.terminate().await;
+}
