@@ -279,12 +279,24 @@ export type GapEntry = {
 /** Why a message's content is gone although nobody deleted it. */
 export type Gone = "expired" | "delivered";
 
+/** `message:hidden`, an entry of one's own conversation: one has deleted a message for oneself. */
+export type HiddenPayload = {
+  /** Which message. */
+  message_id: string;
+  /** Where. */
+  conversation_id: string;
+  /** When. */
+  hidden_at: string;
+};
+
 /** A page of history, in ascending order. */
 export type HistoryPage = {
   /** The messages, with edits, reactions, pins and deletions folded in. */
   messages: (MessagePayload & { seq: number })[];
   /** Whether there is more in the direction of the page. */
   has_more: boolean;
+  /** Where one stands in the thread that was asked for, if one follows it. */
+  thread?: ThreadPayload;
 };
 
 /** `conversation:invite`, on the topic of a person whom somebody made a member of a group. */
@@ -429,6 +441,8 @@ export type MessagePayload = {
 
 /** `message:delivered`, `message:read`, `message:unread`: a place, or the message there. */
 export type MessagePlace = {
+  /** For `message:read`: only this thread was read up to there, not the main timeline. */
+  thread_root?: string;
   /** The message. */
   message_id?: string;
   /** Its place. */
@@ -692,6 +706,11 @@ export type RegistersState = {
   mute: { until: string | null; mentions_only: boolean } | null;
   /** Messages that one has not read. */
   unread: number;
+  /**
+  * Threads that one follows (by writing in them, by having begun them, or by being mentioned)
+  * and has not read to the end; the most recent ones.
+  */
+  threads: Array<ThreadPayload>;
 };
 
 /** How it is shown. */
@@ -798,6 +817,18 @@ export type StatusUpdate = {
   status: ChosenStatus;
 };
 
+/** Where a person stands in a thread that they follow. */
+export type ThreadPayload = {
+  /** The message that the thread hangs on. */
+  thread_root: string;
+  /** Messages in it that are unread. */
+  unread: number;
+  /** Up to where it was read. */
+  read: number;
+  /** Its newest message's place. */
+  last_seq: number;
+};
+
 /** `typing:start` and `typing:stop` */
 export type TypingPayload = {
   /** Where. */
@@ -818,6 +849,8 @@ export type UnreadPayload = {
   read: number;
   /** From where it was marked unread. */
   unread_from: number | null;
+  /** The thread that was read, if it was one. */
+  thread?: ThreadPayload;
 };
 
 /** `conversation:updated`: members came or went, a role or the name changed. */
@@ -874,14 +907,21 @@ export type UserJoined = {
   user_id: string;
   /** Where the client stands once it has what is in `gap`. */
   cursor: string;
-  /** What was missed, in every conversation in its order; at most 100 entries. */
+  /**
+  * What was missed, in every conversation in its order; at most 100 entries. Conversations
+  * with a call or a system message come first.
+  */
   gap?: Array<GapEntry>;
   /**
   * There is more: it comes with the reply to `message:ack` of `cursor`, and live entries wait
   * until then.
   */
   more?: boolean;
-  /** The cursor cannot be replayed from: fetch the conversations instead. */
+  /**
+  * The cursor cannot be replayed from, because more than 10,000 entries or something older
+  * than 168 hours lies behind it (unless configured otherwise), or because it was not issued
+  * here: fetch the conversations instead, and go on from `cursor`.
+  */
   reset_required?: boolean;
 };
 
@@ -1003,6 +1043,7 @@ export interface Topics {
       "devices:changed": DevicesPayload;
       "scheduled:changed": ScheduledChanged;
       "message:scheduled:failed": ScheduledFailed & Placed;
+      "message:hidden": HiddenPayload & Placed;
       "unread:changed": UnreadPayload;
       "draft:changed": DraftPayload;
       "mute:changed": MutePayload;

@@ -25,6 +25,7 @@ mod timers;
 pub use config::Config;
 pub use feed::{Feed, FeedBatch};
 pub use handle::{Delivery, MaySend, Parts};
+pub use projections::is_urgent;
 pub use projector::Projection;
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use tails::Tails;

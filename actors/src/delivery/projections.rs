@@ -27,6 +27,11 @@ struct MessageSeen {
     deleted_at: Option<Timestamp>,
 }
 
+/// Whether an entry's conversation is to be replayed first: a call, or word from the system.
+pub fn is_urgent(entry: &Entry) -> bool {
+    message_in(entry).is_some_and(|it| it.kind == "call" || it.kind == "system")
+}
+
 /// A message entry's payload; `None` of other entries, and of what does not decode.
 fn message_in(entry: &Entry) -> Option<MessageSeen> {
     if entry.kind != EntryKind::Message {

@@ -250,6 +250,7 @@ impl Flush {
                     unread,
                     read: stored.marks.read,
                     unread_from: stored.marks.unread_from,
+                    thread: None,
                 };
                 self.tell(&mark.person, "unread:changed", &payload);
             }

@@ -1,6 +1,8 @@
 //! What is broadcast of registers.
 
-use quikapp_storage::{ConversationId, DeviceId, MessageId, Mute, Seq, Timestamp, UserId};
+use quikapp_storage::{
+    ConversationId, DeviceId, MessageId, Mute, Seq, ThreadUnread, Timestamp, UserId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
@@ -77,4 +79,36 @@ pub struct UnreadPayload {
     /// From where it was marked unread.
     #[ts(as = "Option<u32>")]
     pub unread_from: Option<Seq>,
+    /// The thread that was read, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub thread: Option<ThreadPayload>,
+}
+
+/// Where a person stands in a thread that they follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct ThreadPayload {
+    /// The message that the thread hangs on.
+    #[ts(type = "string")]
+    pub thread_root: MessageId,
+    /// Messages in it that are unread.
+    #[ts(as = "u32")]
+    pub unread: u64,
+    /// Up to where it was read.
+    #[ts(as = "u32")]
+    pub read: Seq,
+    /// Its newest message's place.
+    #[ts(as = "u32")]
+    pub last_seq: Seq,
+}
+
+impl From<ThreadUnread> for ThreadPayload {
+    fn from(thread: ThreadUnread) -> Self {
+        Self {
+            thread_root: thread.root,
+            unread: thread.unread,
+            read: thread.read,
+            last_seq: thread.last,
+        }
+    }
 }

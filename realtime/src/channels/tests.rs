@@ -4,7 +4,8 @@
 
 mod broadcast;
 mod chat;
-mod delivery;
+mod classes;
+mod forward;
 mod lobby;
 mod presence;
 mod replay;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use quikapp_actors::{
     conversation::{self, Conversations},
+    delivery,
     people::People,
     presence::{Presence, ReplicaId},
     registers::Registers,
@@ -59,7 +61,16 @@ impl World {
         .await
     }
 
+    /// With other settings of delivery.
+    pub(crate) async fn with_delivery(config: delivery::Config) -> Self {
+        Self::assemble(policy::Config::default(), Some(config)).await
+    }
+
     async fn with(policy: policy::Config) -> Self {
+        Self::assemble(policy, None).await
+    }
+
+    async fn assemble(policy: policy::Config, delivery: Option<delivery::Config>) -> Self {
         let node = Node::with(crate::auth::Config::default(), policy).await;
         let clock = Arc::new(node.clock.clone());
         let presence = Presence::new(node.fanout.clone(), ReplicaId(1 << 8));
@@ -71,7 +82,10 @@ impl World {
         );
         let conversations = conversations.await.unwrap();
         let backend = Backend {
-            delivery: node.delivery(&conversations),
+            delivery: match delivery {
+                Some(config) => node.delivery_with(&conversations, config),
+                None => node.delivery(&conversations),
+            },
             policy: node.policy.clone(),
             people: People::start(
                 node.fanout.clone(),

@@ -5,6 +5,7 @@
 //! cursor over all of its commits. Where the two meet, an entry is known by its conversation and
 //! seq, and is shown once.
 
+mod missed;
 pub(crate) mod params;
 
 use std::{collections::HashMap, sync::Arc};
@@ -16,7 +17,7 @@ use quikapp_actors::{
     registers::Change,
 };
 use quikapp_protocol::Payload;
-use quikapp_storage::{ConversationId, DeviceCursor, Entry, Missed, Seq, StreamCursor, UserId};
+use quikapp_storage::{ConversationId, DeviceCursor, Entry, Seq, StreamCursor, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -34,6 +35,7 @@ use crate::{
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
 };
+use missed::{First, Urgent};
 use params::{PlaceAcked, UserAck, UserAcked, UserJoin, UserJoined};
 
 /// Entries in one batch.
@@ -49,13 +51,10 @@ pub(super) struct State {
     /// Per conversation, up to where entries were shown from the store: what is broadcast at or
     /// below it was shown already.
     shown: HashMap<ConversationId, Seq>,
-}
-
-/// A batch of the stream, as the client is shown it.
-struct Batch {
-    entries: Vec<GapEntry>,
-    next: StreamCursor,
-    more: bool,
+    /// What is replayed first.
+    urgent: Option<Urgent>,
+    /// What was replayed first.
+    first: First,
 }
 
 /// A cursor to answer `stream:cursor` with, once everything that it covers is on the wire.
@@ -93,6 +92,8 @@ impl UserChannel {
             cursor: store.cursor_now().await?,
             catching_up: false,
             shown: HashMap::new(),
+            urgent: None,
+            first: First::default(),
         };
         let mut reply = UserJoined {
             user_id: user,
@@ -102,13 +103,13 @@ impl UserChannel {
             reset_required: false,
         };
         if let Some(from) = from {
-            if store.cursor_valid(&from).await? {
-                let batch = self.batch(cx, &mut state, &from).await?;
-                reply.cursor = batch.next;
-                reply.gap = Some(batch.entries);
-                reply.more = batch.more;
-            } else {
-                reply.reset_required = true;
+            match self.first_batch(cx, &mut state, &from).await? {
+                Some(batch) => {
+                    reply.cursor = batch.next;
+                    reply.gap = Some(batch.entries);
+                    reply.more = batch.more;
+                }
+                None => reply.reset_required = true,
             }
         }
         let online: Joined = come_online(&self.backend, cx).await?;
@@ -149,58 +150,6 @@ impl UserChannel {
             }
             (None, None) => Ok(None),
         }
-    }
-
-    /// Reads what follows a cursor, less what the device has acknowledged conversation by
-    /// conversation.
-    async fn batch(
-        &self,
-        cx: &Context<Principal>,
-        state: &mut State,
-        from: &StreamCursor,
-    ) -> Result<Batch, Refusal> {
-        let person = &cx.assigns().person;
-        let missed: Missed = self.backend.store.missed(person, from, BATCH).await?;
-        let mut entries = Vec::with_capacity(missed.entries.len());
-        let mut acknowledged = HashMap::new();
-        for (id, entry) in &missed.entries {
-            let seq = entry
-                .seq
-                .max(state.shown.get(id).copied().unwrap_or_default());
-            state.shown.insert(id.clone(), seq);
-            let on_device = match acknowledged.get(id) {
-                Some(seq) => *seq,
-                None => {
-                    let seq = self.on_device(cx, id).await?;
-                    acknowledged.insert(id.clone(), seq);
-                    seq
-                }
-            };
-            if entry.seq > on_device {
-                entries.push(streamed(cx, id, entry));
-            }
-        }
-        state.cursor = missed.next.clone();
-        state.catching_up = missed.more;
-        Ok(Batch {
-            entries,
-            next: missed.next,
-            more: missed.more,
-        })
-    }
-
-    async fn on_device(
-        &self,
-        cx: &Context<Principal>,
-        id: &ConversationId,
-    ) -> Result<Seq, Refusal> {
-        let principal = cx.assigns();
-        let Some(device) = &principal.device else {
-            return Ok(Seq(0));
-        };
-        let store = &self.backend.store;
-        let cursor = store.device_cursor(&principal.person, device, id).await?;
-        Ok(cursor.unwrap_or_default())
     }
 
     async fn handle(
@@ -260,6 +209,7 @@ impl UserChannel {
             more: false,
         };
         if state.catching_up && cursor == state.cursor {
+            self.acknowledge_first(cx, state).await?;
             let batch = self.batch(cx, state, &cursor).await?;
             acked.cursor = batch.next;
             acked.gap = Some(batch.entries);

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use quikapp_actors::conversation::wire;
+use quikapp_actors::{conversation::wire, registers::payload::ThreadPayload};
 use quikapp_storage::{
     Conversation, ConversationId, ConversationKind, ConversationSummary, Created, NewConversation,
     Role, Seq, Timestamp, UserId,
@@ -16,7 +16,7 @@ use super::{
     body::{Body, Params, Segments},
     cursor,
     identity::Signed,
-    messages::{self, MessageDocument},
+    messages::{self, MessageDocument, ThreadDocument},
     problem::{Answer, ProblemDocument},
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
 };
+
+/// Threads of a conversation that are looked at for something unread.
+const THREADS: usize = 50;
 
 /// What sort of conversation to begin.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -71,6 +74,9 @@ pub(super) struct ConversationDocument {
     role: Role,
     /// Messages one has not read.
     unread: u64,
+    /// Threads that one follows and has not read to the end; the most recent ones.
+    #[schema(value_type = Vec<ThreadDocument>)]
+    unread_threads: Vec<ThreadPayload>,
     #[schema(value_type = Option<MessageDocument>)]
     last_message: Option<Box<RawValue>>,
     /// When something was last written.
@@ -93,6 +99,7 @@ impl TryFrom<ConversationSummary> for ConversationDocument {
             last_seq: conversation.tail,
             role: summary.role,
             unread: summary.unread,
+            unread_threads: Vec::new(),
             last_message: last_message.as_deref().map(messages::raw).transpose()?,
             active_at: summary.active_at,
         })
@@ -241,9 +248,12 @@ pub(super) async fn list(
         .last()
         .filter(|_| more)
         .map(|last| cursor::write(last.active_at, &last.conversation.id));
-    let documents = found.into_iter().map(ConversationDocument::try_from);
+    let mut conversations = Vec::with_capacity(found.len());
+    for summary in found {
+        conversations.push(document(&rest, user, summary).await?);
+    }
     Ok(Json(ListAnswer {
-        conversations: documents.collect::<Result<_, _>>()?,
+        conversations,
         next_cursor,
     }))
 }
@@ -275,7 +285,23 @@ async fn summary(
     id: &ConversationId,
 ) -> Result<ConversationDocument, Refusal> {
     let summary = rest.store.summary(&principal.person, id).await?;
-    summary.ok_or(Reason::NotAParticipant)?.try_into()
+    let summary = summary.ok_or(Reason::NotAParticipant)?;
+    document(rest, principal.user(), summary).await
+}
+
+/// A conversation as its member sees it, with the threads that they have not read.
+async fn document(
+    rest: &Rest,
+    user: &UserId,
+    summary: ConversationSummary,
+) -> Result<ConversationDocument, Refusal> {
+    let id = &summary.conversation.id;
+    let threads = rest.store.threads(id, user, None, THREADS).await?;
+    let unread = threads.into_iter().filter(|thread| thread.unread > 0);
+    Ok(ConversationDocument {
+        unread_threads: unread.map(ThreadPayload::from).collect(),
+        ..summary.try_into()?
+    })
 }
 
 /// The conversation of a path, if the principal may do this there.

@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use quikapp_actors::conversation::{Command, MessageClass, SendMessage, wire};
+use quikapp_actors::{
+    conversation::{Command, MessageClass, SendMessage, wire},
+    registers::payload::ThreadPayload,
+};
 use quikapp_storage::{Message, MessageId, MessageSearch, Page, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -59,6 +62,20 @@ pub(super) struct MessageDocument {
     updated_at: String,
 }
 
+/// Where one stands in a thread that one follows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Thread)]
+pub(super) struct ThreadDocument {
+    /// The message that the thread hangs on.
+    thread_root: String,
+    /// Messages in it that are unread.
+    unread: u64,
+    /// Up to where it was read.
+    read: u64,
+    /// Its newest message's place.
+    last_seq: u64,
+}
+
 /// Which part of the history; one of `before_seq` and `after_seq`, or neither for the newest.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -85,6 +102,10 @@ pub(super) struct MessagesAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     next_before_seq: Option<Seq>,
+    /// Where one stands in the thread that was asked for, if one follows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ThreadDocument>)]
+    thread: Option<ThreadPayload>,
 }
 
 /// Read a conversation's messages.
@@ -116,10 +137,15 @@ pub(super) async fn history(
         .history(&id, &visible, user, thread, page, limit + 1)
         .await?;
     let (found, has_more) = without_extra(found, page, limit);
+    let stand = match thread {
+        None => None,
+        Some(root) => rest.store.threads(&id, user, Some(&[root]), 1).await?.pop(),
+    };
     Ok(Json(MessagesAnswer {
         messages: documents(&found)?,
         has_more,
         next_before_seq: None,
+        thread: stand.map(Into::into),
     }))
 }
 
@@ -216,6 +242,7 @@ pub(super) async fn search(
         messages: documents(&found)?,
         has_more: next_before_seq.is_some(),
         next_before_seq,
+        thread: None,
     }))
 }
 

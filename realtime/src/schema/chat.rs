@@ -21,8 +21,9 @@ use crate::{
     channels::{
         chat::params::{
             Acked, ChatJoin, ChatJoined, ConversationMute, ConversationNamed, DraftSet,
-            HistoryPage, MessageAck, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
-            MessagePlace, MessageReaction, MessageSend, ScheduledList, ScheduledNamed,
+            HiddenPayload, HistoryPage, MessageAck, MessageDelete, MessageEdit, MessageHistory,
+            MessageNamed, MessagePlace, MessageReaction, MessageSend, ScheduledList,
+            ScheduledNamed,
         },
         user::params::{PlaceAcked, ProfilePayload, UserAck, UserAcked, UserJoin, UserJoined},
     },
@@ -128,7 +129,8 @@ fn commands(topic: Topic) -> Topic {
             placed::<DeletePayload>().or(Type::nothing()),
             &about,
             "For everyone (the sender, or an admin), or only for oneself; the latter is answered \
-             with an empty object.",
+             with an empty object, and told to one's devices as `message:hidden` on \
+             `user:<user_id>`.",
         )
         .takes(
             "message:reaction:add",
@@ -238,7 +240,8 @@ fn registers(topic: Topic) -> Topic {
             Type::of::<MessagePlace>(),
             place(),
             &about,
-            "Everything up to here was read.",
+            "Everything up to here was read. With `thread_root`, only that thread was; nobody \
+             else hears of it.",
         )
         .takes(
             "message:unread",
@@ -299,7 +302,10 @@ pub(super) fn user() -> Topic {
         "user:<user_id>",
         "The one stream of a person over all of their conversations, for themselves only. Entries \
          of conversations that this socket has joined come there, and not here. A join with \
-         `cursor` is answered with what was missed since.",
+         `cursor` is answered with what was missed since, at most 100 entries at a time: where \
+         there is `more`, `message:ack` of the reply's `cursor` brings the next batch, and live \
+         entries wait. Conversations with a call or a system message come first, and the cursor \
+         stands still meanwhile. `reset_required` says that too much was missed, or too long ago.",
     )
     .join(
         Type::of::<UserJoin>(),
@@ -365,6 +371,11 @@ fn told(topic: Topic) -> Topic {
             placed::<ScheduledFailed>(),
             "A scheduled message could not be sent: one is no longer a member, or blocked, or \
              what it answers is gone.",
+        )
+        .sends(
+            "message:hidden",
+            placed::<HiddenPayload>(),
+            "One has deleted a message for oneself, on this device or another.",
         )
         .sends(
             "unread:changed",

@@ -6,7 +6,7 @@ use quikapp_storage::{
     SharedStore, StoreError, UserId,
 };
 
-use super::message_in;
+use super::is_urgent;
 use crate::{conversation::payload::UpdatePayload, delivery::Projection};
 
 /// See the module.
@@ -54,7 +54,7 @@ fn recipients(members: &[Member], entries: &[Entry]) -> Vec<PendingEntry> {
     let left: Vec<(UserId, Seq)> = entries.iter().filter_map(who_left).collect();
     let mut pending = Vec::new();
     for entry in entries {
-        let urgent = message_in(entry).is_some_and(|it| it.kind == "call" || it.kind == "system");
+        let urgent = is_urgent(entry);
         let present = members.iter().filter(|member| member.from_seq <= entry.seq);
         let gone = left.iter().filter(|(user, at)| {
             *at >= entry.seq && !members.iter().any(|member| member.user == *user)

@@ -1,8 +1,10 @@
 //! Joining a conversation.
 
-use quikapp_actors::{conversation::payload::MemberPayload, presence::room_of};
+use quikapp_actors::{
+    conversation::payload::MemberPayload, presence::room_of, registers::payload::ThreadPayload,
+};
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{ConversationId, Member, Seq};
+use quikapp_storage::{ConversationId, Member, Seq, UserId};
 
 use super::{
     ChatChannel, State,
@@ -21,6 +23,8 @@ use crate::{
 const MEMBERS: usize = 100;
 /// Marks of others in the reply.
 const MARKS: usize = 100;
+/// Threads that are looked at for something unread.
+const THREADS: usize = 100;
 /// Members read at once to count them.
 const COUNT_PAGE: usize = 1_000;
 
@@ -100,7 +104,8 @@ impl ChatChannel {
         let Some(after) = self.place_of(cx, id, last_seq).await? else {
             return Ok(Missed::Nothing);
         };
-        if replay::is_out_of_reach(store, id, visible, after, tail, cx.now()).await? {
+        let (now, config) = (cx.now(), self.backend.delivery.config());
+        if replay::is_out_of_reach(store, id, visible, after, tail, now, config).await? {
             return Ok(Missed::TooMuch);
         }
         let replay = replay::read(store, id, visible, after).await?;
@@ -161,7 +166,18 @@ impl ChatChannel {
             draft: own.draft.map(|draft| Json::assume_valid(draft.to_string())),
             mute: own.mute,
             unread: store.unread(id, user).await?,
+            threads: self.unread_threads(id, user).await?,
         })
+    }
+
+    async fn unread_threads(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+    ) -> Result<Vec<ThreadPayload>, Refusal> {
+        let threads = self.backend.store.threads(id, user, None, THREADS).await?;
+        let unread = threads.into_iter().filter(|thread| thread.unread > 0);
+        Ok(unread.map(ThreadPayload::from).collect())
     }
 
     /// The first members, and how many there are.

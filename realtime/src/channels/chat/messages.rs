@@ -7,8 +7,8 @@ use quikapp_storage::{Message, MessageId, Page, Timestamp};
 use super::{
     ChatChannel, State, own,
     params::{
-        ConversationNamed, HistoryPage, MessageDelete, MessageEdit, MessageHistory, MessageNamed,
-        MessageReaction, MessageSend, ScheduledList, ScheduledNamed, Scope,
+        ConversationNamed, HiddenPayload, HistoryPage, MessageDelete, MessageEdit, MessageHistory,
+        MessageNamed, MessageReaction, MessageSend, ScheduledList, ScheduledNamed, Scope,
     },
     replay::is_visible,
 };
@@ -125,6 +125,16 @@ impl ChatChannel {
             .store
             .hide_message(id, principal.user(), message);
         hidden.await?;
+        // In the log of the person's own conversation, so that devices that are away learn of it.
+        let told = HiddenPayload {
+            message_id: message,
+            conversation_id: id.clone(),
+            hidden_at: cx.now(),
+        };
+        let told = serde_json::to_string(&told).unwrap_or_default();
+        let conversations = &self.backend.conversations;
+        let notice = conversations.notify(&principal.person, "message:hidden", told.into());
+        notice.await?;
         Ok(Payload::empty_object())
     }
 
@@ -189,7 +199,15 @@ impl ChatChannel {
         }
         let shown = |message: &Message| Json::assume_valid(wire::message(message).to_string());
         let messages = messages.iter().map(shown).collect();
-        Ok(json(&HistoryPage { messages, has_more }))
+        let thread = match thread {
+            None => None,
+            Some(root) => store.threads(id, user, Some(&[root]), 1).await?.pop(),
+        };
+        Ok(json(&HistoryPage {
+            messages,
+            has_more,
+            thread: thread.map(Into::into),
+        }))
     }
 
     /// Nobody hears it of an invisible person: they are not there.

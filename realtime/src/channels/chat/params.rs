@@ -3,6 +3,7 @@
 use quikapp_actors::{
     conversation::{MessageClass, SendMessage, payload::MemberPayload},
     delivery::payload::ScheduledPayload,
+    registers::payload::ThreadPayload,
 };
 use quikapp_protocol::Json;
 use quikapp_storage::{ConversationId, JsonText, MessageId, Mute, Seq, Timestamp, UserId};
@@ -93,6 +94,9 @@ pub(crate) struct RegistersState {
     /// Messages that one has not read.
     #[ts(as = "u32")]
     pub unread: u64,
+    /// Threads that one follows (by writing in them, by having begun them, or by being mentioned)
+    /// and has not read to the end; the most recent ones.
+    pub threads: Vec<ThreadPayload>,
 }
 
 /// Where a member stands.
@@ -237,6 +241,20 @@ pub(crate) struct MessageDelete {
     pub scope: Scope,
 }
 
+/// `message:hidden`, an entry of one's own conversation: one has deleted a message for oneself.
+#[derive(Debug, Clone, Serialize, TS)]
+pub(crate) struct HiddenPayload {
+    /// Which message.
+    #[ts(type = "string")]
+    pub message_id: MessageId,
+    /// Where.
+    #[ts(type = "string")]
+    pub conversation_id: ConversationId,
+    /// When.
+    #[ts(type = "string")]
+    pub hidden_at: Timestamp,
+}
+
 /// For whom a message is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -269,6 +287,10 @@ pub(crate) struct MessageNamed {
 /// `message:delivered`, `message:read`, `message:unread`: a place, or the message there.
 #[derive(Debug, Clone, Deserialize, TS)]
 pub(crate) struct MessagePlace {
+    /// For `message:read`: only this thread was read up to there, not the main timeline.
+    #[serde(default)]
+    #[ts(optional, type = "string")]
+    pub thread_root: Option<MessageId>,
     /// The message.
     #[serde(default)]
     #[ts(optional, type = "string")]
@@ -329,6 +351,10 @@ pub(crate) struct HistoryPage {
     pub messages: Vec<Json>,
     /// Whether there is more in the direction of the page.
     pub has_more: bool,
+    /// Where one stands in the thread that was asked for, if one follows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub thread: Option<ThreadPayload>,
 }
 
 /// `draft:set`

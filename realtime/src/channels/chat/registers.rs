@@ -1,6 +1,10 @@
 //! Receipts, cursors, drafts and mutes.
 
-use quikapp_actors::registers::{Change, Mark};
+use quikapp_actors::{
+    conversation::person_topic,
+    fanout::Broadcast,
+    registers::{Change, Mark, payload::UnreadPayload},
+};
 use quikapp_protocol::Payload;
 use quikapp_storage::{DeviceCursor, MessageId, Mute, RegisterChange, Seq};
 
@@ -28,12 +32,42 @@ impl ChatChannel {
         is_read: bool,
     ) -> Result<Payload, Refusal> {
         let (seq, message) = self.place(state, cx, &place).await?;
+        if let Some(root) = place.thread_root.filter(|_| is_read) {
+            return self.read_thread(state, cx, root, seq).await;
+        }
         let change = if is_read {
             RegisterChange::Read(seq)
         } else {
             RegisterChange::Delivered(seq)
         };
         self.mark(state, cx, message, change).await?;
+        Ok(serde_json::json!({ "seq": seq }).into())
+    }
+
+    /// Only oneself hears of it: receipts are of the main timeline.
+    async fn read_thread(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        root: MessageId,
+        seq: Seq,
+    ) -> Result<Payload, Refusal> {
+        let (store, id, principal) = (&self.backend.store, &state.conversation, cx.assigns());
+        let user = principal.user();
+        let thread = store.read_thread(id, user, root, seq).await?;
+        let thread =
+            thread.ok_or_else(|| Refusal::invalid_field("thread_root", "no such thread"))?;
+        let marks = store.registers(id, user).await?.marks;
+        let changed = UnreadPayload {
+            conversation_id: id.clone(),
+            unread: store.unread(id, user).await?,
+            read: marks.read,
+            unread_from: marks.unread_from,
+            thread: Some(thread.into()),
+        };
+        let topic = person_topic(&principal.person);
+        let broadcast = Broadcast::new(topic, "unread:changed", json(&changed));
+        self.backend.conversations.fanout().publish(broadcast);
         Ok(serde_json::json!({ "seq": seq }).into())
     }
 

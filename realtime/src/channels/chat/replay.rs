@@ -1,6 +1,6 @@
 //! Replaying a conversation's log to a client that was away.
 
-use quikapp_actors::conversation::wire;
+use quikapp_actors::{conversation::wire, delivery};
 use quikapp_protocol::Json;
 use quikapp_storage::{ConversationId, Entry, Member, Seq, SharedStore, StoreError, Timestamp};
 
@@ -8,10 +8,6 @@ use super::params::GapEntry;
 
 /// Entries in one batch.
 pub(super) const BATCH: usize = 100;
-/// Who is further behind fetches the history instead.
-const FURTHEST: u64 = 10_000;
-/// So is whoever missed something older than this: 168 hours.
-const OLDEST_MS: u64 = 168 * 3600 * 1000;
 
 /// What a client missed.
 #[derive(Debug)]
@@ -64,6 +60,7 @@ pub(super) async fn is_out_of_reach(
     after: Seq,
     tail: Seq,
     now: Timestamp,
+    config: &delivery::Config,
 ) -> Result<bool, StoreError> {
     if after > tail {
         return Ok(true);
@@ -71,11 +68,11 @@ pub(super) async fn is_out_of_reach(
     let Some(from) = before_visible(visible, after) else {
         return Ok(false);
     };
-    if tail.0.saturating_sub(from.0) > FURTHEST {
+    if tail.0.saturating_sub(from.0) > config.queue_entries as u64 {
         return Ok(true);
     }
     let first = store.entries(id, from, 1).await?;
-    let is_old = |entry: &Entry| now.since_ms(entry.at) > OLDEST_MS;
+    let is_old = |entry: &Entry| now.since_ms(entry.at) > config.queue_ttl_ms();
     Ok(first.first().is_some_and(is_old))
 }
 

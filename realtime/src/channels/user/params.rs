@@ -25,7 +25,8 @@ pub(crate) struct UserJoined {
     /// Where the client stands once it has what is in `gap`.
     #[ts(type = "string")]
     pub cursor: StreamCursor,
-    /// What was missed, in every conversation in its order; at most 100 entries.
+    /// What was missed, in every conversation in its order; at most 100 entries. Conversations
+    /// with a call or a system message come first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub gap: Option<Vec<GapEntry>>,
@@ -34,7 +35,9 @@ pub(crate) struct UserJoined {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub more: bool,
-    /// The cursor cannot be replayed from: fetch the conversations instead.
+    /// The cursor cannot be replayed from, because more than 10,000 entries or something older
+    /// than 168 hours lies behind it (unless configured otherwise), or because it was not issued
+    /// here: fetch the conversations instead, and go on from `cursor`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub reset_required: bool,
