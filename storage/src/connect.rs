@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, Config, Keepers, OpenError, Scheme, SharedKeeper, SharedStore, compose, open_keeper,
+    Backend, Config, Keepers, OpenError, Scheme, SharedKeeper, SharedStore, compose, mysql,
+    open_keeper,
 };
 
 /// Why the stores did not open. No message holds a secret of an address.
@@ -16,6 +17,14 @@ pub enum ConnectError {
         directory: String,
         /// Why.
         source: OpenError,
+    },
+    /// A server cannot be used.
+    #[error("cannot use {url}: {reason}")]
+    Server {
+        /// Its address, without secrets.
+        url: String,
+        /// Why.
+        reason: String,
     },
     /// There is no adapter for this kind of server.
     #[error("this program has no store for {0}:// addresses")]
@@ -114,9 +123,8 @@ async fn open_one(backend: &Backend, config: &Config) -> Result<SharedKeeper, Co
             source,
         }),
         Backend::Server(url) => match url.scheme() {
-            Scheme::MySql | Scheme::MongoDb | Scheme::Redis => {
-                Err(ConnectError::NoAdapter(url.scheme().name()))
-            }
+            Scheme::MySql => mysql::open(url, config).await,
+            Scheme::MongoDb | Scheme::Redis => Err(ConnectError::NoAdapter(url.scheme().name())),
         },
     }
 }

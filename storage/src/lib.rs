@@ -13,6 +13,7 @@ mod connect;
 mod embedded;
 mod error;
 mod ids;
+mod mysql;
 mod numbered;
 mod position;
 mod server_url;
