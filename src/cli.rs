@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Backup(CopyArgs),
     /// Put a copy into a data directory that has no store yet.
     Restore(CopyArgs),
+    /// Bring the schemas of all stores that the configuration names up to date, and end. A server
+    /// does the same when it starts.
+    Migrate(ServeArgs),
     /// Put a new secret in place; tokens signed with the ones before stay valid.
     RotateSecret(RotateArgs),
     /// Ask a running server whether it is ready.

@@ -26,6 +26,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(args) => tools::check_config(&args.into())?,
         Command::Backup(args) => tools::backup(&args)?,
         Command::Restore(args) => tools::restore(&args)?,
+        Command::Migrate(args) => tools::migrate(&args.into())?,
         Command::RotateSecret(args) => tools::rotate_secret(&args)?,
         Command::Health(args) => return tools::health(&args),
         Command::Bench(args) => tools::bench(&args)?,

@@ -30,6 +30,22 @@ pub(crate) fn check_config(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens every store, which brings its schema up to date, and says which there are.
+pub(crate) fn migrate(flags: &Flags) -> anyhow::Result<()> {
+    let config = load(flags, &Environment::of_process())?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let connected = quikapp_storage::connect(&config.storage).await?;
+        for store in &connected.dependencies {
+            println!("{}: up to date ({})", store.name, store.keeps);
+        }
+        connected.store.close().await;
+        Ok(())
+    })
+}
+
 /// Mints an access token with the installation's secret, and prints it.
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
     let config = config_of(&args.place)?;

@@ -128,3 +128,40 @@ async fn check_history_prints_json() {
     assert_eq!(verdict["counts"]["conversations"], 1);
     assert_eq!(verdict["violations"], serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn migrate_makes_the_stores_and_can_be_repeated() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    for _ in 0..2 {
+        let output = quikapp()
+            .args(["migrate", "--data-dir"])
+            .arg(&data)
+            .output()
+            .await
+            .unwrap();
+        let said = said(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("store: up to date (log, registers"), "{said}");
+    }
+    assert!(data.join("quikapp.db").exists());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_without_its_password() {
+    let dir = tempdir().unwrap();
+    let output = quikapp()
+        .args(["migrate", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .env(
+            "QUIKAPP_STORAGE__LOG",
+            "mysql://quik:s3cret@127.0.0.1:1/chat",
+        )
+        .output()
+        .await
+        .unwrap();
+    let said = said(&output);
+    assert!(!output.status.success());
+    assert!(said.contains("mysql://quik:***@127.0.0.1:1/chat"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}

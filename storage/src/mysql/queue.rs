@@ -159,6 +159,9 @@ async fn devices(
 /// The position of an entry; `None` if the log is in another store, whose stream cursors cannot
 /// be compared with it.
 async fn entry_position(db: &mut Db<'_>, conv: i64, seq: Seq) -> Sql<Option<u64>> {
+    if seq == Seq(0) {
+        return Ok(Some(0));
+    }
     let sql = "SELECT c.kind, e.pos FROM conversations c
                LEFT JOIN entries e ON e.conv = c.conv AND e.seq = ? WHERE c.conv = ?";
     let found = db.first(sql, (int(seq.0), conv), |row| {
