@@ -11,6 +11,7 @@ mod signals;
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use quikapp_actors::supervision::{ChildSpec, Ending};
 use quikapp_config::{Environment, Flags, Loaded, load};
 use quikapp_realtime::{
     endpoint::{Endpoint, Listener},
@@ -80,18 +81,25 @@ impl Node {
                 .build()?;
             serving.spawn(listener.serve(admin, no_more.clone()));
         }
-        let upkeep = no_more.clone();
-        serving.spawn(async move { metrics.upkeep(&upkeep).await });
         serving.close();
+        parts.keep_running(ChildSpec::task("metrics", "metrics", move |stop| {
+            let metrics = metrics.clone();
+            async move { metrics.upkeep(&stop).await }
+        }));
 
-        stop.cancelled().await;
-        tracing::info!("stopping");
+        tokio::select! {
+            () = stop.cancelled() => tracing::info!("stopping"),
+            () = parts.failed() => tracing::error!("the supervision tree has failed: stopping"),
+        }
         parts.drain().await;
         no_more.cancel();
         serving.wait().await;
-        parts.close().await;
+        let ending = parts.close().await;
         tracing::info!("stopped");
-        Ok(())
+        match ending {
+            Ending::Stopped => Ok(()),
+            Ending::Escalated => anyhow::bail!("parts of the node failed too often, see the log"),
+        }
     }
 }
 

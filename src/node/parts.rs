@@ -10,6 +10,7 @@ use quikapp_actors::{
     people::People,
     presence::{Presence, ReplicaId},
     registers::Registers,
+    supervision::{ChildSpec, Ending, Supervisor, SupervisorSpec},
     typing::Typing,
 };
 use quikapp_config::NodeConfig;
@@ -37,6 +38,8 @@ pub(super) struct Parts {
     conversations: Conversations,
     backend: Backend,
     store: SharedStore,
+    /// Keeps everything running that runs in the background.
+    tree: Supervisor,
 }
 
 impl Parts {
@@ -51,7 +54,8 @@ impl Parts {
         } = quikapp_storage::connect(&config.storage).await?;
         let fanout = Fanout::new();
         let hub = Hub::new(fanout.clone(), clock.clone());
-        let authenticator = authenticator(&config, &store, &hub).await?;
+        let tree = Supervisor::start(SupervisorSpec::new("node"));
+        let authenticator = authenticator(&tree, &config, &store, &hub).await?;
         let revocations = authenticator.revocations.clone();
         let policy = Policy::new(
             store.clone(),
@@ -61,18 +65,26 @@ impl Parts {
         );
         let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
         let presence = Presence::new(fanout.clone(), node);
-        presence.start_counting(COUNT_PERIOD);
-        let people = People::start(
+        presence.count_under(&tree, COUNT_PERIOD);
+        let people = People::start_under(
+            &tree,
             fanout.clone(),
             presence.clone(),
             store.clone(),
             clock.clone(),
         );
-        let typing = Typing::start(fanout.clone(), clock.clone(), &config.typing);
+        let typing = Typing::start_under(&tree, fanout.clone(), clock.clone(), &config.typing);
         let settings = config.conversation.clone();
-        let registers = Registers::start(&settings, store.clone(), fanout.clone(), clock.clone());
+        let registers = Registers::start_under(
+            &tree,
+            &settings,
+            store.clone(),
+            fanout.clone(),
+            clock.clone(),
+        );
         let conversations =
-            Conversations::start(settings, store.clone(), fanout, clock.clone()).await?;
+            Conversations::start_under(&tree, settings, store.clone(), fanout, clock.clone())
+                .await?;
         let delivery = Delivery::start(delivery::Parts {
             config: config.delivery.clone(),
             store: store.clone(),
@@ -100,6 +112,7 @@ impl Parts {
                 store: store.clone(),
             },
             store,
+            tree,
         })
     }
 
@@ -142,16 +155,29 @@ impl Parts {
         }
     }
 
-    /// Writes down what is only in memory, and closes the store.
-    pub(super) async fn close(&self) {
+    /// Puts a task under supervision.
+    pub(super) fn keep_running(&self, task: ChildSpec) {
+        self.tree.launch(task);
+    }
+
+    /// Returns when the supervision tree has given up: the process had better begin anew.
+    pub(super) async fn failed(&self) {
+        self.tree.ended().await;
+    }
+
+    /// Writes down what is only in memory, and closes the store. Says how the tree ended.
+    pub(super) async fn close(&self) -> Ending {
         self.conversations.stop().await;
         self.backend.delivery.stop().await;
         self.backend.people.flush().await;
+        let ending = self.tree.stop().await;
         self.store.close().await;
+        ending
     }
 }
 
 async fn authenticator(
+    tree: &Supervisor,
     config: &NodeConfig,
     store: &SharedStore,
     hub: &Hub,
@@ -159,7 +185,8 @@ async fn authenticator(
     let secrets = config.auth.secrets(&config.storage.data_dir)?;
     let tokens = Tokens::new(&config.auth, &secrets, hub.clock.clone())?;
     tokens.follow(&config.auth, &config.storage.data_dir);
-    let revocations = Revocations::start(
+    let revocations = Revocations::start_under(
+        tree,
         store.clone(),
         hub.clock.clone(),
         hub.fanout.clone(),

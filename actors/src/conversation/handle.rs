@@ -10,7 +10,6 @@ use quikapp_storage::{
     ConversationId, ConversationKind, Created, EntryId, JsonText, NewConversation, OwnerId, Person,
     Seq, SharedStore, StoreError,
 };
-use ractor::{Actor, ActorRef, SpawnErr};
 use tokio::{
     sync::{Semaphore, oneshot},
     time::Instant,
@@ -25,9 +24,14 @@ use super::{
     notices,
     reply::Reply,
     shard::ShardMessage,
-    supervisor::{Shards, Supervisor, SupervisorArgs, SupervisorMessage},
+    supervisor,
 };
-use crate::{Clock, delivery::Tails, fanout::Fanout};
+use crate::{
+    Clock,
+    delivery::Tails,
+    fanout::Fanout,
+    supervision::{ChildSpec, Handle, Supervisor, SupervisorSpec},
+};
 
 /// Why the sequencers did not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,7 @@ pub enum StartError {
     Config(String),
     /// An actor did not start.
     #[error("the sequencers did not start: {0}")]
-    Spawn(#[from] SpawnErr),
+    Spawn(#[from] crate::supervision::StartError),
 }
 
 /// The conversations of this process: everything that is written to one goes through here.
@@ -45,7 +49,8 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Conversations {
     shared: Arc<Shared>,
-    supervisor: ActorRef<SupervisorMessage>,
+    /// The supervisor, where it is one of its own.
+    alone: Option<Supervisor>,
 }
 
 /// What the handle, the shards and the batches share.
@@ -58,29 +63,44 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) tails: Tails,
     pub(crate) tasks: TaskTracker,
-    shards: Shards,
+    pub(super) shards: Box<[Handle<ShardMessage>]>,
     admission: Box<[Arc<Semaphore>]>,
     hasher: RandomState,
     stopping: CancellationToken,
 }
 
 impl Conversations {
-    /// Starts the shard actors. Until [`stop`](Self::stop), this process may own conversations.
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
     pub async fn start(
         config: Config,
         store: SharedStore,
         fanout: Fanout,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        let alone = Supervisor::start(SupervisorSpec::new("alone"));
+        let started = Self::start_under(&alone, config, store, fanout, clock).await?;
+        Ok(Self {
+            alone: Some(alone),
+            ..started
+        })
+    }
+
+    /// Starts the shard actors. Until [`stop`](Self::stop), this process may own conversations.
+    pub async fn start_under(
+        supervisor: &Supervisor,
+        config: Config,
+        store: SharedStore,
+        fanout: Fanout,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let shards = Shards::default();
         let shared = Arc::new(Shared {
             live: Live::new(fanout),
             tails: Tails::default(),
             limits: Arc::new(config.limits.clone()),
             owner: OwnerId::generate(),
             tasks: TaskTracker::new(),
-            shards: shards.clone(),
+            shards: (0..config.shards).map(|_| Handle::new()).collect(),
             admission: (0..config.shards)
                 .map(|_| Arc::new(Semaphore::new(config.shard_queue)))
                 .collect(),
@@ -90,13 +110,12 @@ impl Conversations {
             clock,
             config,
         });
-        let args = SupervisorArgs {
-            shared: Arc::clone(&shared),
-            shards,
-        };
-        let (supervisor, _) = Supervisor::spawn(None, Supervisor, args).await?;
-        tokio::spawn(poll_tails(Arc::clone(&shared)));
-        Ok(Self { shared, supervisor })
+        let spec = supervisor::spec(&shared);
+        supervisor.add(ChildSpec::supervisor(spec)).await?;
+        Ok(Self {
+            shared,
+            alone: None,
+        })
     }
 
     /// Carries out a member's command. The answer comes once it is durable, and before it is
@@ -234,7 +253,7 @@ impl Conversations {
     pub async fn stop(&self) {
         self.shared.stopping.cancel();
         let mut drained = Vec::new();
-        for shard in self.shared.shards.all() {
+        for shard in &self.shared.shards {
             let (reply_to, receiver) = oneshot::channel();
             if shard.cast(ShardMessage::Drain { reply_to }).is_ok() {
                 drained.push(receiver);
@@ -246,15 +265,16 @@ impl Conversations {
         }
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.supervisor.stop(None);
+        if let Some(alone) = &self.alone {
+            alone.stop().await;
+        }
     }
 
     /// Makes the shard of a conversation panic.
     #[cfg(test)]
     pub(crate) fn crash_shard_of(&self, conversation: &ConversationId) {
-        let shard = self.shared.shards.get(self.shared.shard_of(conversation));
-        let crashed = shard.and_then(|shard| shard.cast(ShardMessage::Crash).ok());
-        assert!(crashed.is_some(), "the shard runs");
+        let shard = &self.shared.shards[self.shared.shard_of(conversation)];
+        assert!(shard.cast(ShardMessage::Crash).is_ok(), "the shard runs");
     }
 }
 
@@ -291,12 +311,11 @@ impl Shared {
             reply,
             deadline: Instant::now() + self.config.takeover_deadline,
         };
-        let shard = self.shards.get(index).ok_or(CommandError::Unavailable)?;
         let submit = ShardMessage::Submit {
             conversation: conversation.clone(),
             pending: Box::new(pending),
         };
-        if shard.cast(submit).is_err() {
+        if self.shards[index].cast(submit).is_err() {
             return Err(CommandError::Unavailable);
         }
         answer.await.unwrap_or(Err(CommandError::OutcomeUnknown))
@@ -318,6 +337,12 @@ impl Shared {
         let held = Duration::from_millis(held_for_ms);
         let remaining = self.config.min_tenure.saturating_sub(held);
         remaining.max(Duration::from_millis(10))
+    }
+
+    /// Commands admitted to a shard and not answered yet.
+    pub(super) fn waiting(&self, shard: usize) -> usize {
+        let free = self.admission[shard].available_permits();
+        self.config.shard_queue - free
     }
 
     fn shard_of(&self, conversation: &ConversationId) -> usize {
@@ -365,10 +390,11 @@ impl std::fmt::Debug for Shared {
 }
 
 /// Publishes, every so often, what other processes wrote.
-async fn poll_tails(shared: Arc<Shared>) {
+pub(super) async fn poll_tails(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = shared.stopping.cancelled() => return,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(shared.config.poll) => {}
         }
         if let Err(error) = shared.live.poll(&shared.store).await {

@@ -2,7 +2,7 @@
 //!
 //! It queues commands by conversation and sees to it that each conversation has at most one batch
 //! under way; batches run as tasks beside it, so that parts of many conversations meet in one
-//! commit of the store. Its supervisor restarts it at once after a panic, empty: callers that
+//! commit of the store. Its supervisor starts it again after a panic, empty: callers that
 //! waited in it are told, batches under way finish by themselves, and the epochs keep what comes
 //! after apart from them.
 

@@ -1,104 +1,44 @@
-//! Keeps the shards running.
+//! What keeps the sequencers running.
 //!
-//! Restart policy: a shard that panicked is started again at once, empty, under the same handle.
-//! It begins with nothing, so what made it fail does not come back with it.
+//! Restart policy: one for one. A shard that panicked is started again under the same handle,
+//! empty: it begins with nothing, so what made it fail does not come back with it. A shard that
+//! has drained has done its work.
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
 
 use super::{
-    handle::Shared,
+    handle::{Shared, poll_tails},
     shard::{Shard, ShardArgs, ShardMessage},
 };
+use crate::supervision::{ChildSpec, Stopping, SupervisorSpec};
 
-/// Where the shards are reached; restarts replace the references in it.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Shards(Arc<RwLock<Vec<ActorRef<ShardMessage>>>>);
-
-impl Shards {
-    /// The shard with a number.
-    pub(crate) fn get(&self, index: usize) -> Option<ActorRef<ShardMessage>> {
-        self.0.read().get(index).cloned()
+/// The shards, and the task that looks for what other processes wrote.
+pub(super) fn spec(shared: &Arc<Shared>) -> SupervisorSpec {
+    let mut spec = SupervisorSpec::new("conversations");
+    for index in 0..shared.shards.len() {
+        spec = spec.child(shard(shared, index));
     }
-
-    /// All shards.
-    pub(crate) fn all(&self) -> Vec<ActorRef<ShardMessage>> {
-        self.0.read().clone()
-    }
+    let polled = Arc::clone(shared);
+    spec.child(ChildSpec::task("tails", "tails", move |stop| {
+        poll_tails(Arc::clone(&polled), stop)
+    }))
 }
 
-/// A supervisor needs no messages of its own.
-#[derive(Debug)]
-pub(crate) enum SupervisorMessage {}
-
-impl ractor::Message for SupervisorMessage {}
-
-/// What the supervisor starts with.
-#[derive(Debug)]
-pub(crate) struct SupervisorArgs {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) shards: Shards,
-}
-
-/// See the module.
-#[derive(Debug)]
-pub(crate) struct Supervisor;
-
-impl Actor for Supervisor {
-    type Msg = SupervisorMessage;
-    type State = SupervisorArgs;
-    type Arguments = SupervisorArgs;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<SupervisorMessage>,
-        args: SupervisorArgs,
-    ) -> Result<SupervisorArgs, ActorProcessingErr> {
-        for _ in 0..args.shared.config.shards {
-            let shard = start(&myself, &args.shared).await?;
-            args.shards.0.write().push(shard);
-        }
-        Ok(args)
-    }
-
-    async fn handle(
-        &self,
-        _myself: ActorRef<SupervisorMessage>,
-        message: SupervisorMessage,
-        _state: &mut SupervisorArgs,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {}
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<SupervisorMessage>,
-        event: SupervisionEvent,
-        state: &mut SupervisorArgs,
-    ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorFailed(failed, error) = event {
-            tracing::error!(%error, "a shard of conversations failed and is restarted");
-            metrics::counter!("quikapp_actor_restarts_total", "kind" => "conversations")
-                .increment(1);
-            let started = start(&myself, &state.shared).await?;
-            let mut shards = state.shards.0.write();
-            if let Some(shard) = shards.iter_mut().find(|it| it.get_id() == failed.get_id()) {
-                *shard = started;
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn start(
-    supervisor: &ActorRef<SupervisorMessage>,
-    shared: &Arc<Shared>,
-) -> Result<ActorRef<ShardMessage>, ActorProcessingErr> {
-    let args = ShardArgs {
-        shared: Arc::clone(shared),
+fn shard(shared: &Arc<Shared>, index: usize) -> ChildSpec {
+    let (started, told, counted) = (shared.clone(), shared.clone(), shared.clone());
+    let handle = &shared.shards[index];
+    let make = move || {
+        let shared = Arc::clone(&started);
+        (Shard, ShardArgs { shared })
     };
-    let (shard, _) = Shard::spawn_linked(None, Shard, args, supervisor.get_cell()).await?;
-    Ok(shard)
+    let drain = move |_: &_| {
+        let (reply_to, _) = oneshot::channel();
+        // A shard that is down has nothing to drain.
+        let _ = told.shards[index].cast(ShardMessage::Drain { reply_to });
+    };
+    ChildSpec::actor(format!("shard-{index}"), "conversations", handle, make)
+        .stopping(Stopping::Tell(Arc::new(drain)))
+        .queue(move || counted.waiting(index))
 }

@@ -19,6 +19,7 @@ use crate::{
     Clock,
     fanout::{ConnectionId, Fanout},
     presence::{Presence, Tracker},
+    supervision::{Supervisor, SupervisorSpec},
 };
 
 const SHARDS: u64 = 16;
@@ -93,8 +94,20 @@ impl Drop for Joined {
 }
 
 impl People {
-    /// Nobody is online. Starts the tasks that write choices down and clear custom statuses.
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
     pub fn start(
+        fanout: Fanout,
+        presence: Presence,
+        store: Arc<dyn PeopleStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let alone = Supervisor::start(SupervisorSpec::new("alone"));
+        Self::start_under(&alone, fanout, presence, store, clock)
+    }
+
+    /// Nobody is online. Starts the task that writes choices down and clears custom statuses.
+    pub fn start_under(
+        supervisor: &Supervisor,
         fanout: Fanout,
         presence: Presence,
         store: Arc<dyn PeopleStore>,
@@ -104,7 +117,7 @@ impl People {
         Self(Arc::new_cyclic(|people| Inner {
             fanout,
             presence,
-            keeper: Keeper::start(people.clone(), store.clone()),
+            keeper: Keeper::start(supervisor, people.clone(), store.clone()),
             store,
             clock,
             shards,

@@ -6,9 +6,11 @@ use std::{sync::Arc, sync::Weak, time::Duration};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use quikapp_storage::{PeopleStore, Person, ProfileChange, StoreError, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{ChooseError, Chosen, CustomStatus, Status, handle::Inner};
+use crate::supervision::{ChildSpec, Supervisor};
 
 /// As many wishes may wait; beyond, choices are refused and last-seen times are lost.
 const QUEUE: usize = 8192;
@@ -50,10 +52,20 @@ enum Wish {
 pub(super) struct Keeper(mpsc::Sender<Wish>);
 
 impl Keeper {
-    /// Starts the task. It ends when the handle of the people is gone.
-    pub(super) fn start(people: Weak<Inner>, store: Arc<dyn PeopleStore>) -> Self {
+    /// Starts the task. It ends when the handle of the people is gone. After a panic it goes on
+    /// with what is still queued; those whose wishes were in hand are told.
+    pub(super) fn start(
+        supervisor: &Supervisor,
+        people: Weak<Inner>,
+        store: Arc<dyn PeopleStore>,
+    ) -> Self {
         let (wishes, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(people, store, queue));
+        let (queue, queued) = (Arc::new(Mutex::new(queue)), wishes.downgrade());
+        let task = ChildSpec::task("people", "people", move |stop| {
+            let (people, store, queue) = (people.clone(), store.clone(), queue.clone());
+            async move { run(people, store, &mut *queue.lock().await, &stop).await }
+        });
+        supervisor.launch(task.queue(move || waiting(&queued)));
         Self(wishes)
     }
 
@@ -84,7 +96,19 @@ impl Keeper {
     }
 }
 
-async fn run(people: Weak<Inner>, store: Arc<dyn PeopleStore>, mut queue: mpsc::Receiver<Wish>) {
+fn waiting(queue: &mpsc::WeakSender<Wish>) -> usize {
+    let queue = queue.upgrade();
+    queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+}
+
+/// Until the people are gone, or the task is told to stop; either way what is queued is written
+/// first.
+async fn run(
+    people: Weak<Inner>,
+    store: Arc<dyn PeopleStore>,
+    queue: &mut mpsc::Receiver<Wish>,
+    stop: &CancellationToken,
+) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut wishes = Vec::new();
     loop {
@@ -95,6 +119,7 @@ async fn run(people: Weak<Inner>, store: Arc<dyn PeopleStore>, mut queue: mpsc::
                 }
                 Batch::of(&people, wishes.drain(..)).write(&people, store.as_ref()).await;
             }
+            () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             _ = looks.tick() => {
                 if let Some(people) = people.upgrade() {
                     people.expire();

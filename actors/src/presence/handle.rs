@@ -16,7 +16,10 @@ use super::{
     AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Outlet, Replica, ReplicaId,
     Tracker, outlets,
 };
-use crate::fanout::{ConnectionId, Fanout};
+use crate::{
+    fanout::{ConnectionId, Fanout},
+    supervision::{ChildSpec, Supervisor, SupervisorSpec},
+};
 
 /// Enough that topics rarely meet; the shard's number is the low byte of its replica's id.
 const SHARDS: u64 = 16;
@@ -66,20 +69,27 @@ impl Presence {
         }))
     }
 
-    /// Publishes counts once per `period`, until the last handle is gone.
+    /// Like [`count_under`](Self::count_under), with a supervisor of its own.
     pub fn start_counting(&self, period: Duration) {
+        self.count_under(&Supervisor::start(SupervisorSpec::new("alone")), period);
+    }
+
+    /// Publishes counts once per `period`, until the last handle is gone.
+    pub fn count_under(&self, supervisor: &Supervisor, period: Duration) {
         self.0.counting.store(true, Ordering::Relaxed);
         let inner = Arc::downgrade(&self.0);
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(period);
-            loop {
-                ticks.tick().await;
-                match inner.upgrade() {
-                    Some(inner) => Self(inner).publish_counts(),
-                    None => return,
+        supervisor.launch(ChildSpec::task("presence", "presence", move |stop| {
+            let inner = inner.clone();
+            async move {
+                let mut ticks = tokio::time::interval(period);
+                while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                    match inner.upgrade() {
+                        Some(inner) => Self(inner).publish_counts(),
+                        None => return,
+                    }
                 }
             }
-        });
+        }));
     }
 
     /// Starts to show a channel under a key.

@@ -10,12 +10,14 @@ use tokio::{
     sync::{Mutex, mpsc, oneshot},
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{coalesce::Waiting, flush::Flush};
 use crate::{
     Clock,
     conversation::{CommandError, Config},
     fanout::Fanout,
+    supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 
 /// Changes that are merged into one write at most.
@@ -65,8 +67,21 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// Starts the task that writes and broadcasts.
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
     pub fn start(
+        config: &Config,
+        store: SharedStore,
+        fanout: Fanout,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let alone = Supervisor::start(SupervisorSpec::new("alone"));
+        Self::start_under(&alone, config, store, fanout, clock)
+    }
+
+    /// Starts the task that writes and broadcasts. After a panic it goes on with what is still
+    /// queued; those whose changes were in hand are told.
+    pub fn start_under(
+        supervisor: &Supervisor,
         config: &Config,
         store: SharedStore,
         fanout: Fanout,
@@ -76,7 +91,12 @@ impl Registers {
         let most = config.receipts_up_to_members;
         let flush = Arc::new(Flush::new(store, fanout, clock, most));
         let receiver = Arc::new(Mutex::new(receiver));
-        tokio::spawn(supervise(receiver, flush, config.register_window));
+        let (window, queued) = (config.register_window, changes.downgrade());
+        let task = ChildSpec::task("registers", "registers", move |stop| {
+            let (receiver, flush) = (Arc::clone(&receiver), Arc::clone(&flush));
+            async move { run(&mut *receiver.lock().await, &flush, window, &stop).await }
+        });
+        supervisor.launch(task.queue(move || waiting(&queued)));
         Self { changes }
     }
 
@@ -142,27 +162,21 @@ fn plain(person: Person, conversation: ConversationId, change: RegisterChange) -
 
 type Receiver = mpsc::Receiver<(Change, oneshot::Sender<Answer>)>;
 
-/// Restart policy: after a panic the task goes on with what is still queued; those whose changes
-/// were in hand are told.
-async fn supervise(receiver: Arc<Mutex<Receiver>>, flush: Arc<Flush>, window: Duration) {
-    loop {
-        let (receiver, flush) = (Arc::clone(&receiver), Arc::clone(&flush));
-        let run =
-            tokio::spawn(async move { run(&mut *receiver.lock().await, &flush, window).await });
-        match run.await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(%error, "the registers failed and are restarted");
-                metrics::counter!("quikapp_actor_restarts_total", "kind" => "registers")
-                    .increment(1);
-            }
-        }
-    }
-}
-
-async fn run(receiver: &mut Receiver, flush: &Flush, window: Duration) {
+/// Until the last handle has gone, or the task is told to stop; either way what is queued is
+/// written first.
+async fn run(receiver: &mut Receiver, flush: &Flush, window: Duration, stop: &CancellationToken) {
     let mut last_flush: Option<Instant> = None;
-    while let Some((change, reply_to)) = receiver.recv().await {
+    loop {
+        let next = match stop.run_until_cancelled(receiver.recv()).await {
+            Some(next) => next,
+            None => {
+                receiver.close();
+                receiver.recv().await
+            }
+        };
+        let Some((change, reply_to)) = next else {
+            return;
+        };
         let mut waiting = Waiting::default();
         waiting.add(change, reply_to);
         let until = last_flush.map_or_else(Instant::now, |last| last + window);
@@ -170,6 +184,11 @@ async fn run(receiver: &mut Receiver, flush: &Flush, window: Duration) {
         flush.write(waiting.take()).await;
         last_flush = Some(Instant::now());
     }
+}
+
+fn waiting<T>(queue: &mpsc::WeakSender<T>) -> usize {
+    let queue = queue.upgrade();
+    queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
 }
 
 /// Takes what is queued and what arrives in time.

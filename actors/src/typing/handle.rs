@@ -18,6 +18,7 @@ use crate::{
     Clock,
     fanout::{Broadcast, Fanout},
     presence::Tracker,
+    supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 
 const SHARDS: u64 = 16;
@@ -52,9 +53,20 @@ struct Inner {
 }
 
 impl Typing {
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
+    pub fn start(fanout: Fanout, clock: Arc<dyn Clock>, config: &Config) -> Self {
+        let alone = Supervisor::start(SupervisorSpec::new("alone"));
+        Self::start_under(&alone, fanout, clock, config)
+    }
+
     /// Nobody types. Starts the task that ends what is not refreshed; it ends with the last
     /// handle.
-    pub fn start(fanout: Fanout, clock: Arc<dyn Clock>, config: &Config) -> Self {
+    pub fn start_under(
+        supervisor: &Supervisor,
+        fanout: Fanout,
+        clock: Arc<dyn Clock>,
+        config: &Config,
+    ) -> Self {
         let shard = |_| Mutex::new(Core::new(config.clone()));
         let inner = Arc::new(Inner {
             fanout,
@@ -64,7 +76,13 @@ impl Typing {
             hasher: RandomState::new(),
             earlier: Arc::new(Notify::new()),
         });
-        tokio::spawn(watch(Arc::downgrade(&inner), inner.earlier.clone()));
+        let (watched, earlier) = (Arc::downgrade(&inner), inner.earlier.clone());
+        supervisor.launch(ChildSpec::task("typing", "typing", move |stop| {
+            let (watched, earlier) = (watched.clone(), earlier.clone());
+            async move {
+                stop.run_until_cancelled(watch(watched, earlier)).await;
+            }
+        }));
         Self(inner)
     }
 

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use quikapp_actors::{
     Clock,
     fanout::{Close, Fanout},
+    supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 use quikapp_storage::{
     Person, Revocation, RevokedSubject, SharedStore, StoreError, Timestamp, WorkspaceId,
@@ -44,9 +45,22 @@ struct Inner {
 }
 
 impl Revocations {
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
+    pub async fn start(
+        store: SharedStore,
+        clock: Arc<dyn Clock>,
+        fanout: Fanout,
+        poll: Duration,
+        remember: Duration,
+    ) -> Result<Self, StoreError> {
+        let alone = Supervisor::start(SupervisorSpec::new("alone"));
+        Self::start_under(&alone, store, clock, fanout, poll, remember).await
+    }
+
     /// Reads what the store knows, and from then on every `poll` what was added. Revocations are
     /// remembered for `remember`, the longest time a token may live.
-    pub async fn start(
+    pub async fn start_under(
+        supervisor: &Supervisor,
         store: SharedStore,
         clock: Arc<dyn Clock>,
         fanout: Fanout,
@@ -62,7 +76,14 @@ impl Revocations {
             problem: RwLock::default(),
         });
         inner.read_new().await?;
-        tokio::spawn(follow(Arc::downgrade(&inner), poll));
+        let followed = Arc::downgrade(&inner);
+        let task = ChildSpec::task("revocations", "revocations", move |stop| {
+            let followed = followed.clone();
+            async move {
+                stop.run_until_cancelled(follow(followed, poll)).await;
+            }
+        });
+        supervisor.launch(task);
         Ok(Self { inner })
     }
 

@@ -21,11 +21,16 @@ use crate::{
 struct Profiles {
     kept: Mutex<HashMap<Person, Profile>>,
     is_full: AtomicBool,
+    /// The next write panics.
+    is_poisoned: AtomicBool,
 }
 
 #[async_trait]
 impl PeopleStore for Profiles {
     async fn put_profile(&self, person: &Person, change: ProfileChange) -> Result<(), StoreError> {
+        if self.is_poisoned.swap(false, Ordering::SeqCst) {
+            panic!("as asked");
+        }
         if self.is_full.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("disk full".into()));
         }
@@ -224,6 +229,25 @@ async fn a_choice_that_cannot_be_written_is_neither_shown_nor_told() {
     ));
     assert_eq!(node.people.myself(&alice).unwrap().status, Shown::Online);
     assert!(own.hears_nothing());
+}
+
+/// The task that writes is supervised: its panic is heard by who waits, and by nobody else.
+#[tokio::test]
+async fn a_panic_while_writing_costs_one_answer_and_the_next_choice_is_written() {
+    let store: Arc<Profiles> = Arc::default();
+    let node = Node::on(&store);
+    let alice = person("alice");
+    let _joined = node
+        .people
+        .joined(&alice, tracker(1, 1), None)
+        .await
+        .unwrap();
+    store.is_poisoned.store(true, Ordering::SeqCst);
+    let lost = node.people.choose_status(&alice, Status::Busy).await;
+    assert_eq!(lost, Err(ChooseError::Overloaded));
+    let chosen = node.people.choose_status(&alice, Status::Away).await;
+    assert_eq!(chosen, Ok(()));
+    assert_eq!(node.people.myself(&alice).unwrap().status, Shown::Away);
 }
 
 #[tokio::test]
