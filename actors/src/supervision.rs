@@ -23,4 +23,6 @@ pub use child::{ChildSpec, Stopping};
 pub use handle::{Down, Handle, Lost};
 pub use shell::{Ending, StartError, Supervisor};
 pub use spec::{Backoff, Intensity, Restart, Strategy, SupervisorSpec};
+pub(crate) use task::panic_text;
+pub(crate) use tree::age_ms;
 pub use tree::{NodeState, TreeNode};

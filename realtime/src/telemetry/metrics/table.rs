@@ -68,6 +68,18 @@ pub const METRICS: &[Metric] = &[
         "Log entries written through this node.",
     ),
     metric(
+        "quikapp_entity_messages_dropped_total",
+        Counter,
+        &["kind"],
+        "Messages that an entity had taken and could not handle, with nobody waiting for an answer.",
+    ),
+    metric(
+        "quikapp_entity_quarantines_total",
+        Counter,
+        &["kind"],
+        "Entities that failed too often and were put into quarantine.",
+    ),
+    metric(
         "quikapp_gap_reads_total",
         Counter,
         &[],
