@@ -85,14 +85,15 @@ impl Parts {
         let conversations =
             Conversations::start_under(&tree, settings, store.clone(), fanout, clock.clone())
                 .await?;
-        let delivery = Delivery::start(delivery::Parts {
+        let parts = delivery::Parts {
             config: config.delivery.clone(),
             store: store.clone(),
             conversations: conversations.clone(),
             clock,
             may_send: policy.may_send(),
             projections: Vec::new(),
-        });
+        };
+        let delivery = Delivery::start_under(&tree, parts);
         let health = health(&config, &hub, dependencies, &authenticator);
         Ok(Self {
             config,

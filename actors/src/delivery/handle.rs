@@ -15,12 +15,13 @@ use super::{
     projector::Projector,
     recovery, scheduled,
     tails::Tails,
-    task::supervise,
+    task::task,
     timers,
 };
 use crate::{
     Clock,
     conversation::{CommandError, Conversations, SendMessage},
+    supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 
 /// How long a stop waits for projections to see the last entries.
@@ -74,8 +75,13 @@ pub(super) struct Shared {
 }
 
 impl Delivery {
-    /// Starts the projections, the timers, and the look at what an earlier process left behind.
+    /// Like [`start_under`](Self::start_under), with a supervisor of its own.
     pub fn start(parts: Parts) -> Self {
+        Self::start_under(&Supervisor::start(SupervisorSpec::new("alone")), parts)
+    }
+
+    /// Starts the projections, the timers, and the look at what an earlier process left behind.
+    pub fn start_under(supervisor: &Supervisor, parts: Parts) -> Self {
         let tails = parts.conversations.tails().clone();
         for feed in parts.config.feeds() {
             tails.wait_for(feed);
@@ -103,7 +109,7 @@ impl Delivery {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        shared.start_tasks();
+        supervisor.launch(ChildSpec::supervisor(shared.tasks()));
         Self { shared }
     }
 
@@ -184,31 +190,35 @@ impl std::fmt::Debug for Delivery {
 }
 
 impl Shared {
-    fn start_tasks(self: &Arc<Self>) {
+    /// Everything that runs in the background, one for one.
+    fn tasks(self: &Arc<Self>) -> SupervisorSpec {
+        let mut spec = SupervisorSpec::new("delivery");
         for projector in &self.projectors {
             let projector = Arc::clone(projector);
-            self.supervise("projection", move || {
+            spec = spec.child(self.task("projection", move || {
                 let projector = Arc::clone(&projector);
                 async move { projector.run().await }
-            });
+            }));
         }
         for shard in 0..TIMER_SHARDS {
             let shared = Arc::clone(self);
-            self.supervise("timers", move || timers::run(Arc::clone(&shared), shard));
+            let run = move || timers::run(Arc::clone(&shared), shard);
+            spec = spec.child(self.task("timers", run));
         }
         let shared = Arc::clone(self);
-        self.supervise("queue", move || timers::forget_old(Arc::clone(&shared)));
+        let queue = self.task("queue", move || timers::forget_old(Arc::clone(&shared)));
         let shared = Arc::clone(self);
-        self.supervise("acknowledgements", move || acks::run(Arc::clone(&shared)));
+        let acks = self.task("acknowledgements", move || acks::run(Arc::clone(&shared)));
         let shared = Arc::clone(self);
-        self.supervise("recovery", move || recovery::run(Arc::clone(&shared)));
+        let recovery = self.task("recovery", move || recovery::run(Arc::clone(&shared)));
+        spec.child(queue).child(acks).child(recovery)
     }
 
-    fn supervise<F>(&self, kind: &'static str, run: impl Fn() -> F + Send + 'static)
+    fn task<F>(&self, kind: &'static str, run: impl Fn() -> F + Send + Sync + 'static) -> ChildSpec
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        supervise(&self.tasks, &self.stopping, kind, run);
+        task(&self.tasks, &self.stopping, kind, run)
     }
 }
 

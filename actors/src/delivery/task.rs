@@ -1,37 +1,29 @@
-//! Tasks that start again after a panic.
-
-use std::time::Duration;
+//! The tasks of delivery, as children of a supervisor.
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a task that panicked rests before it starts again.
-const BACK_OFF: Duration = Duration::from_millis(200);
+use crate::supervision::ChildSpec;
 
-/// Runs a task until it returns, or until all are told to stop. Restart policy: after a panic it
-/// is started again, after a rest, as often as it takes; what it works on lies in the store.
-pub(super) fn supervise<F>(
+/// A task that runs until it returns, or until it or all are told to stop. Restart policy: after
+/// a panic it is started again; what it works on lies in the store.
+pub(super) fn task<F>(
     tasks: &TaskTracker,
     stopping: &CancellationToken,
     kind: &'static str,
-    run: impl Fn() -> F + Send + 'static,
-) where
+    run: impl Fn() -> F + Send + Sync + 'static,
+) -> ChildSpec
+where
     F: Future<Output = ()> + Send + 'static,
 {
-    let stopping = stopping.clone();
-    tasks.spawn(async move {
-        loop {
-            let mut task = tokio::spawn(run());
-            let ended = tokio::select! {
-                ended = &mut task => ended,
-                () = stopping.cancelled() => {
-                    task.abort();
-                    return;
-                }
-            };
-            let Err(error) = ended else { return };
-            tracing::error!(%error, kind, "a task failed and is restarted");
-            metrics::counter!("quikapp_actor_restarts_total", "kind" => kind).increment(1);
-            tokio::time::sleep(BACK_OFF).await;
-        }
-    });
+    let (tasks, stopping) = (tasks.clone(), stopping.clone());
+    ChildSpec::task(kind, kind, move |stop| {
+        let (run, stopping) = (run(), stopping.clone());
+        tasks.track_future(async move {
+            tokio::select! {
+                () = run => {}
+                () = stop.cancelled() => {}
+                () = stopping.cancelled() => {}
+            }
+        })
+    })
 }
