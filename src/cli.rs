@@ -33,6 +33,8 @@ pub(crate) enum Command {
     RotateSecret(RotateArgs),
     /// Ask a running server whether it is ready.
     Health(HealthArgs),
+    /// Show what runs in a server: its live supervision tree.
+    Tree(TreeArgs),
     /// Put load on a running server, check what arrives, and report what it costs.
     Bench(Box<quikapp_load::Args>),
     /// Say whether a recorded history keeps the promises of delivery.
@@ -149,6 +151,22 @@ pub(crate) struct HealthArgs {
     /// Its address.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
     pub(crate) url: String,
+}
+
+/// Which server's tree, and by which right one sees it.
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
+    /// Its address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub(crate) url: String,
+    /// An administrator's token; otherwise one is minted with the installation's secret.
+    #[arg(long, value_name = "JWT")]
+    pub(crate) token: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// Which history to check.

@@ -29,6 +29,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => tools::migrate(&args.into())?,
         Command::RotateSecret(args) => tools::rotate_secret(&args)?,
         Command::Health(args) => return tools::health(&args),
+        Command::Tree(args) => tools::tree::show(&args)?,
         Command::Bench(args) => tools::bench(&args)?,
         Command::CheckHistory(args) => return Ok(tools::check_history(&args)),
         Command::Rebuild(args) => tools::rebuild(&args)?,

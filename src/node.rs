@@ -67,6 +67,8 @@ impl Node {
             metrics,
             listeners,
         } = self;
+        let tree = parts.tree();
+        let metrics = metrics.observing(move || tree.tree().record());
         let main = Endpoint::builder(&parts.config.endpoint)
             .routes(routes::main(&parts, &metrics))
             .mount(parts.socket())

@@ -1,5 +1,7 @@
 //! The commands that do not run a server.
 
+pub(crate) mod tree;
+
 use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -48,8 +50,6 @@ pub(crate) fn migrate(flags: &Flags) -> anyhow::Result<()> {
 
 /// Mints an access token with the installation's secret, and prints it.
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
-    let config = config_of(&args.place)?;
-    let secrets = config.auth.secrets(&config.storage.data_dir)?;
     let person = Person {
         workspace: WorkspaceId::new(&args.workspace).context("--workspace")?,
         user: UserId::new(&args.user).context("--user")?,
@@ -58,14 +58,20 @@ pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<()> {
         true => Grant::admin(person),
         false => Grant::member(person),
     };
+    println!("{}", mint(&args.place, &grant, args.ttl)?);
+    Ok(())
+}
+
+fn mint(place: &PlaceArgs, grant: &Grant, ttl: Duration) -> anyhow::Result<String> {
+    let config = config_of(place)?;
+    let secrets = config.auth.secrets(&config.storage.data_dir)?;
     // Keys of other issuers are of no use for minting.
     let auth = quikapp_realtime::auth::Config {
         jwks: None,
         ..config.auth
     };
     let tokens = Tokens::new(&auth, &secrets, Arc::new(SystemClock))?;
-    println!("{}", tokens.mint(&grant, args.ttl)?.token);
-    Ok(())
+    Ok(tokens.mint(grant, ttl)?.token)
 }
 
 /// Copies the embedded store.

@@ -5,6 +5,7 @@
 //! OpenAPI document at `/api/openapi.json` cannot lack one.
 
 mod account;
+mod admin;
 mod blocks;
 mod body;
 mod broadcast;
@@ -65,6 +66,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::ticket))
         .routes(routes!(account::revoke))
         .routes(routes!(account::logout))
+        .routes(routes!(admin::tree))
         .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show))

@@ -143,6 +143,7 @@ impl Parts {
             config: self.config.rest.clone(),
             auth: self.config.auth.clone(),
             origins: self.config.endpoint.allowed_origins.clone(),
+            tree: self.tree.clone(),
             development: self.development,
         })
     }
@@ -159,6 +160,11 @@ impl Parts {
     /// Puts a task under supervision.
     pub(super) fn keep_running(&self, task: ChildSpec) {
         self.tree.launch(task);
+    }
+
+    /// What runs in the background.
+    pub(super) fn tree(&self) -> Supervisor {
+        self.tree.clone()
     }
 
     /// Returns when the supervision tree has given up: the process had better begin anew.

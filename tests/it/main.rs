@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+mod tree;
 
 mod architecture;
 mod command_line;

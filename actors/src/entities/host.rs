@@ -176,7 +176,7 @@ impl<K: Kind> Shared<K> {
     fn quarantined(&self) -> Vec<Quarantined> {
         let views = self.views.iter();
         views
-            .flat_map(|view| view.in_quarantine(K::label))
+            .flat_map(|view| view.in_quarantine(K::label, K::tenant))
             .collect()
     }
 
@@ -190,6 +190,7 @@ impl<K: Kind> Shared<K> {
             state: NodeState::Quarantined,
             age_ms: entity.age_ms,
             last_failure: Some(entity.failure),
+            tenant: entity.tenant,
             ..self.node(entity.id, 1)
         });
         vec![TreeNode {
@@ -210,6 +211,7 @@ impl<K: Kind> Shared<K> {
             queue_depth: 0,
             age_ms: 0,
             last_failure: None,
+            tenant: None,
             children: Vec::new(),
         }
     }

@@ -25,6 +25,10 @@ pub trait Kind: Send + Sync + 'static {
     /// The id for people.
     fn label(id: &Self::Id) -> String;
 
+    /// The workspace that an entity belongs to, if the kind's belong to any: what it is called and
+    /// what it failed of is shown to that workspace's administrators only.
+    fn tenant(id: &Self::Id) -> Option<String>;
+
     /// Makes the entity from what the store has.
     fn activate(
         &self,

@@ -48,6 +48,10 @@ impl Kind for Counters {
         id.clone()
     }
 
+    fn tenant(_: &String) -> Option<String> {
+        None
+    }
+
     async fn activate(&self, id: &String) -> Result<u64, ActivateError> {
         self.activations.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;

@@ -12,6 +12,8 @@ use super::core::Phase;
 pub struct Quarantined {
     /// Which, for people.
     pub id: String,
+    /// The workspace it belongs to, if it belongs to one.
+    pub tenant: Option<String>,
     /// What it failed of the last time.
     pub failure: String,
     /// For how long it has been there, in milliseconds.
@@ -77,12 +79,17 @@ impl<I: Clone + Eq + Hash> View<I> {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    pub(super) fn in_quarantine(&self, label: impl Fn(&I) -> String) -> Vec<Quarantined> {
+    pub(super) fn in_quarantine(
+        &self,
+        label: impl Fn(&I) -> String,
+        tenant: impl Fn(&I) -> Option<String>,
+    ) -> Vec<Quarantined> {
         let quarantined = self.quarantined.lock();
         let shown = quarantined
             .iter()
             .map(|(id, (failure, since))| Quarantined {
                 id: label(id),
+                tenant: tenant(id),
                 failure: failure.clone(),
                 age_ms: crate::supervision::age_ms(*since),
             });

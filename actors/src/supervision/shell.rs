@@ -128,6 +128,7 @@ impl Supervisor {
             queue_depth: 0,
             age_ms: age_ms(self.began),
             last_failure: None,
+            tenant: None,
             children: self.branch.nodes(),
         }
     }

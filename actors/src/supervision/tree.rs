@@ -1,6 +1,6 @@
 //! What a supervisor shows of itself: read at any time, from anywhere, without asking an actor.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct TreeNode {
     /// What it failed of the last time, if it ever did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
+    /// The workspace that an entity belongs to: only its administrators may see which it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// What it supervises or holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<TreeNode>,
@@ -55,6 +58,54 @@ impl TreeNode {
         visit(self);
         for child in &self.children {
             child.walk(visit);
+        }
+    }
+}
+
+/// What the metrics say of a kind.
+#[derive(Debug, Default)]
+struct OfKind {
+    running: u64,
+    quarantined: u64,
+    queued: u64,
+    youngest_ms: Option<u64>,
+}
+
+impl TreeNode {
+    /// Sets the gauges of every kind to what is in this tree.
+    pub fn record(&self) {
+        let mut kinds: BTreeMap<String, OfKind> = BTreeMap::new();
+        self.walk(&mut |node| {
+            let kind = kinds.entry(node.kind.clone()).or_default();
+            kind.queued += node.queue_depth;
+            match node.state {
+                NodeState::Running => {
+                    kind.running += node.count;
+                    let youngest = kind.youngest_ms.unwrap_or(u64::MAX);
+                    kind.youngest_ms = Some(youngest.min(node.age_ms));
+                }
+                NodeState::Quarantined => kind.quarantined += node.count,
+                NodeState::Starting | NodeState::Stopping | NodeState::Ended => {}
+            }
+        });
+        for (kind, of) in kinds {
+            of.record(&kind);
+        }
+    }
+}
+
+impl OfKind {
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn record(&self, kind: &str) {
+        let gauge = |value: u64| value as f64;
+        let kind = kind.to_owned();
+        metrics::gauge!("quikapp_actors", "kind" => kind.clone()).set(gauge(self.running));
+        metrics::gauge!("quikapp_actor_queue_depth", "kind" => kind.clone())
+            .set(gauge(self.queued));
+        metrics::gauge!("quikapp_entities_quarantined", "kind" => kind.clone())
+            .set(gauge(self.quarantined));
+        if let Some(age) = self.youngest_ms {
+            metrics::gauge!("quikapp_actor_age_seconds", "kind" => kind).set(gauge(age) / 1e3);
         }
     }
 }
@@ -147,6 +198,7 @@ impl Leaf {
             queue_depth: depth as u64,
             age_ms: age_ms(self.since),
             last_failure: self.last_failure.clone(),
+            tenant: None,
             children: children.unwrap_or_default(),
         }
     }

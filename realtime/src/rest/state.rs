@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use quikapp_actors::{
     Clock, conversation::Conversations, delivery::Delivery, fanout::Fanout, people::People,
-    typing::Typing,
+    supervision::Supervisor, typing::Typing,
 };
 use quikapp_storage::{Person, SharedStore};
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub struct RestParts {
     pub auth: auth::Config,
     /// Which pages may call.
     pub origins: OriginPolicy,
+    /// What runs in the background.
+    pub tree: Supervisor,
     /// Whether guests may sign in.
     pub development: bool,
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod admin;
 mod conversations;
 mod document;
 mod kit;

@@ -2,7 +2,11 @@
 
 mod table;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -49,9 +53,16 @@ pub enum Kind {
 }
 
 /// The metrics of this process, ready to be scraped.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    observer: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 /// Metrics cannot be collected.
@@ -73,12 +84,25 @@ impl Metrics {
         metrics::set_global_recorder(recorder).map_err(|_| InstallError::Twice)?;
         describe();
         metrics::gauge!("quikapp_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-        Ok(Self { handle })
+        Ok(Self {
+            handle,
+            observer: None,
+        })
+    }
+
+    /// Calls `observe` whenever somebody asks, to set the gauges that nobody keeps current.
+    #[must_use]
+    pub fn observing(mut self, observe: impl Fn() + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observe));
+        self
     }
 
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         observe_process();
+        if let Some(observe) = &self.observer {
+            observe();
+        }
         self.handle.render()
     }
 

@@ -7,6 +7,7 @@ use quikapp_actors::{
     conversation::Conversations,
     people::People,
     presence::{Presence, ReplicaId},
+    supervision::{Supervisor, SupervisorSpec},
     typing::Typing,
 };
 use serde_json::Value;
@@ -69,7 +70,9 @@ impl Api {
         let (fanout, store) = (node.fanout.clone(), node.store.clone());
         let presence = Presence::new(fanout.clone(), ReplicaId(1));
         let people = People::start(fanout.clone(), presence, store.clone(), clock.clone());
-        let conversations = Conversations::start(
+        let tree = Supervisor::start(SupervisorSpec::new("test"));
+        let conversations = Conversations::start_under(
+            &tree,
             Default::default(),
             store.clone(),
             fanout.clone(),
@@ -89,6 +92,7 @@ impl Api {
             config: options.config,
             auth: node.config.clone(),
             origins: options.origins,
+            tree,
             development: options.development,
         });
         Self {

@@ -73,6 +73,7 @@ async fn the_matrix_is_complete() {
         "POST /auth/ticket",
         "POST /auth/logout",
         "POST /auth/revoke",
+        "GET /admin/tree",
         "GET /users/me",
         "PATCH /users/me",
         "POST /broadcast",

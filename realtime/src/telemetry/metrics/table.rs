@@ -14,10 +14,28 @@ pub const METRICS: &[Metric] = &[
         "Failures to accept a connection: out of descriptors or memory.",
     ),
     metric(
+        "quikapp_actor_age_seconds",
+        Gauge,
+        &["kind"],
+        "How long the youngest actor or task of a kind has been in its present life.",
+    ),
+    metric(
+        "quikapp_actor_queue_depth",
+        Gauge,
+        &["kind"],
+        "Messages that wait for the actors and entities of a kind.",
+    ),
+    metric(
         "quikapp_actor_restarts_total",
         Counter,
         &["kind"],
         "Actors that were started again after a failure.",
+    ),
+    metric(
+        "quikapp_actors",
+        Gauge,
+        &["kind"],
+        "Supervisors, actors, tasks and entities that run, by kind.",
     ),
     metric(
         "quikapp_append_seconds",
@@ -66,6 +84,12 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &[],
         "Log entries written through this node.",
+    ),
+    metric(
+        "quikapp_entities_quarantined",
+        Gauge,
+        &["kind"],
+        "Entities that are left alone because they failed too often.",
     ),
     metric(
         "quikapp_entity_messages_dropped_total",
