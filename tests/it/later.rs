@@ -93,6 +93,59 @@ async fn a_message_disappears_although_the_server_was_killed() {
     server.terminate().await;
 }
 
+/// A server that is killed before its projections saw anything: the next one finds through what is
+/// hot what the phone lacks, and shows it the conversation with the call first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_offline_devices_lack_is_found_again_after_kill_9() {
+    const MESSAGES: usize = 120;
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let people = [rest.guest("ann").await, rest.guest("bob").await];
+    let (quiet, ringing) = (rest.group(&people).await, rest.group(&people).await);
+    let own = format!("user:{}", people[1].id);
+    let mut phone = Client::connect_device(&server, &people[1], "phone").await;
+    let joined = phone.join(&own, json!({})).await;
+    let ack = json!({"cursor": joined["cursor"]});
+    let (status, reply) = phone.call(&own, "message:ack", ack).await.unwrap();
+    assert_eq!(status, "ok", "{reply}");
+    drop(phone);
+    let mut ann = Client::connect(&server, &people[0]).await;
+    for (conversation, kind, count) in [(&quiet, "text", MESSAGES), (&ringing, "call", 1)] {
+        let topic = format!("chat:{conversation}");
+        ann.join(&topic, json!({})).await;
+        for number in 0..count {
+            let send = json!({"content": format!("{number}"), "type": kind});
+            let (status, sent) = ann.call(&topic, "message:send", send).await.unwrap();
+            assert_eq!(status, "ok", "{sent}");
+        }
+    }
+    server.kill().await;
+    let server = Server::start(dir.path()).await;
+    let mut phone = Client::connect_device(&server, &people[1], "phone").await;
+    let mut reply = json!({});
+    until("the call comes first", async || {
+        reply = phone.join(&own, json!({})).await;
+        reply["gap"][0]["conversation_id"] == ringing.as_str()
+    })
+    .await;
+    let mut seqs = Vec::new();
+    loop {
+        for entry in reply["gap"].as_array().unwrap() {
+            if entry["conversation_id"] == quiet.as_str() {
+                seqs.push(usize::try_from(entry["seq"].as_u64().unwrap()).unwrap());
+            }
+        }
+        if reply["more"] != true {
+            break;
+        }
+        let ack = json!({"cursor": reply["cursor"]});
+        reply = phone.call(&own, "message:ack", ack).await.unwrap().1;
+    }
+    assert_eq!(seqs, (1..=MESSAGES).collect::<Vec<_>>());
+    server.terminate().await;
+}
+
 /// `quikapp rebuild` beside a running server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn projections_are_rebuilt_while_the_server_runs() {

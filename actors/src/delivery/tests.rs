@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ending;
+mod folding;
 mod kit;
 mod projecting;
 mod scheduling;

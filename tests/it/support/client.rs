@@ -24,12 +24,26 @@ impl Client {
         Self::try_connect(server, guest).await.unwrap()
     }
 
+    /// Connects as one of the person's devices.
+    pub(crate) async fn connect_device(server: &Server, guest: &Guest, device: &str) -> Self {
+        let query = format!("&device_id={device}");
+        Self::connect_with(server, guest, &query).await.unwrap()
+    }
+
     pub(crate) async fn try_connect(
         server: &Server,
         guest: &Guest,
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+        Self::connect_with(server, guest, "").await
+    }
+
+    async fn connect_with(
+        server: &Server,
+        guest: &Guest,
+        query: &str,
+    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         let url = format!(
-            "ws://{}/socket/websocket?vsn=2.0.0&token={}",
+            "ws://{}/socket/websocket?vsn=2.0.0&token={}{query}",
             server.address(),
             guest.token
         );

@@ -1,5 +1,7 @@
 //! The store-and-forward queue: what the devices of members lack.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use quikapp_storage::{
     Consumer, ConversationId, Entry, EntryKind, Member, PendingEntry, ProjectionStep, Seq,
@@ -8,6 +10,9 @@ use quikapp_storage::{
 
 use super::is_urgent;
 use crate::{conversation::payload::UpdatePayload, delivery::Projection};
+
+/// Entries behind a step in which it is looked for people who have left since.
+const AHEAD: usize = 256;
 
 /// See the module.
 pub(in crate::delivery) struct Queue {
@@ -26,42 +31,66 @@ impl Projection for Queue {
 
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
         let id = &step.conversation;
+        let members = self.store.members(id, None, self.up_to_members + 1).await?;
         let Some(conversation) = self.store.conversation(id).await? else {
             return Ok(true);
         };
-        let pending = self.pending(id, entries).await?;
+        let mut pending = Vec::new();
+        if members.len() <= self.up_to_members {
+            let left = self.who_left(step, entries, conversation.tail).await?;
+            pending = recipients(&members, &left, entries);
+        }
         let workspace = &conversation.workspace;
         self.store.enqueue(step, workspace, pending, self.cap).await
     }
 }
 
 impl Queue {
-    async fn pending(
+    /// The memberships of those who have left by one of the entries, or since: they are in no list
+    /// of members, but what was said until then is theirs.
+    async fn who_left(
         &self,
-        id: &ConversationId,
+        step: &ProjectionStep,
         entries: &[Entry],
-    ) -> Result<Vec<PendingEntry>, StoreError> {
-        let members = self.store.members(id, None, self.up_to_members + 1).await?;
-        if members.len() > self.up_to_members {
-            return Ok(Vec::new());
+        tail: Seq,
+    ) -> Result<BTreeMap<UserId, Vec<Member>>, StoreError> {
+        let id: &ConversationId = &step.conversation;
+        let mut users: Vec<UserId> = entries.iter().filter_map(left_by).collect();
+        if tail > step.to {
+            let later = self.store.entries(id, step.to, AHEAD).await?;
+            users.extend(later.iter().filter_map(left_by));
         }
-        Ok(recipients(&members, entries))
+        users.sort();
+        users.dedup();
+        let mut left = BTreeMap::new();
+        for user in users {
+            let intervals = self.store.membership(id, &user).await?;
+            left.insert(user, intervals);
+        }
+        Ok(left)
     }
 }
 
-/// Everyone who may see an entry: those who are members since, and whoever left by one of them.
-fn recipients(members: &[Member], entries: &[Entry]) -> Vec<PendingEntry> {
-    let left: Vec<(UserId, Seq)> = entries.iter().filter_map(who_left).collect();
+/// An entry, once for everyone who may see it.
+fn recipients(
+    members: &[Member],
+    left: &BTreeMap<UserId, Vec<Member>>,
+    entries: &[Entry],
+) -> Vec<PendingEntry> {
     let mut pending = Vec::new();
     for entry in entries {
         let urgent = is_urgent(entry);
-        let present = members.iter().filter(|member| member.from_seq <= entry.seq);
-        let gone = left.iter().filter(|(user, at)| {
-            *at >= entry.seq && !members.iter().any(|member| member.user == *user)
+        let present = members
+            .iter()
+            .filter(|member| member.from_seq <= entry.seq && !left.contains_key(&member.user));
+        let were_present = left.iter().filter(|(_, intervals)| {
+            let mut intervals = intervals.iter();
+            intervals.any(|it| {
+                it.from_seq <= entry.seq && it.to_seq.is_none_or(|to_seq| entry.seq <= to_seq)
+            })
         });
-        let users = present
-            .map(|member| &member.user)
-            .chain(gone.map(|(user, _)| user));
+        let users = present.map(|member| &member.user);
+        let users = users.chain(were_present.map(|(user, _)| user));
         pending.extend(users.map(|user| PendingEntry {
             user: user.clone(),
             seq: entry.seq,
@@ -72,11 +101,10 @@ fn recipients(members: &[Member], entries: &[Entry]) -> Vec<PendingEntry> {
     pending
 }
 
-fn who_left(entry: &Entry) -> Option<(UserId, Seq)> {
+fn left_by(entry: &Entry) -> Option<UserId> {
     if entry.kind != EntryKind::MemberLeft {
         return None;
     }
     let update: UpdatePayload = serde_json::from_str(&entry.payload).ok()?;
-    let left = update.members.into_iter().next()?;
-    Some((left.user_id, entry.seq))
+    Some(update.members.into_iter().next()?.user_id)
 }

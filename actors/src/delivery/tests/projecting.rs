@@ -193,6 +193,28 @@ async fn queues_fill_and_empty() {
     kit.stop().await;
 }
 
+/// What nobody fetched in time leaves the queue, and stays in the log.
+#[tokio::test]
+async fn a_queue_forgets_what_is_too_old() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    kit.acknowledge("bob", "phone", &id, 0).await;
+    kit.send("ann", &id, text("old")).await;
+    kit.eventually("it is queued", async || kit.queued("bob", &id).await == 1)
+        .await;
+    kit.clock.advance_ms(168 * 3_600_000 - 1);
+    kit.send("ann", &id, text("new")).await;
+    kit.eventually("both are queued", async || {
+        kit.queued("bob", &id).await == 2
+    })
+    .await;
+    kit.clock.advance_ms(2);
+    kit.eventually("one is left", async || kit.queued("bob", &id).await == 1)
+        .await;
+    assert_eq!(kit.log(&id).await.len(), 2);
+    kit.stop().await;
+}
+
 /// Above the limit cursors alone say what is due.
 #[tokio::test]
 async fn large_conversations_are_not_queued() {

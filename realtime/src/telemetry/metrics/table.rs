@@ -218,6 +218,12 @@ pub const METRICS: &[Metric] = &[
         "Time that a commit of the store took, fsync included.",
     ),
     metric(
+        "quikapp_store_folds_owed_total",
+        Counter,
+        &[],
+        "Times that read marks in another store could not follow their log at once.",
+    ),
+    metric(
         "quikapp_store_log_pages",
         Gauge,
         &[],
