@@ -146,12 +146,13 @@ pub(crate) fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Puts load on a running server.
-pub(crate) fn bench(args: &quikapp_load::Args) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// Puts load on a running server, or shows reports.
+pub(crate) fn bench(args: &quikapp_load::Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(quikapp_load::execute(args))
+    let outcome = runtime.block_on(quikapp_load::execute(args))?;
+    Ok(outcome.exit_code().into())
 }
 
 /// The exit status of `check-history` for a history that cannot be read.

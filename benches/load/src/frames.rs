@@ -11,6 +11,7 @@ pub(crate) struct Frame<'a> {
 }
 
 pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
@@ -22,11 +23,6 @@ pub(crate) struct FrameReader {
 }
 
 impl FrameReader {
-    /// A reader that begins with bytes that were read before.
-    pub(crate) fn starting_with(incomplete: Vec<u8>) -> Self {
-        Self { incomplete }
-    }
-
     /// Calls `on` for every frame that `bytes` completes.
     pub(crate) fn read(
         &mut self,

@@ -1,19 +1,34 @@
 //! Who the sockets belong to.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::Client;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::target::Target;
+use crate::{clock::unix_seconds, target::Target};
 
-const TOKEN_SECONDS: u64 = 3600;
+const TOKEN_SECONDS: f64 = 3600.0;
+
+/// Sign-ins that are under way at a time.
+const SIGNING_IN: usize = 16;
+
+/// How people get their tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// The generator signs them with the server's secret.
+    Secret,
+    /// They sign in as guests, which only a QuikApp server in development mode allows.
+    Guest,
+    /// All use the token that was given.
+    Token,
+    /// They have none.
+    None,
+}
 
 /// A person with a token.
 #[derive(Debug, Clone)]
@@ -22,11 +37,18 @@ pub(crate) struct Identity {
     pub(crate) token: String,
 }
 
-/// Makes people: by signing their tokens, or through the guest sign-in of a development server.
+/// Makes people.
 pub(crate) struct Identities {
     http: Client,
     target: Target,
-    secret: Option<EncodingKey>,
+    way: Way,
+}
+
+/// [`Auth`], with what it needs.
+enum Way {
+    Secret(EncodingKey),
+    Guest,
+    Token(String),
 }
 
 #[derive(Deserialize)]
@@ -54,25 +76,43 @@ struct Conversation {
 }
 
 impl Identities {
-    pub(crate) fn new(target: &Target, secret_file: Option<&Path>) -> anyhow::Result<Self> {
-        let secret = secret_file.map(read_secret).transpose()?;
+    pub(crate) fn new(
+        target: &Target,
+        auth: Auth,
+        secret_file: Option<&Path>,
+        token: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let way = match (auth, secret_file, token) {
+            (Auth::Secret, Some(file), _) => Way::Secret(read_secret(file)?),
+            (Auth::Secret, None, _) => bail!("to sign tokens, --secret-file is needed"),
+            (Auth::Guest, ..) => Way::Guest,
+            (Auth::Token, _, Some(token)) => Way::Token(token.to_owned()),
+            (Auth::Token, _, None) => bail!("--auth token needs --token"),
+            (Auth::None, ..) => Way::Token(String::new()),
+        };
         Ok(Self {
             http: Client::new(),
             target: target.clone(),
-            secret,
+            way,
         })
     }
 
     /// People of one workspace, each another.
     pub(crate) async fn people(&self, count: usize) -> anyhow::Result<Vec<Identity>> {
-        let mut people = Vec::with_capacity(count);
-        for number in 0..count {
-            people.push(match &self.secret {
-                Some(secret) => sign(secret, format!("bench-{number}"))?,
-                None => self.guest(number).await?,
-            });
+        let people = stream::iter(0..count).map(|number| self.person(number));
+        people.buffered(SIGNING_IN).try_collect().await
+    }
+
+    async fn person(&self, number: usize) -> anyhow::Result<Identity> {
+        let user = format!("bench-{number}");
+        match &self.way {
+            Way::Secret(secret) => sign(secret, user),
+            Way::Guest => self.guest(number).await,
+            Way::Token(token) => Ok(Identity {
+                user,
+                token: token.clone(),
+            }),
         }
-        Ok(people)
     }
 
     /// Creates a group; returns its id.
@@ -89,10 +129,10 @@ impl Identities {
 
     async fn guest(&self, number: usize) -> anyhow::Result<Identity> {
         let body = json!({"name": format!("bench {number}")});
-        let answer = self
-            .post("/api/auth/guest", None, &body)
-            .await
-            .context("guests can sign in only in development mode; otherwise give --secret-file")?;
+        let answer = self.post("/api/auth/guest", None, &body).await.context(
+            "guests can sign in only to a QuikApp server in development mode; otherwise give \
+                 --secret-file, or --auth none for servers that ask for no token",
+        )?;
         let guest: Guest = serde_json::from_str(&answer).context(answer)?;
         let (GuestUser::Id(user) | GuestUser::Object { id: user }) = guest.user;
         let token = guest.token;
@@ -120,20 +160,16 @@ fn read_secret(path: &Path) -> anyhow::Result<EncodingKey> {
     Ok(EncodingKey::from_secret(secret.as_bytes()))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tokens are valid in the server's real time"
-)]
 fn sign(secret: &EncodingKey, user: String) -> anyhow::Result<Identity> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let now = unix_seconds().floor();
     let claims = json!({
         "sub": user,
         "workspace": "bench",
         "type": "access",
         "iss": "quikapp",
         "aud": "quikapp",
-        "iat": now,
-        "exp": now + TOKEN_SECONDS,
+        "iat": now as u64,
+        "exp": (now + TOKEN_SECONDS) as u64,
         "rooms": {"broadcast:*": ["read", "write"]},
     });
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, secret)?;

@@ -1,90 +1,160 @@
-//! What the server spends, read from /proc.
+//! What the server spends, read from /proc or from its metrics; and what the generator's own
+//! threads spend.
 
-use std::{fs, time::Duration};
+use std::fs;
 
-use anyhow::Context;
-
-use crate::Report;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 
 /// /proc counts CPU time in ticks of 10 ms, on every Linux (USER_HZ).
-const TICK: Duration = Duration::from_millis(10);
+const TICK: f64 = 0.01;
 
-/// Reads the resources of a process, if one was named.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    pid: Option<u32>,
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Seconds of CPU time since the process started.
+    pub cpu: f64,
+    /// The part of them in user mode, where it is known.
+    pub user: Option<f64>,
+    /// Resident memory in bytes.
+    pub rss: f64,
 }
 
-/// CPU time since the process started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cpu {
-    user: Duration,
-    system: Duration,
+/// One server process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Process(u32),
+    /// A page in Prometheus' text format.
+    Metrics(String),
+}
+
+/// Reads the resources of the processes that were named.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    sources: Vec<(String, Source)>,
+    http: reqwest::Client,
 }
 
 impl Meter {
-    pub(crate) fn new(pid: Option<u32>) -> anyhow::Result<Self> {
-        let meter = Self { pid };
-        meter.cpu()?;
+    /// Checks that everything can be read.
+    pub(crate) async fn new(pids: &[u32], metrics: &[String]) -> anyhow::Result<Self> {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let processes = pids
+            .iter()
+            .map(|pid| (format!("{}/{pid}", host.trim()), Source::Process(*pid)));
+        let pages = metrics
+            .iter()
+            .map(|url| (url.clone(), Source::Metrics(url.clone())));
+        let meter = Self {
+            sources: processes.chain(pages).collect(),
+            http: reqwest::Client::new(),
+        };
+        meter.read().await?;
         Ok(meter)
     }
 
-    pub(crate) fn cpu(&self) -> anyhow::Result<Option<Cpu>> {
-        let Some(pid) = self.pid else { return Ok(None) };
-        let stat = read(pid, "stat")?;
-        parse_cpu(&stat)
-            .map(Some)
-            .with_context(|| format!("/proc/{pid}/stat: {stat}"))
+    /// The names of the processes, the same on all generators.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Resident memory in bytes.
-    pub(crate) fn rss(&self) -> anyhow::Result<Option<u64>> {
-        let Some(pid) = self.pid else { return Ok(None) };
-        let status = read(pid, "status")?;
-        parse_rss(&status)
-            .map(Some)
-            .with_context(|| format!("/proc/{pid}/status has no VmRSS"))
-    }
-
-    /// Reports the CPU time since `before`, divided by `count`.
-    pub(crate) fn report_cpu(
-        &self,
-        report: &mut Report,
-        before: Option<Cpu>,
-        count: u64,
-    ) -> anyhow::Result<()> {
-        if let (Some(before), Some(after)) = (before, self.cpu()?) {
-            let each = |spent: Duration| spent.as_secs_f64() * 1e6 / count as f64;
-            let (user, system) = (after.user - before.user, after.system - before.system);
-            report.add("server CPU, user", each(user), "us each");
-            report.add("server CPU, total", each(user + system), "us each");
+    /// What each process has used.
+    pub(crate) async fn read(&self) -> anyhow::Result<Vec<Usage>> {
+        let mut usages = Vec::with_capacity(self.sources.len());
+        for (_, source) in &self.sources {
+            usages.push(match source {
+                Source::Process(pid) => of_process(*pid)?,
+                Source::Metrics(url) => self.scrape(url).await.context(url.clone())?,
+            });
         }
-        Ok(())
+        Ok(usages)
+    }
+
+    async fn scrape(&self, url: &str) -> anyhow::Result<Usage> {
+        let page = self.http.get(url).send().await?.error_for_status()?;
+        parse_metrics(&page.text().await?)
     }
 }
 
-fn read(pid: u32, file: &str) -> anyhow::Result<String> {
-    let path = format!("/proc/{pid}/{file}");
-    fs::read_to_string(&path).with_context(|| format!("the server's process: {path}"))
-}
-
-/// Fields 14 and 15 of /proc/pid/stat. The second field, a name, may contain anything.
-fn parse_cpu(stat: &str) -> Option<Cpu> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let mut time = || Some(TICK * fields.next()?.parse().ok()?);
-    Some(Cpu {
-        user: time()?,
-        system: time()?,
+fn of_process(pid: u32) -> anyhow::Result<Usage> {
+    let read = |file: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        fs::read_to_string(&path).with_context(|| format!("the server's process: {path}"))
+    };
+    let (user, system) = parse_cpu(&read("stat")?).context("an odd /proc/<pid>/stat")?;
+    let rss = parse_rss(&read("status")?).context("no VmRSS in /proc/<pid>/status")?;
+    Ok(Usage {
+        cpu: user + system,
+        user: Some(user),
+        rss,
     })
 }
 
-fn parse_rss(status: &str) -> Option<u64> {
+/// Fields 14 and 15 of /proc/pid/stat, in seconds. The second field, a name, may contain anything.
+fn parse_cpu(stat: &str) -> Option<(f64, f64)> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut time = || Some(TICK * fields.next()?.parse::<f64>().ok()?);
+    Some((time()?, time()?))
+}
+
+fn parse_rss(status: &str) -> Option<f64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
+    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024.0)
+}
+
+/// Finds the conventional names, as client libraries of Prometheus export them, or with a prefix.
+fn parse_metrics(page: &str) -> anyhow::Result<Usage> {
+    let sum = |name: &str| {
+        let samples = page.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let series = series.split('{').next()?;
+            series.ends_with(name).then(|| value.parse::<f64>().ok())?
+        });
+        let samples: Vec<f64> = samples.collect();
+        (!samples.is_empty()).then(|| samples.iter().sum())
+    };
+    let cpu: Option<f64> = sum("cpu_seconds_total");
+    let rss: Option<f64> = sum("resident_memory_bytes");
+    if cpu.is_none() && rss.is_none() {
+        bail!("neither *cpu_seconds_total nor *resident_memory_bytes is on the page");
+    }
+    Ok(Usage {
+        cpu: cpu.unwrap_or_default(),
+        user: None,
+        rss: rss.unwrap_or_default(),
+    })
+}
+
+/// What a thread has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct ThreadUsage {
+    /// Seconds on a CPU.
+    pub(crate) busy: f64,
+    /// Seconds in which it could have run and others did.
+    pub(crate) waited: f64,
+}
+
+/// What threads of this process have used.
+pub(crate) fn of_threads(ids: &[u32]) -> Vec<ThreadUsage> {
+    ids.iter().map(|id| of_thread(*id)).collect()
+}
+
+fn of_thread(id: u32) -> ThreadUsage {
+    let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{id}/{file}"));
+    let ticks = read("stat").ok().and_then(|stat| parse_cpu(&stat));
+    let waited = read("schedstat").ok().and_then(|stat| {
+        let nanos: f64 = stat.split_whitespace().nth(1)?.parse().ok()?;
+        Some(nanos / 1e9)
+    });
+    ThreadUsage {
+        busy: ticks.map_or(0.0, |(user, system)| user + system),
+        waited: waited.unwrap_or(0.0),
+    }
 }
 
 #[cfg(test)]
@@ -96,21 +166,36 @@ mod tests {
     #[test]
     fn a_process_name_may_look_like_fields() {
         let stat = "7 (a) b 1 2) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 1 2 3";
-        let cpu = parse_cpu(stat).unwrap();
-        assert_eq!(cpu.user, Duration::from_millis(2500));
-        assert_eq!(cpu.system, Duration::from_millis(500));
+        let (user, system) = parse_cpu(stat).unwrap();
+        assert!((user - 2.5).abs() < 1e-9 && (system - 0.5).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn this_process_can_be_read() {
+        let meter = Meter::new(&[std::process::id()], &[]).await.unwrap();
+        let usage = meter.read().await.unwrap()[0];
+        assert!(usage.rss > 100_000.0);
+        assert!(usage.user.unwrap() <= usage.cpu);
+        let nobody = Meter::new(&[], &[]).await.unwrap();
+        assert_eq!(nobody.read().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_not_there_is_an_error() {
+        assert!(Meter::new(&[u32::MAX], &[]).await.is_err());
     }
 
     #[test]
-    fn this_process_can_be_read() {
-        let meter = Meter::new(Some(std::process::id())).unwrap();
-        assert!(meter.rss().unwrap().unwrap() > 100_000);
-        assert!(meter.cpu().unwrap().is_some());
-        assert!(Meter::new(None).unwrap().cpu().unwrap().is_none());
-    }
-
-    #[test]
-    fn a_process_that_is_not_there_is_an_error() {
-        assert!(Meter::new(Some(u32::MAX)).is_err());
+    fn metrics_pages() {
+        let page = "# TYPE process_cpu_seconds_total counter\n\
+                    process_cpu_seconds_total 2.5\n\
+                    quikapp_resident_memory_bytes 1e6\n";
+        let usage = parse_metrics(page).unwrap();
+        assert!((usage.cpu - 2.5).abs() < 1e-9);
+        assert!((usage.rss - 1e6).abs() < 1e-9);
+        let by_mode =
+            "x_cpu_seconds_total{mode=\"user\"} 1\nx_cpu_seconds_total{mode=\"system\"} 2\n";
+        assert!((parse_metrics(by_mode).unwrap().cpu - 3.0).abs() < 1e-9);
+        assert!(parse_metrics("up 1\n").is_err());
     }
 }

@@ -36,6 +36,6 @@ export async function openWindow(browser, options = {}) {
       page.complaints.push(message.text())
     }
   })
-  page.shot = name => page.screenshot({ path: path.join(screenshots, `${name}.png`) })
+  page.shot = (name, options = {}) => page.screenshot({ path: path.join(screenshots, `${name}.png`), ...options })
   return page
 }

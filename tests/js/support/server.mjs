@@ -8,7 +8,7 @@ import { createInterface } from "node:readline"
 import { once } from "node:events"
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..")
-const product = process.env.QUIKAPP_BIN ?? path.join(root, "target/debug/quikapp")
+export const product = process.env.QUIKAPP_BIN ?? path.join(root, "target/debug/quikapp")
 const referenceApp = path.join(path.dirname(product), "examples/reference_app")
 
 /** The reference application of the recordings; `listen` puts a restarted one where it was. */

@@ -1,0 +1,344 @@
+//! Who sits where: rooms, people and sockets, shared out over the workers.
+
+use std::ops::Range;
+
+use super::{Plan, Scenario};
+use crate::{
+    mark::mix,
+    plan::Words,
+    record::Measure,
+    stages::Stages,
+    traffic::{Pace, RoomPlan},
+};
+
+/// Sockets that one person may have; servers limit them.
+const SOCKETS_PER_PERSON: usize = 32;
+
+/// Messages per second that one socket may send; servers limit them.
+const RATE_PER_SENDER: f64 = 100.0;
+
+/// All parts of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Layout {
+    pub(crate) parts: Vec<Part>,
+    /// People in all.
+    pub(crate) people: usize,
+    /// Sockets in all.
+    pub(crate) sockets: usize,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) scenario: &'static str,
+    pub(crate) main: Measure,
+    pub(crate) words: Words,
+    pub(crate) play: Play,
+    pub(crate) body: usize,
+    /// Its people, as places among all people.
+    pub(crate) people: Range<usize>,
+    pub(crate) rooms: usize,
+    pub(crate) seats: Vec<Seat>,
+}
+
+/// What the part does.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Play {
+    Rooms {
+        rooms: Vec<RoomPlan>,
+        pace: Pace,
+        acknowledged: bool,
+    },
+    Crowd {
+        reconnects: u32,
+        churn: Option<Stages>,
+    },
+    Presence {
+        observers: usize,
+        churn: Stages,
+    },
+}
+
+/// A socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) worker: usize,
+    pub(crate) room: usize,
+    pub(crate) publisher: Option<u32>,
+    /// Its place among all people.
+    pub(crate) person: usize,
+}
+
+impl Layout {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let (mut parts, mut people, mut sockets) = (Vec::new(), 0, 0);
+        for (number, (scenario, name)) in plan.parts.iter().zip(plan.part_names()).enumerate() {
+            let part = lay_out(plan, number, scenario, name, people);
+            people = part.people.end;
+            sockets += part.seats.len();
+            parts.push(part);
+        }
+        Self {
+            parts,
+            people,
+            sockets,
+        }
+    }
+}
+
+impl Part {
+    /// The people of a room.
+    pub(crate) fn people_of(&self, room: usize) -> impl Iterator<Item = usize> {
+        let seats = self.seats.iter().filter(move |seat| seat.room == room);
+        seats.map(|seat| seat.person)
+    }
+}
+
+fn lay_out(
+    plan: &Plan,
+    number: usize,
+    scenario: &Scenario,
+    name: String,
+    first_person: usize,
+) -> Part {
+    let words = Words::new(scenario, &plan.target);
+    let workers = plan.run.threads;
+    let shape = Shape::of(scenario);
+    let people = first_person..first_person + shape.people;
+    let seats = shape.seats(workers, &people);
+    let pace = |rate: &Option<Stages>, arrivals, otherwise| match rate {
+        Some(stages) => Pace::Open {
+            stages: stages.clone(),
+            arrivals,
+            seed: mix(plan.run.seed ^ mix(number as u64)),
+        },
+        None => otherwise,
+    };
+    let rooms = |pace, acknowledged| Play::Rooms {
+        rooms: shape.room_plans(&seats, workers, words.hears_itself),
+        pace,
+        acknowledged,
+    };
+    let rounds = |in_flight| Pace::Rounds { in_flight };
+    let (play, body) = match scenario {
+        Scenario::Fanout(o) => {
+            let pace = pace(&o.rate, o.arrivals, rounds(o.in_flight));
+            (rooms(pace, false), o.body)
+        }
+        Scenario::Rooms(o) => {
+            let pace = pace(&o.rate, o.arrivals, rounds(o.in_flight));
+            (rooms(pace, false), o.body)
+        }
+        Scenario::Chat(o) => {
+            let closed = Pace::Answers { window: o.window };
+            (rooms(pace(&o.rate, o.arrivals, closed), true), o.body)
+        }
+        Scenario::Pingpong(o) => {
+            // Every worker plays a ball of its own.
+            let rounds = o.rounds.div_ceil(workers as u64);
+            (rooms(Pace::Rally { rounds }, false), o.body)
+        }
+        Scenario::Storm(o) => {
+            let (reconnects, churn) = (o.reconnects, o.churn.clone());
+            (Play::Crowd { reconnects, churn }, 0)
+        }
+        Scenario::Presence(o) => {
+            let (observers, churn) = (o.observers, o.churn.clone());
+            (Play::Presence { observers, churn }, 0)
+        }
+        Scenario::Idle(_) | Scenario::Mixed(_) => (
+            Play::Crowd {
+                reconnects: 0,
+                churn: None,
+            },
+            0,
+        ),
+    };
+    Part {
+        name,
+        scenario: scenario.name(),
+        main: scenario.main_measure(),
+        words,
+        play,
+        body,
+        people,
+        rooms: shape.rooms.len(),
+        seats,
+    }
+}
+
+/// How large a part is.
+struct Shape {
+    /// Members of each room.
+    rooms: Vec<usize>,
+    /// How many of a room's members publish.
+    publishers: usize,
+    people: usize,
+    /// A large room may be spread over all workers.
+    may_spread: bool,
+}
+
+impl Shape {
+    fn of(scenario: &Scenario) -> Self {
+        let uniform = |rooms: usize, members: usize, publishers: usize, people: usize| Self {
+            rooms: vec![members; rooms],
+            publishers,
+            people,
+            may_spread: false,
+        };
+        let few = |sockets: usize| sockets.div_ceil(SOCKETS_PER_PERSON).max(1);
+        match scenario {
+            Scenario::Fanout(o) => {
+                let rate = o.rate.as_ref().map_or(0.0, Stages::peak);
+                let senders = o.senders.max((rate / RATE_PER_SENDER).ceil() as usize);
+                let people = few(o.members).max(senders.min(o.members));
+                Self {
+                    may_spread: true,
+                    ..uniform(1, o.members, senders, people)
+                }
+            }
+            Scenario::Rooms(o) => Self {
+                may_spread: true,
+                ..uniform(o.rooms, o.members, o.senders, few(o.rooms * o.members))
+            },
+            Scenario::Chat(o) => {
+                let rooms = o.conversations.clamp(1, o.senders);
+                let (each, more) = (o.senders / rooms, o.senders % rooms);
+                Self {
+                    rooms: (0..rooms).map(|at| each + usize::from(at < more)).collect(),
+                    ..uniform(0, 0, o.senders, o.senders)
+                }
+            }
+            Scenario::Pingpong(o) => uniform(o.pairs, 2, 2, o.pairs * 2),
+            Scenario::Idle(o) => crowd(o.sockets, o.people),
+            Scenario::Storm(o) => crowd(o.sockets, o.people),
+            Scenario::Presence(o) => Self {
+                may_spread: true,
+                ..uniform(1, o.people, 0, o.people)
+            },
+            Scenario::Mixed(_) => uniform(0, 0, 0, 0),
+        }
+    }
+
+    fn seats(&self, workers: usize, people: &Range<usize>) -> Vec<Seat> {
+        let spread = self.may_spread && self.rooms.len() < workers;
+        let mut seats = Vec::new();
+        for (room, &members) in self.rooms.iter().enumerate() {
+            let mut publishers = 0..u32::try_from(self.publishers).unwrap_or(u32::MAX);
+            let owner = room % workers;
+            for member in 0..members {
+                let worker = if spread { member % workers } else { owner };
+                // All publishers of a room are on one worker, which paces them.
+                let publishes = worker == owner;
+                let person = people.start + seats.len() % people.len().max(1);
+                seats.push(Seat {
+                    worker,
+                    room,
+                    publisher: publishes.then(|| publishers.next()).flatten(),
+                    person,
+                });
+            }
+        }
+        seats
+    }
+
+    fn room_plans(&self, seats: &[Seat], workers: usize, hears_itself: bool) -> Vec<RoomPlan> {
+        let mut publishers = vec![0; self.rooms.len()];
+        for seat in seats.iter().filter(|seat| seat.publisher.is_some()) {
+            publishers[seat.room] += 1;
+        }
+        let rooms = self.rooms.iter().zip(publishers).enumerate();
+        rooms
+            .map(|(room, (&members, publishers))| RoomPlan {
+                members: u32::try_from(members).unwrap_or(u32::MAX),
+                publishers,
+                hears_itself,
+                owner: room % workers,
+            })
+            .collect()
+    }
+}
+
+/// Sockets of a silent topic, spread over all workers.
+fn crowd(sockets: usize, people: Option<usize>) -> Shape {
+    Shape {
+        rooms: vec![sockets],
+        publishers: 0,
+        people: people.unwrap_or(sockets.div_ceil(10)).clamp(1, sockets),
+        may_spread: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::plan::{
+        RunOptions, TargetOptions,
+        scenario::{Chat, Fanout, Idle, Rooms},
+    };
+
+    fn layout(threads: usize, parts: Vec<Scenario>) -> Layout {
+        let run = RunOptions {
+            threads: Some(threads),
+            ..RunOptions::default()
+        };
+        Layout::of(&Plan::new(None, TargetOptions::default(), &run, parts).unwrap())
+    }
+
+    #[test]
+    fn a_large_room_is_spread_and_its_publishers_are_not() {
+        let fanout = Fanout {
+            members: 100,
+            senders: 7,
+            ..Fanout::default()
+        };
+        let layout = layout(3, vec![Scenario::Fanout(fanout)]);
+        let seats = &layout.parts[0].seats;
+        assert_eq!(seats.iter().filter(|seat| seat.worker == 1).count(), 33);
+        let publishers: Vec<_> = seats.iter().filter(|s| s.publisher.is_some()).collect();
+        assert_eq!(publishers.len(), 7);
+        assert!(publishers.iter().all(|seat| seat.worker == 0));
+        let Play::Rooms { rooms, .. } = &layout.parts[0].play else {
+            panic!("{layout:?}")
+        };
+        assert_eq!((rooms[0].members, rooms[0].publishers), (100, 7));
+    }
+
+    #[test]
+    fn small_rooms_stay_together() {
+        let rooms = Rooms {
+            rooms: 4,
+            members: 3,
+            senders: 2,
+            ..Rooms::default()
+        };
+        let layout = layout(2, vec![Scenario::Rooms(rooms)]);
+        for seat in &layout.parts[0].seats {
+            assert_eq!(seat.worker, seat.room % 2);
+        }
+    }
+
+    #[test]
+    fn people_are_shared_out() {
+        let chat = Chat {
+            senders: 10,
+            conversations: 3,
+            ..Chat::default()
+        };
+        let idle = Idle {
+            sockets: 100,
+            ..Idle::default()
+        };
+        let parts = vec![Scenario::Chat(chat), Scenario::Idle(idle)];
+        let layout = layout(1, parts);
+        assert_eq!((layout.people, layout.sockets), (20, 110));
+        let sizes = [0, 1, 2].map(|room| layout.parts[0].people_of(room).count());
+        assert_eq!(sizes, [4, 3, 3]);
+        let people = layout.parts[1].seats.iter().map(|seat| seat.person);
+        assert_eq!(people.clone().min(), Some(10));
+        assert_eq!(people.max(), Some(19));
+    }
+}

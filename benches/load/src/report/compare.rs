@@ -1,0 +1,107 @@
+//! Two reports side by side: ratios, with their spread over the runs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Figure, Report};
+
+/// All figures that two reports have in common.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The names of the reports.
+    pub names: (String, String),
+    /// The figures.
+    pub ratios: Vec<Ratio>,
+}
+
+/// One figure of two reports.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ratio {
+    /// The figure of the first.
+    pub first: Figure,
+    /// The figure of the second.
+    pub second: Figure,
+    /// Second by first: median by median.
+    pub ratio: f64,
+    /// The lowest of the second by the highest of the first.
+    pub min: f64,
+    /// The highest of the second by the lowest of the first.
+    pub max: f64,
+    /// The runs of the two do not overlap: this is more than noise.
+    pub is_clear: bool,
+}
+
+/// Compares two reports.
+pub fn compare(first: &Report, second: &Report) -> Comparison {
+    let ratios = first.figures.iter().filter_map(|figure| {
+        let same = |other: &&Figure| other.name == figure.name;
+        let other = second.figures.iter().find(same)?;
+        (figure.value > 0.0 && other.value > 0.0).then(|| ratio(figure, other))
+    });
+    Comparison {
+        names: (first.name.clone(), second.name.clone()),
+        ratios: ratios.collect(),
+    }
+}
+
+fn ratio(first: &Figure, second: &Figure) -> Ratio {
+    let is_repeated = first.values.len() > 1 && second.values.len() > 1;
+    Ratio {
+        ratio: second.value / first.value,
+        min: second.min / first.max.max(f64::MIN_POSITIVE),
+        max: second.max / first.min.max(f64::MIN_POSITIVE),
+        is_clear: is_repeated && (second.min > first.max || second.max < first.min),
+        first: first.clone(),
+        second: second.clone(),
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, second) = &self.names;
+        writeln!(f, "{second} (b) compared with {first} (a)")?;
+        let (figure, a, b) = ("figure", "a", "b");
+        writeln!(f, "{figure:<34} {a:>12} {b:>12}        b / a  (spread)")?;
+        for ratio in &self.ratios {
+            let Ratio { first, second, .. } = ratio;
+            let sure = if ratio.is_clear { " *" } else { "" };
+            writeln!(
+                f,
+                "{:<34} {:>12} {:>12} {:<5} {:>6.2}  ({:.2} to {:.2}){sure}",
+                first.name,
+                super::text::number(first.value),
+                super::text::number(second.value),
+                first.unit.to_string(),
+                ratio.ratio,
+                ratio.min,
+                ratio.max,
+            )?;
+        }
+        writeln!(f, "* no run of the one reaches any run of the other")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::tests::{report, run};
+    use super::*;
+
+    #[test]
+    fn ratios_have_a_spread() {
+        let first = report(vec![run("a", &[1000]), run("a", &[2000])]);
+        let second = report(vec![run("a", &[4000]), run("a", &[8000])]);
+        let comparison = compare(&first, &second);
+        let p99 = comparison.ratios.iter().find(|r| r.first.name == "p99");
+        let p99 = p99.unwrap();
+        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.01;
+        assert!(near(p99.ratio, 4.0) && near(p99.min, 2.0) && near(p99.max, 8.0));
+        assert!(p99.is_clear);
+        let text = comparison.to_string();
+        assert!(text.contains("p99"), "{text}");
+        let itself = compare(&first, &first);
+        assert!(itself.ratios.iter().all(|ratio| !ratio.is_clear));
+    }
+}

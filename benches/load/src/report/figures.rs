@@ -1,0 +1,469 @@
+//! Figures: what people compare, computed from a run's raw data.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::model::{PartReport, Run};
+use crate::{
+    engine::Phase,
+    histogram::Latencies,
+    record::{Measure, Record},
+};
+
+/// A thread that is busier than this may be what limits the figures.
+const BUSY: f64 = 0.85;
+
+/// One that waits for its CPU this much cannot keep its times.
+const WAITED: f64 = 0.2;
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Things.
+    #[serde(rename = "")]
+    Count,
+    /// Things per second.
+    #[serde(rename = "per s")]
+    Rate,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Micros,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Hundredths.
+    #[serde(rename = "%")]
+    Percent,
+    /// Millions of bytes.
+    #[serde(rename = "MB")]
+    Megabytes,
+    /// Thousands of bytes.
+    #[serde(rename = "kB")]
+    Kilobytes,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Count => "",
+            Self::Rate => "per s",
+            Self::Micros => "us",
+            Self::Seconds => "s",
+            Self::Percent => "%",
+            Self::Megabytes => "MB",
+            Self::Kilobytes => "kB",
+        })
+    }
+}
+
+/// One number of a report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figure {
+    /// As in thresholds: `p99`, or `chat.p99` where there are several parts.
+    pub name: String,
+    /// What it is.
+    pub label: String,
+    /// Of what.
+    pub unit: Unit,
+    /// The median of all runs.
+    pub value: f64,
+    /// The lowest.
+    pub min: f64,
+    /// The highest.
+    pub max: f64,
+    /// Those of the runs, in their order.
+    pub values: Vec<f64>,
+}
+
+/// A figure of one run.
+struct Single {
+    name: String,
+    label: String,
+    unit: Unit,
+    value: f64,
+}
+
+/// Names that a figure of a part or of a run may have, without those of [`quantiles`].
+const NAMES: [&str; 23] = [
+    "sockets",
+    "connects",
+    "connects_per_s",
+    "deferred",
+    "back_s",
+    "messages",
+    "messages_per_s",
+    "deliveries",
+    "deliveries_per_s",
+    "acknowledged",
+    "acknowledged_per_s",
+    "rounds",
+    "cpu_us_per_connect",
+    "cpu_user_us_per_connect",
+    "cpu_us_per_delivery",
+    "cpu_user_us_per_delivery",
+    "cpu_us_per_message",
+    "cpu_user_us_per_message",
+    "server_cpu_percent",
+    "rss_mb",
+    "rss_kb_per_socket",
+    "generator_busy_percent",
+    "generator_waited_percent",
+];
+
+const QUANTILES: [(&str, f64); 6] = [
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("max", 1.0),
+];
+
+const MEASURES: [(Measure, &str, &str); 6] = [
+    (Measure::Delivery, "delivery", "delivery"),
+    (Measure::Round, "round", "until all have it"),
+    (Measure::Ack, "ack", "acknowledgement"),
+    (Measure::Connect, "connect", "connect and join"),
+    (Measure::Presence, "presence", "until seen present"),
+    (Measure::Late, "late", "generator late by"),
+];
+
+/// A threshold may name it, whether or not this run has it.
+pub(super) fn is_known(name: &str) -> bool {
+    let is_plain = |name: &str| {
+        let is_quantile = |name: &str| QUANTILES.iter().any(|(known, _)| *known == name);
+        NAMES.contains(&name)
+            || is_quantile(name)
+            || name.split_once('_').is_some_and(|(measure, quantile)| {
+                MEASURES.iter().any(|(_, known, _)| *known == measure) && is_quantile(quantile)
+            })
+    };
+    // `p99.9` has a point of its own.
+    is_plain(name) || name.split_once('.').is_some_and(|(_, name)| is_plain(name))
+}
+
+/// The figures of all runs: of each part, and of the whole.
+pub(super) fn of_runs(runs: &[Run]) -> Vec<Figure> {
+    let singles: Vec<Vec<Single>> = runs.iter().map(of_run).collect();
+    let Some((first, others)) = singles.split_first() else {
+        return Vec::new();
+    };
+    let figures = first.iter().map(|single| {
+        let same = |other: &&Single| other.name == single.name;
+        let others = others.iter().filter_map(|run| run.iter().find(same));
+        let values = std::iter::once(single).chain(others).map(|s| s.value);
+        Figure::of(single, values.collect())
+    });
+    figures.collect()
+}
+
+impl Figure {
+    fn of(single: &Single, values: Vec<f64>) -> Self {
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        let median = match sorted.len() % 2 {
+            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+            _ => sorted[middle],
+        };
+        Self {
+            name: single.name.clone(),
+            label: single.label.clone(),
+            unit: single.unit,
+            value: median,
+            min: sorted[0],
+            max: sorted[sorted.len() - 1],
+            values,
+        }
+    }
+}
+
+/// Collects figures, with the part's name before theirs where there are several.
+struct Figures {
+    prefix: String,
+    all: Vec<Single>,
+}
+
+impl Figures {
+    fn add(&mut self, name: &str, label: &str, unit: Unit, value: f64) {
+        if value.is_finite() {
+            self.all.push(Single {
+                name: format!("{}{name}", self.prefix),
+                label: label.to_owned(),
+                unit,
+                value,
+            });
+        }
+    }
+}
+
+fn of_run(run: &Run) -> Vec<Single> {
+    let mut figures = Figures {
+        prefix: String::new(),
+        all: Vec::new(),
+    };
+    for part in &run.parts {
+        if run.parts.len() > 1 {
+            figures.prefix = format!("{}.", part.name);
+        }
+        of_part(part, run, &mut figures);
+    }
+    figures.prefix.clear();
+    of_servers(run, &mut figures);
+    of_generators(run, &mut figures);
+    figures.all
+}
+
+fn of_part(part: &PartReport, run: &Run, figures: &mut Figures) {
+    let Record {
+        counters,
+        latencies,
+        ..
+    } = &part.record;
+    let seconds = run.seconds(Phase::Measure);
+    figures.add("sockets", "sockets", Unit::Count, counters.sockets as f64);
+    if counters.deferred > 0 {
+        let deferred = counters.deferred as f64;
+        figures.add("deferred", "told to come back later", Unit::Count, deferred);
+    }
+    let is_crowd = part.main == Measure::Connect;
+    if is_crowd {
+        figures.add(
+            "connects",
+            "connects",
+            Unit::Count,
+            counters.connects as f64,
+        );
+        if let Some(rounds) = latencies.get(&Measure::Round) {
+            figures.add(
+                "back_s",
+                "all back after",
+                Unit::Seconds,
+                rounds.max_us() / 1e6,
+            );
+        }
+    }
+    let counted = [
+        ("messages", "messages", counters.messages),
+        ("acknowledged", "acknowledged", counters.acknowledged),
+        ("deliveries", "deliveries", counters.deliveries),
+    ];
+    for (name, label, count) in counted.into_iter().filter(|(.., count)| *count > 0) {
+        figures.add(name, label, Unit::Count, count as f64);
+        let rate = format!("{name}_per_s");
+        figures.add(&rate, label, Unit::Rate, count as f64 / seconds);
+    }
+    if counters.rounds > 0 && !is_crowd {
+        figures.add("rounds", "rounds", Unit::Count, counters.rounds as f64);
+    }
+    if let Some(main) = latencies.get(&part.main) {
+        let (_, _, label) = describe(part.main);
+        quantiles("", label, main, &QUANTILES, figures);
+    }
+    for (measure, latencies) in latencies {
+        if is_crowd && *measure == Measure::Round {
+            continue;
+        }
+        let (_, name, label) = describe(*measure);
+        let shown = match *measure == part.main {
+            true => &QUANTILES[..0],
+            false => &QUANTILES[..],
+        };
+        quantiles(&format!("{name}_"), label, latencies, shown, figures);
+    }
+}
+
+fn describe(measure: Measure) -> (Measure, &'static str, &'static str) {
+    let known = MEASURES.iter().find(|(known, ..)| *known == measure);
+    *known.expect("every measure is described")
+}
+
+fn quantiles(
+    prefix: &str,
+    label: &str,
+    latencies: &Latencies,
+    wanted: &[(&str, f64)],
+    figures: &mut Figures,
+) {
+    for (name, quantile) in wanted {
+        let value = match *quantile {
+            1.0 => latencies.max_us(),
+            quantile => latencies.quantile_us(quantile),
+        };
+        let label = format!("{label}, {name}");
+        figures.add(&format!("{prefix}{name}"), &label, Unit::Micros, value);
+    }
+}
+
+/// What the run cost its servers, by what there was most of.
+fn of_servers(run: &Run, figures: &mut Figures) {
+    let sum = |count: fn(&Record) -> u64| -> f64 {
+        let counts = run.parts.iter().map(|part| count(&part.record));
+        counts.sum::<u64>() as f64
+    };
+    let sockets = sum(|record| record.counters.sockets);
+    let connecting = run.seconds(Phase::Connect);
+    figures.add(
+        "connects_per_s",
+        "connected and joined",
+        Unit::Rate,
+        sockets / connecting,
+    );
+    let per = |phase, count: f64, name: &str, label: &str, figures: &mut Figures| {
+        let Some((total, user)) = run.server_cpu(phase).filter(|_| count > 0.0) else {
+            return;
+        };
+        if let Some(user) = user {
+            let name = format!("cpu_user_us_per_{name}");
+            let label = format!("server CPU per {label}, user");
+            figures.add(&name, &label, Unit::Micros, user * 1e6 / count);
+        }
+        let (name, label) = (
+            format!("cpu_us_per_{name}"),
+            format!("server CPU per {label}, total"),
+        );
+        figures.add(&name, &label, Unit::Micros, total * 1e6 / count);
+    };
+    per(
+        Phase::Connect,
+        sockets,
+        "connect",
+        "connect and join",
+        figures,
+    );
+    let deliveries = sum(|record| record.counters.deliveries);
+    per(Phase::Measure, deliveries, "delivery", "delivery", figures);
+    let messages = sum(|record| record.counters.messages);
+    per(Phase::Measure, messages, "message", "message", figures);
+    if let Some((total, _)) = run.server_cpu(Phase::Measure) {
+        let share = total / run.seconds(Phase::Measure) * 100.0;
+        figures.add("server_cpu_percent", "server CPU", Unit::Percent, share);
+    }
+    if let Some((before, after)) = run.server_memory(Phase::Connect, Phase::Measure) {
+        figures.add("rss_mb", "server memory", Unit::Megabytes, after / 1e6);
+        let each = (after - before).max(0.0) / sockets / 1e3;
+        figures.add(
+            "rss_kb_per_socket",
+            "server memory per socket",
+            Unit::Kilobytes,
+            each,
+        );
+    }
+}
+
+fn of_generators(run: &Run, figures: &mut Figures) {
+    let threads = || run.generators.iter().flat_map(|one| &one.threads);
+    let busy = threads().map(|thread| thread.busy).fold(0.0, f64::max);
+    let waited = threads().map(|thread| thread.waited).fold(0.0, f64::max);
+    figures.add(
+        "generator_busy_percent",
+        "generator's busiest thread",
+        Unit::Percent,
+        busy * 100.0,
+    );
+    figures.add(
+        "generator_waited_percent",
+        "generator waited for a CPU",
+        Unit::Percent,
+        waited * 100.0,
+    );
+}
+
+/// What has to be known to read the figures.
+pub(super) fn warnings(runs: &[Run]) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for run in runs {
+        for warning in of_one(run) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    warnings
+}
+
+fn of_one(run: &Run) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for generator in &run.generators {
+        let name = &generator.name;
+        let threads = || generator.threads.iter();
+        if threads().any(|thread| thread.busy > BUSY) {
+            warnings.push(format!(
+                "the generator {name} was the bottleneck: a thread was busy for more than 85 % of \
+                 the time; give it more --threads, or share the load between several generators"
+            ));
+        } else if threads().any(|thread| thread.course.iter().any(|(_, busy)| *busy > BUSY)) {
+            warnings.push(format!(
+                "a thread of the generator {name} was busy for more than 85 % of the time now and \
+                 then"
+            ));
+        }
+        if threads().any(|thread| thread.waited > WAITED) {
+            warnings.push(format!(
+                "the generator {name} waited for a CPU for more than 20 % of the time: give it a \
+                 core of its own"
+            ));
+        }
+    }
+    let is_timed = run.parts.iter().any(|part| part.main == Measure::Delivery);
+    if run.burst_ms > 0 && is_timed {
+        warnings.push(format!(
+            "latencies contain up to {} ms of waiting for the next burst of reading; for \
+             latencies use --burst-ms 0",
+            run.burst_ms
+        ));
+    }
+    for part in &run.parts {
+        let late = part.record.latencies.get(&Measure::Late);
+        let main = part.record.latencies.get(&part.main);
+        if let (Some(late), Some(main)) = (late, main)
+            && late.quantile_us(0.99) > 1000.0
+            && late.quantile_us(0.99) > main.quantile_us(0.99) / 4.0
+        {
+            warnings.push(format!(
+                "{}: the generator itself was late by {:.1} ms or more for one message in 100",
+                part.name,
+                late.quantile_us(0.99) / 1e3
+            ));
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_figures() {
+        for name in [
+            "p99",
+            "p99.9",
+            "chat.p99.9",
+            "rooms-2.deliveries_per_s",
+            "round_p50",
+            "chat.ack_max",
+            "cpu_us_per_delivery",
+        ] {
+            assert!(is_known(name), "{name}");
+        }
+        for name in ["p98", "chat.", "", "round_p98", "x.y", "cpu"] {
+            assert!(!is_known(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_median_and_the_spread() {
+        let single = Single {
+            name: "p99".to_owned(),
+            label: String::new(),
+            unit: Unit::Micros,
+            value: 0.0,
+        };
+        let figure = Figure::of(&single, vec![3.0, 1.0, 2.0]);
+        assert_eq!((figure.value, figure.min, figure.max), (2.0, 1.0, 3.0));
+        let figure = Figure::of(&single, vec![4.0, 1.0]);
+        assert!((figure.value - 2.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,588 @@
+//! Runs a plan once: prepares people and rooms, starts the workers, leads them through the phases
+//! and samples what everything costs meanwhile.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::{
+    clock::{Clock, Nanos, SECOND, from_seconds, seconds, unix_seconds},
+    engine::{Crew, PartPlan, Phase, Shared, SocketPlan, Totals, Worker},
+    identity::{Identities, Identity},
+    mark::mix,
+    meter::{Meter, ThreadUsage, Usage, of_threads},
+    plan::{Layout, Part, Plan, Play},
+    protocol::Channel,
+    record::Record,
+    report::{Generator, PartReport, Run, Sample, Server, Span, SpanUsage, Thread},
+    stages::Share,
+    target::Target,
+    traffic::{
+        Crowd, CrowdPlan, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan, SeatPlan, Stage,
+        Traffic, Waves,
+    },
+    violations::Kind,
+};
+
+/// Descriptors beside those of the sockets.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// How often the coordinator looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// After the last delivery: what comes then is one too many.
+const AFTERMATH: Duration = Duration::from_millis(50);
+
+/// What can be seen of a run while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// Seconds since the phase began.
+    pub(crate) since: f64,
+    pub(crate) totals: Totals,
+    pub(crate) sockets: usize,
+    /// Seconds since the last look.
+    pub(crate) passed: f64,
+    /// CPUs that the servers use, if they are watched.
+    pub(crate) server: Option<f64>,
+}
+
+/// Runs the plan, the `turn`th time.
+pub(crate) async fn run_once(
+    plan: &Plan,
+    turn: u32,
+    show: &mut dyn FnMut(&Progress),
+) -> anyhow::Result<Run> {
+    let layout = Layout::of(plan);
+    allow_descriptors(layout.sockets)?;
+    let target = Target::parse(plan.target.url(), plan.target.socket_path())?
+        .with_sources(plan.target.sources.as_deref(), layout.sockets)?;
+    let identities = Identities::new(
+        &target,
+        plan.target.auth(),
+        plan.target.secret_file.as_deref(),
+        plan.target.token.as_deref(),
+    )?;
+    let meter = Meter::new(&plan.run.pids, &plan.run.metrics).await?;
+    let people = identities.people(layout.people).await?;
+    let run = run_number(plan, turn);
+    let channels = make_channels(plan, &layout, run, &identities, &people).await?;
+    let crew = Crew {
+        shared: Arc::new(Shared::new(plan.run.threads, layout.parts.len())?),
+        clock: Clock::start(),
+        target: Arc::new(target),
+        protocol: plan.target.language().speaker(),
+        people: people.into(),
+        burst: plan.run.burst_ms * (SECOND / 1000),
+    };
+    let threads = Threads::start(plan, &layout, &crew, run, &channels)?;
+    let mut course = Course::new(plan, &layout, &crew, meter);
+    let deadline = Duration::from_secs(plan.run.deadline);
+    let ended = timeout(deadline, Box::pin(course.lead(plan, show))).await;
+    let records = threads.join();
+    let aborted = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("{error:#}")),
+        Err(_) => Some("the deadline passed".to_owned()),
+    };
+    Ok(course.report(plan, &layout, records, aborted))
+}
+
+/// Another one for every generator, repetition and start.
+fn run_number(plan: &Plan, turn: u32) -> u32 {
+    let started = (unix_seconds() * 1e6) as u64;
+    let name = plan.run.generator.bytes();
+    let named = name.fold(0, |state, byte| mix(state ^ u64::from(byte)));
+    let process = u64::from(std::process::id());
+    mix(started ^ mix(named ^ process) ^ mix(u64::from(turn))) as u32
+}
+
+fn allow_descriptors(sockets: usize) -> anyhow::Result<()> {
+    let needed = sockets as u64 + SPARE_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let may = limit.maximum.is_none_or(|maximum| maximum >= needed);
+    ensure!(
+        may,
+        "{sockets} sockets need {needed} file descriptors, and `ulimit -Hn` allows {}: start \
+         several generators, and merge their reports",
+        limit.maximum.unwrap_or_default()
+    );
+    let raised = Rlimit {
+        current: Some(needed),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).context("raising the limit of file descriptors")
+}
+
+/// What is said and heard in each room of each part.
+async fn make_channels(
+    plan: &Plan,
+    layout: &Layout,
+    run: u32,
+    identities: &Identities,
+    people: &[Identity],
+) -> anyhow::Result<Vec<Vec<Arc<Channel>>>> {
+    let protocol = plan.target.language().speaker();
+    let mut channels = Vec::with_capacity(layout.parts.len());
+    for (number, part) in layout.parts.iter().enumerate() {
+        let mut rooms = Vec::with_capacity(part.rooms);
+        for room in 0..part.rooms {
+            let name = if part.words.needs_conversations {
+                let members = part.people_of(room).map(|person| people[person].clone());
+                let members: Vec<_> = members.collect();
+                identities.create_group(&members).await?
+            } else if layout.parts.len() == 1 {
+                room.to_string()
+            } else {
+                format!("{number}-{room}")
+            };
+            rooms.push(Arc::new(protocol.channel(&part.words.talk(run, &name))));
+        }
+        channels.push(rooms);
+    }
+    Ok(channels)
+}
+
+/// The workers' threads. Dropping them ends them.
+struct Threads {
+    shared: Arc<Shared>,
+    handles: Vec<thread::JoinHandle<Vec<Record>>>,
+}
+
+impl Threads {
+    fn start(
+        plan: &Plan,
+        layout: &Layout,
+        crew: &Crew,
+        run: u32,
+        channels: &[Vec<Arc<Channel>>],
+    ) -> anyhow::Result<Self> {
+        let mut threads = Self {
+            shared: Arc::clone(&crew.shared),
+            handles: Vec::new(),
+        };
+        let stages = layout
+            .parts
+            .iter()
+            .map(|part| Backdrop::of(part, plan, crew));
+        let stages: Vec<_> = stages.collect();
+        for worker in 0..plan.run.threads {
+            let sockets = sockets_of(layout, worker, channels);
+            let parts = layout
+                .parts
+                .iter()
+                .zip(&stages)
+                .map(|(part, stage)| PartPlan {
+                    traffic: traffic(part, stage, plan, worker, run),
+                    body: part.body,
+                });
+            let worker_thread = Worker::new(crew.clone(), worker, &sockets, parts.collect())?;
+            let handle = thread::Builder::new()
+                .name(format!("bench-{worker}"))
+                .spawn(move || worker_thread.run())?;
+            threads.handles.push(handle);
+        }
+        Ok(threads)
+    }
+
+    /// Ends the run; what each worker recorded of each part.
+    fn join(mut self) -> Vec<Vec<Record>> {
+        self.shared.enter(Phase::Done);
+        let handles = std::mem::take(&mut self.handles);
+        let records = handles.into_iter().map(|handle| match handle.join() {
+            Ok(records) => records,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        records.collect()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.enter(Phase::Done);
+        for handle in self.handles.drain(..) {
+            // A panic has been printed, and another error is under way.
+            let _ = handle.join();
+        }
+    }
+}
+
+fn sockets_of(layout: &Layout, worker: usize, channels: &[Vec<Arc<Channel>>]) -> Vec<SocketPlan> {
+    let (mut sockets, mut number) = (Vec::new(), 0);
+    for (part_number, part) in layout.parts.iter().enumerate() {
+        let mut taken = 0;
+        for seat in &part.seats {
+            if seat.worker == worker {
+                sockets.push(SocketPlan {
+                    part: part_number,
+                    seat: taken,
+                    number,
+                    person: seat.person,
+                    channel: Arc::clone(&channels[part_number][seat.room]),
+                });
+                taken += 1;
+            }
+            number += 1;
+        }
+    }
+    sockets
+}
+
+/// What the workers of a part have in common.
+enum Backdrop {
+    Hall(Arc<Hall>),
+    Stage(Arc<Stage>),
+    Nothing,
+}
+
+impl Backdrop {
+    fn of(part: &Part, plan: &Plan, crew: &Crew) -> Self {
+        match &part.play {
+            Play::Rooms { rooms, .. } => Self::Hall(Arc::new(Hall::new(rooms, plan.run.threads))),
+            Play::Presence { .. } => {
+                let people = &crew.people[part.people.clone()];
+                let users = people.iter().map(|person| person.user.clone());
+                Self::Stage(Arc::new(Stage::new(users)))
+            }
+            Play::Crowd { .. } => Self::Nothing,
+        }
+    }
+}
+
+fn traffic(
+    part: &Part,
+    backdrop: &Backdrop,
+    plan: &Plan,
+    worker: usize,
+    run: u32,
+) -> Box<dyn Traffic> {
+    let own: Vec<_> = part.seats.iter().filter(|s| s.worker == worker).collect();
+    let share = Share {
+        which: worker as u64,
+        of: plan.run.threads as u64,
+    };
+    let opening = match &plan.run.connect_rate {
+        None => Pacing::AtMost(plan.run.connecting),
+        Some(stages) => Pacing::Rate(stages.clone(), share),
+    };
+    let interval = plan.run.interval_ms * (SECOND / 1000);
+    match (&part.play, backdrop) {
+        (
+            Play::Rooms {
+                pace, acknowledged, ..
+            },
+            Backdrop::Hall(hall),
+        ) => {
+            let seats = own.iter().map(|seat| SeatPlan {
+                room: seat.room as u32,
+                publisher: seat.publisher,
+            });
+            let rooms = RoomsPlan {
+                run,
+                worker,
+                seats: seats.collect(),
+                pace: pace.clone(),
+                opening,
+                acknowledged: *acknowledged,
+                is_lenient: part.words.is_lenient,
+                patience: plan.run.patience.0 * SECOND,
+                interval,
+                main: part.main,
+            };
+            Box::new(Rooms::new(rooms, Arc::clone(hall)))
+        }
+        (Play::Presence { observers, churn }, Backdrop::Stage(stage)) => {
+            let people = own.iter().map(|seat| seat.person - part.people.start);
+            let presence = PresencePlan {
+                people: people.collect(),
+                observers: *observers,
+                opening,
+                churn: churn.clone(),
+                share,
+                interval,
+            };
+            Box::new(Presence::new(presence, Arc::clone(stage)))
+        }
+        (play, _) => Box::new(Crowd::new(CrowdPlan {
+            seats: own.len(),
+            opening,
+            waves: match play {
+                Play::Crowd {
+                    churn: Some(churn), ..
+                } => Waves::Churn(churn.clone(), share),
+                Play::Crowd { reconnects, .. } if *reconnects > 0 => Waves::Reconnects(*reconnects),
+                _ => Waves::Calm,
+            },
+            interval,
+        })),
+    }
+}
+
+/// The course of a run, as it is observed.
+struct Course {
+    shared: Arc<Shared>,
+    clock: Clock,
+    meter: Meter,
+    started_at: f64,
+    sockets: usize,
+    interval: Nanos,
+    spans: Vec<Span>,
+    servers: Vec<Server>,
+    threads: Vec<Thread>,
+    threads_before: Vec<ThreadUsage>,
+    next_sample: Nanos,
+    last_threads: (Nanos, Vec<ThreadUsage>),
+}
+
+impl Course {
+    fn new(plan: &Plan, layout: &Layout, crew: &Crew, meter: Meter) -> Self {
+        let servers = meter.names().map(|name| Server {
+            name: name.to_owned(),
+            samples: Vec::new(),
+            spans: Vec::new(),
+        });
+        Self {
+            servers: servers.collect(),
+            shared: Arc::clone(&crew.shared),
+            clock: crew.clock,
+            meter,
+            started_at: unix_seconds() - seconds(crew.clock.now()),
+            sockets: layout.sockets,
+            interval: plan.run.interval_ms * (SECOND / 1000),
+            spans: Vec::new(),
+            threads: Vec::new(),
+            threads_before: Vec::new(),
+            next_sample: 0,
+            last_threads: (0, Vec::new()),
+        }
+    }
+
+    /// Leads the workers through the phases.
+    async fn lead(&mut self, plan: &Plan, show: &mut dyn FnMut(&Progress)) -> anyhow::Result<()> {
+        let (warmup, measured) = (
+            from_seconds(plan.run.warmup),
+            from_seconds(plan.run.seconds),
+        );
+        self.phase(Phase::Connect, Nanos::MAX, Shared::all_ready, show)
+            .await?;
+        if let Some(moment) = plan.run.start_at {
+            let left = moment - unix_seconds();
+            ensure!(
+                left >= 0.0,
+                "all sockets were connected {:.1} s after --start-at: choose a later moment",
+                -left
+            );
+            sleep(Duration::from_secs_f64(left)).await;
+        }
+        if warmup > 0 {
+            self.phase(Phase::Warmup, warmup, Shared::all_finished, show)
+                .await?;
+        }
+        self.phase(Phase::Measure, measured, Shared::all_finished, show)
+            .await?;
+        let patience = plan.run.patience.1 * SECOND;
+        self.phase(Phase::Drain, patience, Shared::all_settled, show)
+            .await?;
+        sleep(AFTERMATH + Duration::from_millis(plan.run.burst_ms)).await;
+        Ok(())
+    }
+
+    /// Stays in a phase until something holds, or for so long.
+    async fn phase(
+        &mut self,
+        phase: Phase,
+        longest: Nanos,
+        is_over: impl Fn(&Shared) -> bool,
+        show: &mut dyn FnMut(&Progress),
+    ) -> anyhow::Result<()> {
+        let before = self.meter.read().await?;
+        self.threads_before = of_threads(&self.shared.threads());
+        self.shared.forget_progress();
+        let begin = self.clock.now();
+        self.shared.enter(phase);
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut last = (begin, before.clone());
+        while !is_over(&self.shared) {
+            let now = self.clock.now();
+            let left = longest.saturating_sub(now - begin);
+            if left == 0 {
+                break;
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = sleep(Duration::from_nanos(left)) => {}
+            }
+            if let Some(progress) = self.sample(phase, begin, &mut last).await {
+                show(&progress);
+            }
+        }
+        self.end_phase(phase, begin, before).await;
+        Ok(())
+    }
+
+    /// Takes a sample, when an interval has passed.
+    async fn sample(
+        &mut self,
+        phase: Phase,
+        begin: Nanos,
+        last: &mut (Nanos, Vec<Usage>),
+    ) -> Option<Progress> {
+        let now = self.clock.now();
+        if now < self.next_sample {
+            return None;
+        }
+        self.next_sample = now + self.interval;
+        self.sample_threads(phase, now);
+        // A process that has gone is noticed by its sockets.
+        let usages = self.meter.read().await.unwrap_or_default();
+        for (server, usage) in self.servers.iter_mut().zip(&usages) {
+            let (at, usage) = (seconds(now), *usage);
+            server.samples.push(Sample { at, usage });
+        }
+        let passed = seconds(now - last.0);
+        let spent = |(before, after): (&Usage, &Usage)| (after.cpu - before.cpu) / passed;
+        let used: f64 = last.1.iter().zip(&usages).map(spent).sum();
+        *last = (now, usages.clone());
+        Some(Progress {
+            phase,
+            since: seconds(now - begin),
+            totals: self.shared.totals(),
+            sockets: self.sockets,
+            passed,
+            server: (!usages.is_empty() && passed > 0.0).then_some(used),
+        })
+    }
+
+    /// The busiest share of each worker's thread, interval by interval.
+    fn sample_threads(&mut self, phase: Phase, now: Nanos) {
+        let usages = of_threads(&self.shared.threads());
+        let (then, before) = std::mem::replace(&mut self.last_threads, (now, usages.clone()));
+        let passed = seconds(now - then);
+        if self.threads.len() < usages.len() {
+            self.threads.resize(usages.len(), Thread::default());
+        }
+        if phase != Phase::Measure || passed <= 0.0 {
+            return;
+        }
+        for ((thread, usage), before) in self.threads.iter_mut().zip(&usages).zip(&before) {
+            let share = (usage.busy - before.busy) / passed;
+            thread.course.push((seconds(now), share));
+        }
+    }
+
+    async fn end_phase(&mut self, phase: Phase, begin: Nanos, before: Vec<Usage>) {
+        let end = self.clock.now();
+        let span = Span {
+            phase,
+            begin: seconds(begin),
+            end: seconds(end),
+        };
+        let after = self.meter.read().await.unwrap_or_default();
+        for ((server, before), after) in self.servers.iter_mut().zip(before).zip(after) {
+            server.spans.push(SpanUsage {
+                phase,
+                before,
+                after,
+            });
+        }
+        if phase == Phase::Measure {
+            let now = of_threads(&self.shared.threads());
+            let length = (span.end - span.begin).max(1e-9);
+            self.threads.resize(now.len(), Thread::default());
+            for ((thread, now), before) in
+                self.threads.iter_mut().zip(&now).zip(&self.threads_before)
+            {
+                thread.busy = (now.busy - before.busy) / length;
+                thread.waited = (now.waited - before.waited) / length;
+            }
+        }
+        self.spans.push(span);
+    }
+
+    fn report(
+        self,
+        plan: &Plan,
+        layout: &Layout,
+        workers: Vec<Vec<Record>>,
+        aborted: Option<String>,
+    ) -> Run {
+        let mut records = vec![Record::default(); layout.parts.len()];
+        for worker in workers {
+            for (sum, record) in records.iter_mut().zip(&worker) {
+                sum.add(record);
+            }
+        }
+        let parts = layout.parts.iter().zip(records).map(|(part, mut record)| {
+            check_orders(&mut record);
+            PartReport {
+                name: part.name.clone(),
+                scenario: part.scenario.to_owned(),
+                main: part.main,
+                record,
+            }
+        });
+        Run {
+            started_at: self.started_at,
+            interval: seconds(self.interval),
+            burst_ms: plan.run.burst_ms,
+            spans: self.spans,
+            parts: parts.collect(),
+            servers: self.servers,
+            generators: vec![Generator {
+                name: plan.run.generator.clone(),
+                threads: self.threads,
+            }],
+            aborted,
+        }
+    }
+}
+
+/// All members of a room heard the same order. Where something else is wrong, that is said.
+fn check_orders(record: &mut Record) {
+    if !record.violations.is_empty() {
+        return;
+    }
+    let mut orders = std::mem::take(&mut record.orders);
+    orders.sort_by_key(|order| order.room);
+    for pair in orders.windows(2) {
+        if pair[0].room == pair[1].room && pair[0].digest != pair[1].digest {
+            let room = pair[0].room;
+            record.violations.add(Kind::OutOfOrder, 1, || {
+                format!("room {room}: two members heard different orders")
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::HeardOrder;
+
+    #[test]
+    fn one_order_for_all() {
+        let order = |room, digest| HeardOrder { room, digest };
+        let mut record = Record {
+            orders: vec![order(1, 5), order(0, 7), order(1, 5)],
+            ..Record::default()
+        };
+        check_orders(&mut record);
+        assert!(record.violations.is_empty());
+        record.orders = vec![order(1, 5), order(0, 7), order(1, 6)];
+        check_orders(&mut record);
+        assert_eq!(record.violations.count(Kind::OutOfOrder), 1);
+    }
+
+    #[test]
+    fn too_many_sockets_are_refused_before_the_first() {
+        let refused = allow_descriptors(1 << 40);
+        let why = refused.map_err(|error| error.to_string());
+        assert!(why.is_err_and(|why| why.contains("several generators")));
+    }
+}

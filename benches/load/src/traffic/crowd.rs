@@ -1,0 +1,386 @@
+//! Sockets that join and say nothing: how fast they come, how they come back, what they cost.
+
+use crate::{
+    clock::{Nanos, from_seconds},
+    engine::Phase,
+    record::{Measure, Record, Recorder},
+    stages::{Arrivals, Schedule, Share, Stages},
+    traffic::{Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    violations::{Kind, Violations},
+};
+
+/// How many sockets are asked at the end whether they still live.
+const PROBED: usize = 100;
+
+/// One worker's part of the crowd.
+#[derive(Debug, Clone)]
+pub(crate) struct CrowdPlan {
+    pub(crate) seats: usize,
+    pub(crate) opening: Pacing,
+    pub(crate) waves: Waves,
+    pub(crate) interval: Nanos,
+}
+
+/// What happens while it is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Waves {
+    /// Nothing.
+    Calm,
+    /// All leave at once and come back, so many times.
+    Reconnects(u32),
+    /// One after the other leaves and comes back.
+    Churn(Stages, Share),
+}
+
+/// The crowd on one worker.
+pub(crate) struct Crowd {
+    plan: CrowdPlan,
+    opening: Opening,
+    is_live: Vec<bool>,
+    live: usize,
+    has_begun: bool,
+    waves_left: u32,
+    /// When the wave under way began.
+    wave: Option<Nanos>,
+    churn: Option<(Nanos, Schedule, Option<Nanos>)>,
+    next_to_leave: usize,
+    /// Sockets whose answer is awaited, once they have been asked.
+    unproven: Option<usize>,
+    recorder: Recorder,
+    violations: Violations,
+    is_broken: bool,
+}
+
+impl Crowd {
+    pub(crate) fn new(plan: CrowdPlan) -> Self {
+        Self {
+            opening: Opening::new(plan.opening.clone()),
+            is_live: vec![false; plan.seats],
+            live: 0,
+            has_begun: false,
+            waves_left: match plan.waves {
+                Waves::Reconnects(waves) => waves,
+                Waves::Calm | Waves::Churn(..) => 0,
+            },
+            wave: None,
+            churn: None,
+            next_to_leave: 0,
+            unproven: None,
+            recorder: Recorder::new(Measure::Connect, plan.interval),
+            violations: Violations::default(),
+            is_broken: false,
+            plan,
+        }
+    }
+
+    /// The next wave, when everybody is back from the last.
+    fn reconnect(&mut self, cx: &mut Cx<'_>) {
+        if !self.opening.is_done() {
+            return;
+        }
+        if let Some(began) = self.wave.take() {
+            self.recorder.completed_round(began, cx.now);
+            self.waves_left -= 1;
+        }
+        if self.waves_left == 0 {
+            return;
+        }
+        self.wave = Some(cx.now);
+        for seat in 0..self.plan.seats {
+            self.leave(seat, cx);
+        }
+        self.opening.begin(0..self.plan.seats, cx.now);
+    }
+
+    fn churn(&mut self, stages: &Stages, share: Share, cx: &mut Cx<'_>) -> Option<Nanos> {
+        let new = || {
+            let mut schedule = Schedule::new(stages.clone(), Arrivals::Even, 0, share);
+            let first = schedule.next().map(|due| cx.now + from_seconds(due.at));
+            (cx.now, schedule, first)
+        };
+        let (origin, mut schedule, mut next) = self.churn.take().unwrap_or_else(new);
+        while let Some(due) = next
+            && due <= cx.now
+        {
+            let seat = self.next_to_leave % self.plan.seats.max(1);
+            self.next_to_leave += 1;
+            // Who is still on the way back does not leave.
+            if self.is_live.get(seat) == Some(&true) {
+                self.leave(seat, cx);
+                self.opening.retry(seat, cx.now, due);
+            }
+            next = schedule.next().map(|due| origin + from_seconds(due.at));
+        }
+        self.churn = Some((origin, schedule, next));
+        next
+    }
+
+    fn leave(&mut self, seat: usize, cx: &mut Cx<'_>) {
+        if std::mem::take(&mut self.is_live[seat]) {
+            self.live -= 1;
+            cx.effects.push(Effect::Close { seat });
+        }
+    }
+
+    fn probe(&mut self, cx: &mut Cx<'_>) {
+        let step = self.plan.seats.div_ceil(PROBED).max(1);
+        let seats = (0..self.plan.seats).step_by(step);
+        let live: Vec<_> = seats.filter(|seat| self.is_live[*seat]).collect();
+        self.unproven = Some(live.len());
+        cx.effects
+            .extend(live.into_iter().map(|seat| Effect::Probe { seat }));
+    }
+
+    fn break_off(&mut self, seat: usize, kind: Kind, why: String) {
+        if std::mem::take(&mut self.is_live[seat]) {
+            self.live -= 1;
+        }
+        self.violations.add(kind, 1, || why);
+        self.is_broken = true;
+    }
+}
+
+impl Traffic for Crowd {
+    fn handle(&mut self, seat: usize, input: Input<'_>, cx: &mut Cx<'_>) {
+        match input {
+            Input::Live { due } => {
+                self.opening.ended();
+                self.is_live[seat] = true;
+                self.live += 1;
+                self.recorder.connected(due, cx.now);
+            }
+            Input::Refused {
+                due,
+                retry_after: Some(after),
+                ..
+            } => {
+                self.opening.ended();
+                self.opening.retry(seat, cx.now + after, due);
+                self.recorder.record.counters.deferred += 1;
+            }
+            Input::Refused { why, .. } => {
+                self.opening.ended();
+                self.break_off(seat, Kind::Refused, why);
+            }
+            Input::Gone { why } => self.break_off(seat, Kind::Closed, why),
+            Input::Pong => self.unproven = self.unproven.map(|left| left.saturating_sub(1)),
+            Input::Delivery { content, .. } => {
+                let text = String::from_utf8_lossy(content).into_owned();
+                self.violations.add(Kind::Foreign, 1, || text);
+            }
+            Input::Other(what) => self.violations.add(Kind::Foreign, 1, || what),
+            Input::Answer { .. } | Input::PresenceState(_) | Input::PresenceDiff(_) => {}
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        self.recorder.advance(cx.phase, cx.now);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.opening.begin(0..self.plan.seats, cx.now);
+        }
+        let mut churning = None;
+        if cx.phase == Phase::Measure && !self.is_broken {
+            match self.plan.waves.clone() {
+                Waves::Calm => {}
+                Waves::Reconnects(_) => self.reconnect(cx),
+                Waves::Churn(stages, share) => churning = self.churn(&stages, share, cx),
+            }
+        }
+        let opening = self.opening.tick(cx.now, cx.effects);
+        if cx.phase == Phase::Drain && self.unproven.is_none() && self.opening.is_done() {
+            self.probe(cx);
+        }
+        [opening, churning].into_iter().flatten().min()
+    }
+
+    fn status(&self, _cx: &Cx<'_>) -> Status {
+        let is_back = self.waves_left == 0 && self.opening.is_done();
+        let has_waves = matches!(self.plan.waves, Waves::Reconnects(_));
+        let shown = self.recorder.shown();
+        Status {
+            live: self.live,
+            messages: shown.messages,
+            deliveries: shown.deliveries,
+            p99: shown.p99,
+            is_ready: self.is_broken || self.live == self.plan.seats,
+            is_finished: self.is_broken || (has_waves && is_back),
+            is_settled: self.is_broken || (self.unproven == Some(0) && self.opening.is_done()),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Record {
+        if let Some(silent @ 1..) = self.unproven {
+            let example = || format!("{silent} sockets did not answer a ping");
+            self.violations.add(Kind::Closed, silent as u64, example);
+        }
+        let absent = (self.plan.seats - self.live) as u64;
+        if absent > 0 && !self.is_broken {
+            let example = || format!("{absent} sockets did not come back");
+            self.violations.add(Kind::Refused, absent, example);
+        }
+        let mut record = self.recorder.finish();
+        record.counters.sockets = self.plan.seats as u64;
+        record.violations = self.violations;
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::clock::SECOND;
+
+    struct Script {
+        crowd: Box<Crowd>,
+        now: Nanos,
+        phase: Phase,
+    }
+
+    impl Script {
+        fn new(waves: Waves) -> Self {
+            let plan = CrowdPlan {
+                seats: 3,
+                opening: Pacing::AtMost(10),
+                waves,
+                interval: SECOND,
+            };
+            let crowd = Box::new(Crowd::new(plan));
+            let (now, phase) = (1, Phase::Connect);
+            let mut script = Self { crowd, now, phase };
+            script.come(&[0, 1, 2]);
+            assert!(script.status().is_ready);
+            script
+        }
+
+        fn tick(&mut self) -> Vec<Effect> {
+            let mut effects = Vec::new();
+            let mut cx = Cx {
+                now: self.now,
+                phase: self.phase,
+                effects: &mut effects,
+            };
+            self.crowd.tick(&mut cx);
+            effects
+        }
+
+        fn input(&mut self, seat: usize, input: Input<'_>) {
+            let mut cx = Cx {
+                now: self.now,
+                phase: self.phase,
+                effects: &mut Vec::new(),
+            };
+            self.crowd.handle(seat, input, &mut cx);
+        }
+
+        fn status(&self) -> Status {
+            self.crowd.status(&Cx {
+                now: self.now,
+                phase: self.phase,
+                effects: &mut Vec::new(),
+            })
+        }
+
+        /// These are connected in this tick, and join.
+        fn come(&mut self, expected: &[usize]) {
+            let opened: Vec<_> = self
+                .tick()
+                .into_iter()
+                .filter_map(|effect| match effect {
+                    Effect::Open { seat, due } => Some((seat, due)),
+                    _ => None,
+                })
+                .collect();
+            let seats: Vec<_> = opened.iter().map(|(seat, _)| *seat).collect();
+            assert_eq!(seats, expected);
+            for (seat, due) in opened {
+                self.input(seat, Input::Live { due });
+            }
+        }
+    }
+
+    #[test]
+    fn all_leave_and_come_back() {
+        let mut script = Script::new(Waves::Reconnects(2));
+        script.phase = Phase::Measure;
+        for _ in 0..2 {
+            assert!(!script.status().is_finished);
+            script.now += SECOND;
+            script.come(&[0, 1, 2]);
+        }
+        script.come(&[]);
+        assert!(script.status().is_finished);
+        let record = script.crowd.finish();
+        assert_eq!(record.counters.connects, 9);
+        assert_eq!(record.counters.rounds, 2);
+        assert!(record.violations.is_empty());
+    }
+
+    #[test]
+    fn one_after_the_other_leaves() {
+        let share = Share { which: 0, of: 1 };
+        let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
+        script.phase = Phase::Measure;
+        script.come(&[0]);
+        script.now += SECOND;
+        script.come(&[1, 2]);
+        assert_eq!(script.crowd.finish().counters.connects, 6);
+    }
+
+    #[test]
+    fn a_refusal_is_a_fault_unless_the_server_names_a_time() {
+        let mut script = Script::new(Waves::Reconnects(1));
+        script.phase = Phase::Measure;
+        let opened = script.tick();
+        assert!(opened.contains(&Effect::Close { seat: 1 }));
+        let due = script.now;
+        for (seat, retry_after) in [(0, Some(SECOND)), (1, Some(SECOND)), (2, None)] {
+            let why = "503".to_owned();
+            script.input(
+                seat,
+                Input::Refused {
+                    why,
+                    due,
+                    retry_after,
+                },
+            );
+        }
+        assert_eq!(script.tick(), []);
+        script.now += SECOND;
+        script.come(&[0, 1]);
+        let record = script.crowd.finish();
+        assert_eq!(record.counters.deferred, 2);
+        assert_eq!(record.violations.count(Kind::Refused), 1);
+    }
+
+    #[test]
+    fn in_the_end_the_sockets_are_asked() {
+        let mut script = Script::new(Waves::Calm);
+        script.phase = Phase::Drain;
+        assert_eq!(script.tick().len(), 3);
+        for seat in [0, 2] {
+            script.input(seat, Input::Pong);
+        }
+        assert!(!script.status().is_settled);
+        let record = script.crowd.finish();
+        assert_eq!(record.violations.count(Kind::Closed), 1);
+    }
+
+    #[test]
+    fn silence_is_checked() {
+        let mut script = Script::new(Waves::Calm);
+        script.input(
+            0,
+            Input::Delivery {
+                content: b"x",
+                seq: None,
+            },
+        );
+        let why = "closed".to_owned();
+        script.input(1, Input::Gone { why });
+        let record = script.crowd.finish();
+        assert_eq!(record.violations.count(Kind::Foreign), 1);
+        assert_eq!(record.violations.count(Kind::Closed), 1);
+    }
+}

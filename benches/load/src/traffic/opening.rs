@@ -1,0 +1,172 @@
+//! Connecting seats: some at a time, or by a schedule; again where the server asked for it.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
+
+use crate::{
+    clock::{Nanos, from_seconds},
+    stages::{Schedule, Share, Stages},
+    traffic::Effect,
+};
+
+/// How fast seats are connected.
+#[derive(Debug, Clone)]
+pub(crate) enum Pacing {
+    /// So many handshakes are under way at a time.
+    AtMost(usize),
+    /// At these rates over all workers, however long the server takes.
+    Rate(Stages, Share),
+}
+
+/// Seats that are to be connected.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pacing: Pacing,
+    waiting: VecDeque<usize>,
+    under_way: usize,
+    schedule: Option<Schedule>,
+    origin: Nanos,
+    next_due: Option<Nanos>,
+    later: BinaryHeap<Reverse<(Nanos, usize, Nanos)>>,
+}
+
+impl Opening {
+    pub(crate) fn new(pacing: Pacing) -> Self {
+        Self {
+            pacing,
+            waiting: VecDeque::new(),
+            under_way: 0,
+            schedule: None,
+            origin: 0,
+            next_due: None,
+            later: BinaryHeap::new(),
+        }
+    }
+
+    /// More seats to connect, by the schedule from its start.
+    pub(crate) fn begin(&mut self, seats: impl IntoIterator<Item = usize>, now: Nanos) {
+        self.waiting.extend(seats);
+        self.origin = now;
+        if let Pacing::Rate(stages, share) = &self.pacing {
+            let mut schedule =
+                Schedule::new(stages.clone(), crate::stages::Arrivals::Even, 0, *share);
+            self.next_due = schedule.next().map(|due| now + from_seconds(due.at));
+            self.schedule = Some(schedule);
+        }
+    }
+
+    /// A handshake has ended, well or not.
+    pub(crate) fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    /// The server asked for another attempt; the seat keeps the moment at which it was due.
+    pub(crate) fn retry(&mut self, seat: usize, at: Nanos, due: Nanos) {
+        self.later.push(Reverse((at, seat, due)));
+    }
+
+    /// Nothing waits, is under way, or comes back later.
+    pub(crate) fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.under_way == 0 && self.later.is_empty()
+    }
+
+    /// Connects what is due; returns when more will be.
+    pub(crate) fn tick(&mut self, now: Nanos, effects: &mut Vec<Effect>) -> Option<Nanos> {
+        while let Some(&Reverse((at, seat, due))) = self.later.peek()
+            && at <= now
+        {
+            self.later.pop();
+            self.open(seat, due, effects);
+        }
+        match self.pacing {
+            Pacing::AtMost(limit) => {
+                while self.under_way < limit
+                    && let Some(seat) = self.waiting.pop_front()
+                {
+                    self.open(seat, now, effects);
+                }
+            }
+            Pacing::Rate(..) => self.open_scheduled(now, effects),
+        }
+        let retry = self.later.peek().map(|Reverse((at, ..))| *at);
+        let due = self.next_due.filter(|_| !self.waiting.is_empty());
+        [retry, due].into_iter().flatten().min()
+    }
+
+    fn open_scheduled(&mut self, now: Nanos, effects: &mut Vec<Effect>) {
+        while let Some(due) = self.next_due
+            && due <= now
+            && let Some(seat) = self.waiting.pop_front()
+        {
+            self.open(seat, due, effects);
+            let next = self.schedule.as_mut().and_then(Iterator::next);
+            // Stages that end before everybody is connected: the rest at once.
+            self.next_due = Some(next.map_or(now, |next| self.origin + from_seconds(next.at)));
+        }
+    }
+
+    fn open(&mut self, seat: usize, due: Nanos, effects: &mut Vec<Effect>) {
+        self.under_way += 1;
+        effects.push(Effect::Open { seat, due });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::clock::SECOND;
+
+    fn opened(opening: &mut Opening, now: Nanos) -> Vec<(usize, Nanos)> {
+        let mut effects = Vec::new();
+        opening.tick(now, &mut effects);
+        let opened = effects.iter().map(|effect| match effect {
+            Effect::Open { seat, due } => (*seat, *due),
+            other => panic!("{other:?}"),
+        });
+        opened.collect()
+    }
+
+    #[test]
+    fn so_many_at_a_time() {
+        let mut opening = Opening::new(Pacing::AtMost(2));
+        opening.begin(0..3, 5);
+        assert_eq!(opened(&mut opening, 5), [(0, 5), (1, 5)]);
+        assert_eq!(opened(&mut opening, 6), []);
+        opening.ended();
+        assert_eq!(opened(&mut opening, 7), [(2, 7)]);
+        opening.ended();
+        assert!(!opening.is_done());
+        opening.ended();
+        assert!(opening.is_done());
+    }
+
+    #[test]
+    fn by_a_schedule_whatever_the_server_does() {
+        let share = Share { which: 1, of: 2 };
+        let mut opening = Opening::new(Pacing::Rate("4:1s".parse().unwrap(), share));
+        opening.begin(0..4, SECOND);
+        let quarter = SECOND / 4;
+        assert_eq!(opened(&mut opening, SECOND), []);
+        let late = opened(&mut opening, SECOND + 2 * quarter);
+        assert_eq!(late, [(0, SECOND + quarter)], "due before it was opened");
+        let rest = opened(&mut opening, 3 * SECOND);
+        let due: Vec<_> = rest.iter().map(|(_, due)| *due).collect();
+        assert_eq!(due, [SECOND + 3 * quarter, 3 * SECOND, 3 * SECOND]);
+    }
+
+    #[test]
+    fn again_later() {
+        let mut opening = Opening::new(Pacing::AtMost(1));
+        opening.begin([7], 0);
+        opened(&mut opening, 0);
+        opening.ended();
+        opening.retry(7, 50, 0);
+        assert!(!opening.is_done());
+        assert_eq!(opened(&mut opening, 49), []);
+        assert_eq!(opened(&mut opening, 50), [(7, 0)]);
+    }
+}

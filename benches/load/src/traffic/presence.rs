@@ -1,0 +1,437 @@
+//! People come to a topic that shows who is there, leave it and come back; observers see each of
+//! them, and in the end exactly those who are there.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    clock::{Nanos, from_seconds},
+    engine::Phase,
+    record::{Measure, Record, Recorder},
+    stages::{Arrivals, Schedule, Share, Stages},
+    traffic::{Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    violations::{Kind, Violations},
+};
+
+/// One worker's part.
+#[derive(Debug, Clone)]
+pub(crate) struct PresencePlan {
+    /// The people of this worker's seats, as numbers of the stage.
+    pub(crate) people: Vec<usize>,
+    /// The first so many people observe, and stay.
+    pub(crate) observers: usize,
+    pub(crate) opening: Pacing,
+    /// How many leave and come back each second.
+    pub(crate) churn: Stages,
+    pub(crate) share: Share,
+    pub(crate) interval: Nanos,
+}
+
+/// What is true, for all workers.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// The number of the person whom the server calls so.
+    numbers: HashMap<String, usize>,
+    people: Vec<Person>,
+}
+
+#[derive(Debug, Default)]
+struct Person {
+    is_there: AtomicBool,
+    /// When the connection was due by which the person is there, or is about to be.
+    due: AtomicU64,
+}
+
+impl Stage {
+    pub(crate) fn new(users: impl Iterator<Item = String>) -> Self {
+        let numbers: HashMap<String, usize> = users.zip(0..).collect();
+        let people = (0..numbers.len()).map(|_| Person::default()).collect();
+        Self { numbers, people }
+    }
+}
+
+/// One connection's entry of a person.
+#[derive(Deserialize)]
+struct Meta {
+    phx_ref: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    metas: Vec<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Diff {
+    #[serde(default)]
+    joins: HashMap<String, Entry>,
+    #[serde(default)]
+    leaves: HashMap<String, Entry>,
+}
+
+/// What an observer sees: people and the refs of their connections.
+#[derive(Debug, Default)]
+struct View(BTreeMap<String, Vec<String>>);
+
+impl View {
+    fn replace(&mut self, state: HashMap<String, Entry>) {
+        self.0.clear();
+        self.join(state, |_| {});
+    }
+
+    /// Calls `on` for each person with a new connection.
+    fn join(&mut self, joins: HashMap<String, Entry>, mut on: impl FnMut(&str)) {
+        for (user, entry) in joins {
+            let refs = self.0.entry(user.clone()).or_default();
+            let mut is_new = false;
+            for Meta { phx_ref } in entry.metas {
+                if !refs.contains(&phx_ref) {
+                    refs.push(phx_ref);
+                    is_new = true;
+                }
+            }
+            if is_new {
+                on(&user);
+            }
+        }
+    }
+
+    fn leave(&mut self, leaves: HashMap<String, Entry>) {
+        for (user, entry) in leaves {
+            let Some(refs) = self.0.get_mut(&user) else {
+                continue;
+            };
+            refs.retain(|kept| entry.metas.iter().all(|meta| meta.phx_ref != *kept));
+            if refs.is_empty() {
+                self.0.remove(&user);
+            }
+        }
+    }
+}
+
+/// The people and observers on one worker.
+pub(crate) struct Presence {
+    plan: PresencePlan,
+    stage: Arc<Stage>,
+    /// Of the seats that observe.
+    views: HashMap<usize, View>,
+    opening: Opening,
+    is_live: Vec<bool>,
+    live: usize,
+    has_begun: bool,
+    churn: Option<(Nanos, Schedule, Option<Nanos>)>,
+    next_to_leave: usize,
+    recorder: Recorder,
+    violations: Violations,
+    is_broken: bool,
+}
+
+impl Presence {
+    pub(crate) fn new(plan: PresencePlan, stage: Arc<Stage>) -> Self {
+        let observing = plan.people.iter().enumerate();
+        let views = observing
+            .filter(|(_, person)| **person < plan.observers)
+            .map(|(seat, _)| (seat, View::default()))
+            .collect();
+        Self {
+            views,
+            stage,
+            opening: Opening::new(plan.opening.clone()),
+            is_live: vec![false; plan.people.len()],
+            live: 0,
+            has_begun: false,
+            churn: None,
+            next_to_leave: 0,
+            recorder: Recorder::new(Measure::Presence, plan.interval),
+            violations: Violations::default(),
+            is_broken: false,
+            plan,
+        }
+    }
+
+    fn person(&self, seat: usize) -> &Person {
+        &self.stage.people[self.plan.people[seat]]
+    }
+
+    fn observe(&mut self, seat: usize, diff: &RawValue, now: Nanos) {
+        let Some(view) = self.views.get_mut(&seat) else {
+            return;
+        };
+        let diff: Diff = match serde_json::from_str(diff.get()) {
+            Ok(diff) => diff,
+            Err(error) => {
+                let example = || format!("{error}: {diff}");
+                return self.violations.add(Kind::Presence, 1, example);
+            }
+        };
+        let (stage, recorder) = (&self.stage, &mut self.recorder);
+        // As phoenix.js does: who comes and goes in one diff is there in between.
+        view.join(diff.joins, |user| {
+            if let Some(number) = stage.numbers.get(user) {
+                let due = stage.people[*number].due.load(Ordering::Acquire);
+                recorder.seen_present(due, now);
+            }
+        });
+        view.leave(diff.leaves);
+    }
+
+    fn replace(&mut self, seat: usize, state: &RawValue) {
+        let Some(view) = self.views.get_mut(&seat) else {
+            return;
+        };
+        match serde_json::from_str(state.get()) {
+            Ok(state) => view.replace(state),
+            Err(error) => self
+                .violations
+                .add(Kind::Presence, 1, || format!("{error}: {state}")),
+        }
+    }
+
+    /// People leave by the schedule, and come back at once.
+    fn churn(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        let new = || {
+            let stages = self.plan.churn.clone();
+            let mut schedule = Schedule::new(stages, Arrivals::Even, 0, self.plan.share);
+            let first = schedule.next().map(|due| cx.now + from_seconds(due.at));
+            (cx.now, schedule, first)
+        };
+        let (origin, mut schedule, mut next) = self.churn.take().unwrap_or_else(new);
+        let seats = self.plan.people.len();
+        while let Some(due) = next
+            && due <= cx.now
+        {
+            let seat = self.next_to_leave % seats.max(1);
+            self.next_to_leave += 1;
+            if self.is_live.get(seat) == Some(&true) && !self.views.contains_key(&seat) {
+                self.leave(seat, due, cx);
+            }
+            next = schedule.next().map(|due| origin + from_seconds(due.at));
+        }
+        self.churn = Some((origin, schedule, next));
+        next
+    }
+
+    fn leave(&mut self, seat: usize, due: Nanos, cx: &mut Cx<'_>) {
+        self.is_live[seat] = false;
+        self.live -= 1;
+        let person = self.person(seat);
+        person.is_there.store(false, Ordering::Release);
+        person.due.store(due, Ordering::Release);
+        self.recorder.sent_on_schedule(due, cx.now);
+        cx.effects.push(Effect::Close { seat });
+        self.opening.retry(seat, cx.now, due);
+    }
+
+    fn break_off(&mut self, seat: usize, kind: Kind, why: String) {
+        if std::mem::take(&mut self.is_live[seat]) {
+            self.live -= 1;
+        }
+        self.violations.add(kind, 1, || why);
+        self.is_broken = true;
+    }
+
+    /// People whom a view shows wrongly: missing, and not there.
+    fn differences(&self, view: &View) -> (Vec<&str>, Vec<String>) {
+        let is_there = |number: usize| self.stage.people[number].is_there.load(Ordering::Acquire);
+        let missing = self
+            .stage
+            .numbers
+            .iter()
+            .filter(|(user, number)| is_there(**number) && !view.0.contains_key(*user))
+            .map(|(user, _)| user.as_str());
+        let ghosts = view.0.keys().filter(|user| {
+            let number = self.stage.numbers.get(*user);
+            !number.is_some_and(|number| is_there(*number))
+        });
+        (missing.collect(), ghosts.cloned().collect())
+    }
+
+    fn sees_the_truth(&self) -> bool {
+        self.views.values().all(|view| {
+            let (missing, ghosts) = self.differences(view);
+            missing.is_empty() && ghosts.is_empty()
+        })
+    }
+}
+
+impl Traffic for Presence {
+    fn handle(&mut self, seat: usize, input: Input<'_>, cx: &mut Cx<'_>) {
+        match input {
+            Input::Live { due } => {
+                self.opening.ended();
+                self.is_live[seat] = true;
+                self.live += 1;
+                self.person(seat).is_there.store(true, Ordering::Release);
+                self.recorder.connected(due, cx.now);
+            }
+            Input::PresenceDiff(diff) => self.observe(seat, diff, cx.now),
+            Input::PresenceState(state) => self.replace(seat, state),
+            Input::Refused {
+                due,
+                retry_after: Some(after),
+                ..
+            } => {
+                self.opening.ended();
+                self.opening.retry(seat, cx.now + after, due);
+                self.recorder.record.counters.deferred += 1;
+            }
+            Input::Refused { why, .. } => self.break_off(seat, Kind::Refused, why),
+            Input::Gone { why } => self.break_off(seat, Kind::Closed, why),
+            Input::Delivery { content, .. } => {
+                let text = String::from_utf8_lossy(content).into_owned();
+                self.violations.add(Kind::Foreign, 1, || text);
+            }
+            Input::Other(_) | Input::Answer { .. } | Input::Pong => {}
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        self.recorder.advance(cx.phase, cx.now);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            for seat in 0..self.plan.people.len() {
+                self.person(seat).due.store(cx.now, Ordering::Release);
+            }
+            self.opening.begin(0..self.plan.people.len(), cx.now);
+        }
+        let is_measured = cx.phase == Phase::Measure && !self.is_broken;
+        let churning = is_measured.then(|| self.churn(cx)).flatten();
+        let opening = self.opening.tick(cx.now, cx.effects);
+        [opening, churning].into_iter().flatten().min()
+    }
+
+    fn status(&self, cx: &Cx<'_>) -> Status {
+        let is_done = self.opening.is_done() && self.live == self.plan.people.len();
+        let shown = self.recorder.shown();
+        Status {
+            live: self.live,
+            messages: shown.messages,
+            deliveries: shown.deliveries,
+            p99: shown.p99,
+            is_ready: self.is_broken || is_done,
+            is_finished: self.is_broken,
+            is_settled: self.is_broken
+                || (cx.phase > Phase::Measure && is_done && self.sees_the_truth()),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Record {
+        for view in self.views.values().filter(|_| !self.is_broken) {
+            let (missing, ghosts) = self.differences(view);
+            let wrong = missing.len() + ghosts.len();
+            if wrong > 0 {
+                let example = || {
+                    let some = |people: Vec<&str>| people[..people.len().min(3)].join(", ");
+                    let ghosts = ghosts.iter().map(String::as_str).collect();
+                    format!("not shown: {}; not there: {}", some(missing), some(ghosts))
+                };
+                let mut found = Violations::default();
+                found.add(Kind::Presence, wrong as u64, example);
+                self.violations.merge(&found);
+            }
+        }
+        let mut record = self.recorder.finish();
+        record.counters.sockets = self.plan.people.len() as u64;
+        record.violations = self.violations;
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::clock::SECOND;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    fn presence() -> Box<Presence> {
+        let users = ["a", "b", "c"].map(str::to_owned).into_iter();
+        let plan = PresencePlan {
+            people: vec![0, 1, 2],
+            observers: 1,
+            opening: Pacing::AtMost(9),
+            churn: "1".parse().unwrap(),
+            share: Share { which: 0, of: 1 },
+            interval: SECOND,
+        };
+        Box::new(Presence::new(plan, Arc::new(Stage::new(users))))
+    }
+
+    fn cx(now: Nanos, phase: Phase, effects: &mut Vec<Effect>) -> Cx<'_> {
+        Cx {
+            now,
+            phase,
+            effects,
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_who_is_there() {
+        let (mut presence, mut effects) = (presence(), Vec::new());
+        let mut now = cx(1, Phase::Connect, &mut effects);
+        presence.tick(&mut now);
+        for seat in 0..3 {
+            presence.handle(seat, Input::Live { due: 1 }, &mut now);
+        }
+        let state = raw(r#"{"a":{"metas":[{"phx_ref":"1"}]}}"#);
+        presence.handle(0, Input::PresenceState(&state), &mut now);
+        let diff = raw(
+            r#"{"joins":{"b":{"metas":[{"phx_ref":"2"}]},"c":{"metas":[{"phx_ref":"3"}]}},"leaves":{}}"#,
+        );
+        presence.handle(0, Input::PresenceDiff(&diff), &mut now);
+        assert!(
+            presence
+                .status(&cx(2, Phase::Drain, &mut Vec::new()))
+                .is_settled
+        );
+
+        // The observer stays; the next one leaves and comes back, and the diff says so.
+        let mut effects = Vec::new();
+        let mut now = cx(SECOND, Phase::Measure, &mut effects);
+        presence.tick(&mut now);
+        now.now = 2 * SECOND;
+        presence.tick(&mut now);
+        assert!(now.effects.contains(&Effect::Close { seat: 1 }));
+        now.now = 3 * SECOND;
+        presence.handle(1, Input::Live { due: 2 * SECOND }, &mut now);
+        let diff = raw(
+            r#"{"joins":{"b":{"metas":[{"phx_ref":"4"}]}},"leaves":{"b":{"metas":[{"phx_ref":"2"}]}}}"#,
+        );
+        presence.handle(0, Input::PresenceDiff(&diff), &mut now);
+        assert!(presence.sees_the_truth());
+        let record = presence.finish();
+        assert!(record.violations.is_empty());
+        let seen = &record.latencies[&Measure::Presence];
+        assert_eq!(seen.count(), 3);
+        assert!((seen.max_us() / 1e6 - 1.0).abs() < 0.01, "since it was due");
+    }
+
+    #[test]
+    fn ghosts_and_missing_people_are_found() {
+        let (mut presence, mut effects) = (presence(), Vec::new());
+        let mut now = cx(1, Phase::Connect, &mut effects);
+        presence.tick(&mut now);
+        for seat in 0..3 {
+            presence.handle(seat, Input::Live { due: 1 }, &mut now);
+        }
+        let state = raw(
+            r#"{"a":{"metas":[{"phx_ref":"1"}]},"b":{"metas":[{"phx_ref":"2"}]},"z":{"metas":[{"phx_ref":"3"}]}}"#,
+        );
+        presence.handle(0, Input::PresenceState(&state), &mut now);
+        let record = presence.finish();
+        assert_eq!(record.violations.count(Kind::Presence), 2);
+        let (_, broken) = record.violations.iter().next().unwrap();
+        assert_eq!(broken.examples, ["not shown: c; not there: z"]);
+    }
+}

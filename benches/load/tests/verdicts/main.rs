@@ -1,0 +1,185 @@
+//! The load tester against a small server that keeps or breaks its promises, in every protocol: a
+//! run passes only when everything arrived once, unaltered and in order.
+#![allow(clippy::unwrap_used)]
+
+mod server;
+
+use clap::{Parser, ValueEnum};
+use quikapp_load::{Args, Kind, Language, Report, plan, run};
+use server::{Fault, start};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+}
+
+async fn bench(language: Language, fault: Fault, scenario: &str) -> Report {
+    let url = format!("http://{}", start(language, fault).await);
+    let name = language.to_possible_value().unwrap();
+    let pid = std::process::id().to_string();
+    let words = ["bench"].into_iter().chain(scenario.split(' '));
+    let more = ["--url", &url, "--protocol", name.get_name(), "--pid", &pid];
+    let limits = ["--patience", "1", "--deadline", "30"];
+    let cli = Cli::parse_from(words.chain(more).chain(limits));
+    run(&plan(&cli.args).unwrap(), false).await.unwrap()
+}
+
+const ALL: [Language; 4] = [
+    Language::Phoenix,
+    Language::Socketio,
+    Language::Centrifuge,
+    Language::Raw,
+];
+
+const FANOUT: &str =
+    "fanout --members 7 --senders 2 --seconds 0.3 --warmup 0.1 --in-flight 4 --burst-ms 1";
+const ROOMS: &str = "rooms --rooms 3 --members 3 --warmup 0 --rate 100:300ms";
+const PINGPONG: &str = "pingpong --pairs 2 --rounds 40 --warmup 0";
+const CHAT: &str = "chat --senders 3 --conversations 1 --seconds 0.3 --warmup 0";
+const IDLE: &str = "idle --sockets 30 --people 3 --hold 0";
+const STORM: &str = "storm --sockets 10 --people 2 --reconnects 1";
+const PRESENCE: &str =
+    "presence --people 6 --observers 2 --churn 20 --seconds 0.5 --warmup 0 --threads 2";
+
+fn figure(report: &Report, name: &str) -> f64 {
+    report
+        .get(name)
+        .unwrap_or_else(|| panic!("no {name} in {report}"))
+}
+
+#[tokio::test]
+async fn an_honest_server_passes_in_every_protocol() {
+    for language in ALL {
+        let report = bench(language, Fault::None, FANOUT).await;
+        assert!(report.passed, "{language:?}: {report}");
+        assert!(figure(&report, "messages") >= 4.0);
+        assert!(figure(&report, "cpu_us_per_delivery") >= 0.0);
+        assert!(figure(&report, "p50") <= figure(&report, "p99"));
+
+        let report = bench(language, Fault::None, &format!("{ROOMS} --threads 2")).await;
+        assert!(report.passed, "{language:?}: {report}");
+        assert_eq!(figure(&report, "messages"), 30.0, "100 per s for 0.3 s");
+        assert!(figure(&report, "late_max") > 0.0);
+
+        let report = bench(language, Fault::None, PINGPONG).await;
+        assert!(report.passed, "{language:?}: {report}");
+        assert_eq!(figure(&report, "rounds"), 40.0);
+
+        let report = bench(language, Fault::None, STORM).await;
+        assert!(report.passed, "{language:?}: {report}");
+        assert_eq!(figure(&report, "connects"), 20.0);
+        if language != Language::Raw {
+            let report = bench(language, Fault::None, CHAT).await;
+            assert!(report.passed, "{language:?}: {report}");
+            assert!(figure(&report, "acknowledged") > 1.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_and_presence_pass() {
+    let report = bench(Language::Phoenix, Fault::None, IDLE).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(figure(&report, "sockets"), 30.0);
+    assert!(figure(&report, "rss_mb") > 0.0);
+    let report = bench(Language::Phoenix, Fault::None, PRESENCE).await;
+    assert!(report.passed, "{report}");
+    assert!(figure(&report, "p99") > 0.0);
+}
+
+/// A fault, and what it is called in the report.
+const FAULTS: [(Fault, Kind); 5] = [
+    (Fault::Loses, Kind::Lost),
+    (Fault::Repeats, Kind::Duplicate),
+    (Fault::Swaps, Kind::OutOfOrder),
+    (Fault::Alters, Kind::Altered),
+    (Fault::Closes, Kind::Closed),
+];
+
+#[tokio::test]
+async fn a_lying_server_is_caught_in_every_protocol() {
+    for language in ALL {
+        for (fault, kind) in FAULTS {
+            let report = bench(language, fault, FANOUT).await;
+            let violations = &report.runs[0].parts[0].record.violations;
+            assert!(!report.passed, "{language:?} {fault:?}: {report}");
+            assert_eq!(
+                violations.count(kind),
+                1,
+                "{language:?} {fault:?}: {report}"
+            );
+        }
+    }
+}
+
+async fn found(language: Language, fault: Fault, scenario: &str, kind: Kind) -> u64 {
+    let report = bench(language, fault, scenario).await;
+    assert!(!report.passed, "{fault:?}: {report}");
+    report.runs[0].parts[0].record.violations.count(kind)
+}
+
+#[tokio::test]
+async fn what_is_meant_for_others_is_foreign() {
+    let leaked = found(Language::Raw, Fault::Leaks, ROOMS, Kind::Foreign).await;
+    assert_eq!(leaked, 6, "the members of two other rooms");
+}
+
+#[tokio::test]
+async fn a_lost_lone_message_is_found_when_nothing_more_comes() {
+    let one_by_one = "fanout --members 3 --senders 1 --seconds 20 --warmup 0 --burst-ms 1";
+    assert_eq!(
+        found(Language::Phoenix, Fault::Loses, one_by_one, Kind::Lost).await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_heard_by_all_in_one_order() {
+    for language in [Language::Phoenix, Language::Socketio, Language::Centrifuge] {
+        let lost = found(language, Fault::Forgets, CHAT, Kind::Lost).await;
+        assert_eq!(lost, 3, "{language:?}: every member");
+        // One member hears the fifth message, of one sender, after the sixth, of another.
+        let swapped = found(language, Fault::Swaps, CHAT, Kind::OutOfOrder).await;
+        assert!(swapped >= 1, "{language:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_fails_unless_the_server_says_when_to_come_back() {
+    assert!(found(Language::Phoenix, Fault::RefusesJoins, IDLE, Kind::Refused).await > 0);
+    let busy = |hint| Fault::IsBusy { hint };
+    assert_eq!(
+        found(Language::Raw, busy(false), STORM, Kind::Refused).await,
+        3
+    );
+    let report = bench(Language::Raw, busy(true), STORM).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(figure(&report, "deferred"), 3.0);
+    assert!(figure(&report, "max") > 1e6, "counted from when it was due");
+}
+
+#[tokio::test]
+async fn a_ghost_in_presence_is_found() {
+    let ghosts = found(
+        Language::Phoenix,
+        Fault::ShowsGhosts,
+        PRESENCE,
+        Kind::Presence,
+    )
+    .await;
+    assert_eq!(ghosts, 2, "each observer");
+}
+
+#[tokio::test]
+async fn a_report_keeps_what_it_says_through_json() {
+    let report = bench(
+        Language::Raw,
+        Fault::None,
+        &format!("{PINGPONG} --repeat 2"),
+    )
+    .await;
+    assert!(report.to_string().starts_with("pingpong: median of 2 runs"));
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(Report::from_json(&json).unwrap(), report);
+}
