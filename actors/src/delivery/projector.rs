@@ -130,6 +130,10 @@ pub(super) async fn catch_up(
         if projection.project(&step, &entries).await? {
             count += entries.len() as u64;
             from = step.to;
+            if entries.len() < STEP {
+                // What was written meanwhile has been named again.
+                return Ok(count);
+            }
         } else {
             // Somebody else has moved the cursor: go on from where it is.
             from = place_of(store, &consumer, id).await?;
