@@ -18,10 +18,10 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::{fold::Folder, registers::Detached};
-use crate::{DetachedRegisters, Health, SharedStore, Store};
+use crate::{DetachedRegisters, Health, LogKeeper, SharedLog, SharedStore, Store};
 
 /// What a store must be able to do in order to keep any concern.
-pub trait Keeper: Store + DetachedRegisters {}
+pub trait Keeper: Store + DetachedRegisters + LogKeeper {}
 
 impl<T: Store + DetachedRegisters> Keeper for T {}
 
@@ -32,7 +32,7 @@ pub type SharedKeeper = Arc<dyn Keeper>;
 #[derive(Clone)]
 pub struct Keepers {
     /// Conversations, members, entries and the folded view of messages.
-    pub log: SharedKeeper,
+    pub log: SharedLog,
     /// Marks, drafts, mutes, the cursors of devices, and what is projected beside them: the
     /// store-and-forward queue and counts per thread, with the projections' cursors.
     pub registers: SharedKeeper,
@@ -48,7 +48,7 @@ impl Keepers {
     /// One store for everything.
     pub fn all(keeper: &SharedKeeper) -> Self {
         Self {
-            log: Arc::clone(keeper),
+            log: Arc::<dyn Keeper>::clone(keeper),
             registers: Arc::clone(keeper),
             timers: Arc::clone(keeper),
             people: Arc::clone(keeper),
@@ -56,16 +56,10 @@ impl Keepers {
         }
     }
 
-    /// The different stores among them.
+    /// The different stores among them, without one that keeps only the log.
     fn distinct(&self) -> Vec<SharedStore> {
         let mut distinct: Vec<SharedStore> = Vec::new();
-        let all = [
-            &self.log,
-            &self.registers,
-            &self.timers,
-            &self.people,
-            &self.security,
-        ];
+        let all = [&self.registers, &self.timers, &self.people, &self.security];
         for keeper in all {
             let store: SharedStore = Arc::<dyn Keeper>::clone(keeper);
             if !distinct.iter().any(|known| same(known, &store)) {
@@ -85,7 +79,9 @@ fn same<A: ?Sized, B: ?Sized>(a: &Arc<A>, b: &Arc<B>) -> bool {
 /// transactions over all concerns. Needs a runtime.
 pub fn compose(keepers: &Keepers) -> SharedStore {
     let distinct = keepers.distinct();
-    if let [only] = distinct.as_slice() {
+    if let [only] = distinct.as_slice()
+        && same(only, &keepers.log)
+    {
         return Arc::clone(only);
     }
     Arc::new(Composed::new(keepers, distinct))
@@ -93,13 +89,14 @@ pub fn compose(keepers: &Keepers) -> SharedStore {
 
 /// Several stores as one.
 struct Composed {
-    log: SharedStore,
+    log: SharedLog,
     registers: Registers,
     /// The store that keeps registers, wherever the log is.
     beside: SharedStore,
     timers: SharedStore,
     people: SharedStore,
     security: SharedStore,
+    /// All of them but the log's, unless it keeps something else too.
     distinct: Vec<SharedStore>,
 }
 
@@ -113,7 +110,7 @@ enum Registers {
 
 impl Composed {
     fn new(keepers: &Keepers, distinct: Vec<SharedStore>) -> Self {
-        let log: SharedStore = Arc::<dyn Keeper>::clone(&keepers.log);
+        let log = Arc::clone(&keepers.log);
         let registers = if same(&keepers.log, &keepers.registers) {
             Registers::WithLog
         } else {
@@ -140,15 +137,11 @@ impl Composed {
 impl Store for Composed {
     /// Cursors are issued by the store of the log, so its name counts.
     fn store_id(&self) -> Uuid {
-        self.log.store_id()
+        self.log.log_id()
     }
 
     async fn health(&self) -> Health {
-        let mut all = Health {
-            writable: true,
-            detail: None,
-            latency_us: 0,
-        };
+        let mut all = self.log.log_health().await;
         for store in &self.distinct {
             let one = store.health().await;
             all.writable &= one.writable;
@@ -159,6 +152,7 @@ impl Store for Composed {
     }
 
     async fn close(&self) {
+        self.log.close_log().await;
         for store in &self.distinct {
             store.close().await;
         }

@@ -18,14 +18,14 @@ pub struct Config {
     /// `mongodb://...`.
     pub log: Backend,
     /// The store of read marks, drafts, mutes, the cursors of devices, the store-and-forward
-    /// queue and counts per thread: `embedded`, `mysql://...` or `mongodb://...`.
+    /// queue and counts per thread: `embedded` or `mysql://...`.
     pub registers: Backend,
-    /// The store of timers (messages sent later, messages that disappear): `embedded`,
-    /// `mysql://...` or `mongodb://...`.
+    /// The store of timers (messages sent later, messages that disappear): `embedded` or
+    /// `mysql://...`.
     pub timers: Backend,
-    /// The store of profiles and blocks: `embedded`, `mysql://...` or `mongodb://...`.
+    /// The store of profiles and blocks: `embedded` or `mysql://...`.
     pub people: Backend,
-    /// The store of tickets and revocations: `embedded`, `mysql://...` or `mongodb://...`.
+    /// The store of tickets and revocations: `embedded` or `mysql://...`.
     pub security: Backend,
     /// Connections to each server.
     pub connections: usize,
@@ -117,11 +117,18 @@ impl Config {
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (key, backend) in self.concerns() {
-            // What Redis holds may be gone after a failover.
-            if matches!(backend, Backend::Server(url) if url.scheme() == Scheme::Redis) {
-                let problem = "must be embedded, mysql:// or mongodb://: redis forgets";
-                return Err(ConfigError { key, problem });
-            }
+            let Backend::Server(url) = backend else {
+                continue;
+            };
+            let problem = match url.scheme() {
+                // What Redis holds may be gone after a failover.
+                Scheme::Redis => "must not be redis://, which forgets",
+                Scheme::MongoDb if key != "log" => {
+                    "must be embedded or mysql://: mongodb:// keeps the log alone"
+                }
+                Scheme::MongoDb | Scheme::MySql => continue,
+            };
+            return Err(ConfigError { key, problem });
         }
         let rules = [
             (

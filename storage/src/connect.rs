@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, Config, Keepers, OpenError, Scheme, SharedKeeper, SharedStore, compose, mysql,
-    open_keeper,
+    Backend, Config, Keeper, Keepers, MongoLog, OpenError, Scheme, SharedKeeper, SharedLog,
+    SharedStore, compose, mysql, open_keeper,
 };
 
 /// Why the stores did not open. No message holds a secret of an address.
@@ -47,13 +47,13 @@ pub struct Dependency {
     pub name: String,
     /// What it keeps, for people: `log, registers`.
     pub keeps: String,
-    store: SharedStore,
+    store: SharedLog,
 }
 
 impl Dependency {
     /// Whether it takes writes, or what is wrong.
     pub async fn check(&self) -> Result<(), String> {
-        let health = self.store.health().await;
+        let health = self.store.log_health().await;
         match health.writable {
             true => Ok(()),
             false => {
@@ -71,7 +71,7 @@ pub async fn connect(config: &Config) -> Result<Connected, ConnectError> {
         opened: Vec::new(),
     };
     let keepers = Keepers {
-        log: opening.keeper("log", &config.log).await?,
+        log: opening.log(&config.log).await?,
         registers: opening.keeper("registers", &config.registers).await?,
         timers: opening.keeper("timers", &config.timers).await?,
         people: opening.keeper("people", &config.people).await?,
@@ -90,11 +90,33 @@ struct Opening<'a> {
 
 struct Opened {
     backend: Backend,
-    keeper: SharedKeeper,
+    store: SharedLog,
+    /// The same, if it can keep more than a log.
+    keeper: Option<SharedKeeper>,
     keeps: Vec<&'static str>,
 }
 
 impl Opening<'_> {
+    /// The store of the log, which is opened first.
+    async fn log(&mut self, backend: &Backend) -> Result<SharedLog, ConnectError> {
+        let url = match backend {
+            Backend::Server(url) if url.scheme() == Scheme::MongoDb => url,
+            _ => return Ok(self.keeper("log", backend).await?),
+        };
+        let log = MongoLog::open(url, self.config).await;
+        let log: SharedLog = Arc::new(log.map_err(|error| ConnectError::Server {
+            url: url.to_string(),
+            reason: error.to_string(),
+        })?);
+        self.opened.push(Opened {
+            backend: backend.clone(),
+            store: Arc::clone(&log),
+            keeper: None,
+            keeps: vec!["log"],
+        });
+        Ok(log)
+    }
+
     /// The store behind an address, which is opened once.
     async fn keeper(
         &mut self,
@@ -102,14 +124,17 @@ impl Opening<'_> {
         backend: &Backend,
     ) -> Result<SharedKeeper, ConnectError> {
         let mut opened = self.opened.iter_mut();
-        if let Some(known) = opened.find(|known| known.backend == *backend) {
+        if let Some(known) = opened.find(|known| known.backend == *backend)
+            && let Some(keeper) = &known.keeper
+        {
             known.keeps.push(concern);
-            return Ok(Arc::clone(&known.keeper));
+            return Ok(Arc::clone(keeper));
         }
         let keeper = open_one(backend, self.config).await?;
         self.opened.push(Opened {
             backend: backend.clone(),
-            keeper: Arc::clone(&keeper),
+            store: Arc::<dyn Keeper>::clone(&keeper),
+            keeper: Some(Arc::clone(&keeper)),
             keeps: vec![concern],
         });
         Ok(keeper)
@@ -144,7 +169,7 @@ fn dependencies(opened: Vec<Opened>) -> Vec<Dependency> {
         dependencies.push(Dependency {
             name,
             keeps: one.keeps.join(", "),
-            store: one.keeper,
+            store: one.store,
         });
     }
     dependencies

@@ -13,6 +13,7 @@ mod connect;
 mod embedded;
 mod error;
 mod ids;
+mod mongo;
 mod mysql;
 mod numbered;
 mod position;
@@ -31,9 +32,13 @@ pub use ids::{
     ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,
     UserId, WorkspaceId,
 };
+pub use mongo::{MongoError, MongoLog};
+#[cfg(feature = "conformance")]
+pub use mongo::{Mutant, Pause, Step, Testing};
 pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
 pub use traits::{
-    ConversationStore, DetachedRegisters, DetachedWrite, Fold, Health, LogStore, PeopleStore,
-    ProjectionStore, QueueStore, RegisterStore, SecurityStore, SharedStore, Store, TimerStore,
+    ConversationStore, DetachedRegisters, DetachedWrite, Fold, Health, LogKeeper, LogStore,
+    PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore, SharedLog, SharedStore,
+    Store, TimerStore,
 };
 pub use types::*;

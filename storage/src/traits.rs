@@ -2,6 +2,7 @@
 //! returns only once the write is durable (fsync, or the backend's majority commit).
 
 mod detached;
+mod log_keeper;
 mod projections;
 mod queue;
 mod timers;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use detached::{DetachedRegisters, DetachedWrite, Fold};
+pub use log_keeper::LogKeeper;
 pub use projections::ProjectionStore;
 pub use queue::QueueStore;
 pub use timers::TimerStore;
@@ -323,3 +325,6 @@ pub trait Store:
 
 /// How a store is handed about.
 pub type SharedStore = Arc<dyn Store>;
+
+/// How the keeper of a log is handed about.
+pub type SharedLog = Arc<dyn LogKeeper>;

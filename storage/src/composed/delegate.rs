@@ -13,7 +13,7 @@ use crate::{
 impl Composed {
     fn registers(&self) -> &dyn RegisterStore {
         match &self.registers {
-            Registers::WithLog => &*self.log,
+            Registers::WithLog => &*self.beside,
             Registers::Detached(detached, _) => detached,
         }
     }

@@ -85,7 +85,7 @@ impl QueueStore for Composed {
         person: &Person,
         after: &StreamCursor,
     ) -> Result<Option<Backlog>, StoreError> {
-        self.log.backlog(person, after).await
+        self.log.log_backlog(person, after).await
     }
 
     async fn lacking(
@@ -126,7 +126,7 @@ impl ProjectionStore for Composed {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<HotConversation>, StoreError> {
-        self.log.hot(after, limit).await
+        self.log.hot_logs(after, limit).await
     }
 
     async fn all_conversations(
@@ -134,7 +134,7 @@ impl ProjectionStore for Composed {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>, StoreError> {
-        self.log.all_conversations(after, limit).await
+        self.log.all_logs(after, limit).await
     }
 
     async fn project_threads(

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     Append, Appended, ConversationId, DetachedRegisters, EntryEffect, EntryKind, Fold, Member, Seq,
-    SharedStore, StoreError, UserId,
+    SharedLog, StoreError, UserId,
 };
 
 /// An append waits so long for its marks.
@@ -37,7 +37,7 @@ const REACH: u64 = 10_000;
 pub(super) struct Folder(Arc<Inner>);
 
 struct Inner {
-    log: SharedStore,
+    log: SharedLog,
     registers: Arc<dyn DetachedRegisters>,
     owed: Mutex<Owed>,
     wake: Arc<Notify>,
@@ -88,7 +88,7 @@ impl Intent {
 
 impl Folder {
     /// Starts the task that does what is owed; it ends with the folder.
-    pub(super) fn start(log: SharedStore, registers: Arc<dyn DetachedRegisters>) -> Self {
+    pub(super) fn start(log: SharedLog, registers: Arc<dyn DetachedRegisters>) -> Self {
         let wake = Arc::new(Notify::new());
         let inner = Arc::new(Inner {
             log,

@@ -6,19 +6,19 @@ use async_trait::async_trait;
 
 use crate::{
     ConversationId, ConversationSummary, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId,
-    Marks, Person, RegisterStore, RegisterWrite, Registers, Seq, SharedStore, StoreError,
+    Marks, Person, RegisterStore, RegisterWrite, Registers, Seq, SharedLog, StoreError,
     StreamCursor, UserId,
 };
 
 /// Asks the log where a conversation stands, then the store of the registers.
 pub(super) struct Detached {
-    log: SharedStore,
+    log: SharedLog,
     registers: Arc<dyn DetachedRegisters>,
 }
 
 impl Detached {
     /// Registers of the conversations of a log.
-    pub(super) fn new(log: SharedStore, registers: Arc<dyn DetachedRegisters>) -> Self {
+    pub(super) fn new(log: SharedLog, registers: Arc<dyn DetachedRegisters>) -> Self {
         Self { log, registers }
     }
 

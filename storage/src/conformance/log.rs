@@ -7,7 +7,7 @@ use tokio::{sync::Mutex, task::JoinSet};
 use super::support::{NOW, Room, claim, message, plain, user};
 use crate::{
     AcquireError, Append, AppendError, Appended, Claim, ConversationId, EntryId, EntryKind, Epoch,
-    Key16, OwnerId, Seq, SharedStore, StoreError, Timestamp,
+    Key16, NewEntry, OwnerId, Seq, SharedStore, StoreError, Timestamp,
 };
 
 /// Fifty writers of two owners that take the conversation from each other: every acknowledged
@@ -57,21 +57,35 @@ impl Owner {
     /// Appends so many entries, each until it is kept.
     async fn write(&self, count: usize) -> Vec<(Seq, EntryId)> {
         let mut acknowledged = Vec::new();
-        while acknowledged.len() < count {
-            let (epoch, tail) = self.head().await;
+        for _ in 0..count {
             let entry = message("ana", "one of many");
-            let id = entry.id;
+            acknowledged.push((self.keep(&entry).await, entry.id));
+        }
+        acknowledged
+    }
+
+    /// Appends an entry until it is kept; its place.
+    async fn keep(&self, entry: &NewEntry) -> Seq {
+        loop {
+            let (epoch, tail) = self.head().await;
             let part = Append {
                 conversation: self.conversation.clone(),
                 epoch,
                 tail,
-                entries: vec![entry],
+                entries: vec![entry.clone()],
             };
             let result = self.store.append(vec![part]).await.remove(0);
-            acknowledged.extend(result.as_ref().ok().map(|appended| (appended.tail, id)));
             self.learn(epoch, &result).await;
+            match result {
+                Ok(appended) => return appended.tail,
+                // An attempt whose outcome was unknown was kept.
+                Err(AppendError::DuplicateKey { .. }) => {
+                    let kept = self.store.by_keys(&self.conversation, &[entry.key]).await;
+                    return kept.expect("reads").first().expect("is in the log").seq;
+                }
+                Err(_) => {}
+            }
         }
-        acknowledged
     }
 
     /// What it holds, taken when it holds nothing.
@@ -93,7 +107,8 @@ impl Owner {
         *head = match result {
             Ok(appended) => Some((epoch, tail.max(appended.tail))),
             Err(AppendError::TailMoved { tail: moved }) => Some((epoch, tail.max(*moved))),
-            Err(AppendError::Fenced) => None,
+            Err(AppendError::DuplicateKey { .. }) => Some((epoch, tail)),
+            Err(AppendError::Fenced | AppendError::Store(StoreError::Unknown(_))) => None,
             Err(error) => panic!("{error}"),
         };
     }

@@ -22,7 +22,7 @@ async fn five_stores_keep_every_promise() {
     let places: [Place; 5] = std::array::from_fn(|_| Place::new());
     let [log, registers, timers, people, security] = places.each_ref().map(|place| &place.keeper);
     let keepers = Keepers {
-        log: Arc::clone(log),
+        log: log.clone(),
         registers: Arc::clone(registers),
         timers: Arc::clone(timers),
         people: Arc::clone(people),
