@@ -7,12 +7,14 @@
 
 mod broadcast;
 mod close;
+mod deliveries;
 mod outbox;
 mod registry;
 mod topic;
 
 pub use broadcast::Broadcast;
 pub use close::Close;
+pub use deliveries::Deliveries;
 pub use outbox::{ConnectionId, Delivery, Drained, Note, Outbox, OutboxLimits, SlotKey};
 pub use registry::{Fanout, Relay};
 pub use topic::{Lane, Subscription};

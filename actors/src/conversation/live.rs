@@ -153,21 +153,38 @@ impl Live {
     fn emit(&self, id: &ConversationId, entries: &[Entry]) {
         let topic: Arc<str> = topic_of(id).into();
         let alias: Option<Arc<str>> = (!is_personal(id)).then(|| alias_topic(id).into());
+        // What was published since can only be more, so what is made here in vain is little.
+        let published = self.published(id).unwrap_or_default();
+        let new: Vec<_> = entries.iter().filter(|it| it.seq > published).collect();
+        let broadcasts = new.iter().map(|it| broadcast(&topic, alias.as_ref(), it));
+        let broadcasts: Vec<_> = broadcasts.map(Arc::new).collect();
         self.with(id, |track| {
-            for entry in entries {
-                if track.is_some_and(|track| entry.seq <= track.published) {
-                    continue;
-                }
-                self.fanout
-                    .publish(broadcast(&topic, alias.as_ref(), entry));
-                if entry.kind == EntryKind::MemberLeft {
-                    self.tell_who_left(id, &topic, entry);
-                }
-                if let Some(track) = track {
-                    track.published = entry.seq;
-                }
+            let published = track.map_or(Seq(0), |track| track.published);
+            let from = new.partition_point(|entry| entry.seq <= published);
+            self.emit_in_order(id, &topic, &new[from..], &broadcasts[from..]);
+            if let (Some(track), Some(newest)) = (track, new[from..].last()) {
+                track.published = newest.seq;
             }
         });
+    }
+
+    /// All at once, save that whoever left hears what came before, and nothing that came after.
+    fn emit_in_order(
+        &self,
+        id: &ConversationId,
+        topic: &str,
+        entries: &[&Entry],
+        broadcasts: &[Arc<Broadcast>],
+    ) {
+        let mut from = 0;
+        for (at, entry) in entries.iter().enumerate() {
+            if entry.kind == EntryKind::MemberLeft {
+                self.fanout.publish_all(&broadcasts[from..=at]);
+                self.tell_who_left(id, topic, entry);
+                from = at + 1;
+            }
+        }
+        self.fanout.publish_all(&broadcasts[from..]);
     }
 
     fn tell_who_left(&self, id: &ConversationId, topic: &str, entry: &Entry) {
@@ -215,10 +232,11 @@ impl Live {
         let mut tracks = self.tracks[shard].lock();
         let mut track = tracks.get(id).copied();
         let result = act(&mut track);
-        match track {
-            Some(track) => tracks.insert(id.clone(), track),
-            None => tracks.remove(id),
-        };
+        match (track, tracks.get_mut(id)) {
+            (Some(track), Some(held)) => *held = track,
+            (Some(track), None) => drop(tracks.insert(id.clone(), track)),
+            (None, _) => drop(tracks.remove(id)),
+        }
         result
     }
 }

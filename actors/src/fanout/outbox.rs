@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -12,7 +11,7 @@ use parking_lot::Mutex;
 use quikapp_protocol::Encoded;
 use serde::{Deserialize, Serialize};
 
-use super::{Broadcast, Close, Lane};
+use super::{Broadcast, Close, Deliveries, Lane};
 
 /// One connection of this process. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +128,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Delivery>,
+    queue: Deliveries,
     bytes: usize,
     waker: Option<Waker>,
     /// Whoever waits can take no deliveries, and only wants to hear of a close.
@@ -155,16 +154,26 @@ impl Outbox {
     /// Queues a delivery. After a close nothing is taken any more, silently: the connection is
     /// as good as gone.
     pub fn push(&self, delivery: Delivery) {
+        self.push_all(std::iter::once(delivery));
+    }
+
+    /// Queues deliveries that belong together: they are taken together, unless the queue is being
+    /// emptied already.
+    pub(super) fn push_all(&self, deliveries: impl Iterator<Item = Delivery>) {
         let waker = {
             let mut state = self.state.lock();
             if state.close.is_some() {
                 return;
             }
-            state.bytes += delivery.weight();
-            state.queue.push_back(delivery);
-            if self.is_overfull(&state) {
-                state.cut(self.id);
-            } else if state.waits_for_close {
+            for delivery in deliveries {
+                state.bytes += delivery.weight();
+                state.queue.push_back(delivery);
+                if self.is_overfull(&state) {
+                    state.cut(self.id);
+                    break;
+                }
+            }
+            if state.waits_for_close && state.close.is_none() {
                 return;
             }
             state.waker.take()
@@ -207,7 +216,7 @@ impl Outbox {
 
     /// Moves everything that waits into `into`, which must be empty; pending when there is
     /// nothing, with the waker registered (again, on every poll).
-    pub fn poll_drain(&self, cx: &mut Context<'_>, into: &mut VecDeque<Delivery>) -> Poll<Drained> {
+    pub fn poll_drain(&self, cx: &mut Context<'_>, into: &mut Deliveries) -> Poll<Drained> {
         debug_assert!(into.is_empty());
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
@@ -235,7 +244,7 @@ impl Outbox {
 
     /// The queue, for tests that look without taking.
     #[cfg(test)]
-    pub(super) fn peek(&self) -> parking_lot::MappedMutexGuard<'_, VecDeque<Delivery>> {
+    pub(super) fn peek(&self) -> parking_lot::MappedMutexGuard<'_, Deliveries> {
         parking_lot::MutexGuard::map(self.state.lock(), |state| &mut state.queue)
     }
 
@@ -256,7 +265,7 @@ impl State {
 
     /// Gives up on the connection: what it did not read is dropped, and it is told when to return.
     fn cut(&mut self, id: ConnectionId) {
-        self.queue = VecDeque::new();
+        self.queue = Deliveries::new();
         self.bytes = 0;
         self.close = Some(Box::new(Close::slow_consumer(reconnect_after_ms(id))));
         metrics::counter!("quikapp_slow_consumers_total").increment(1);

@@ -86,6 +86,23 @@ impl Fanout {
         self.publish_except(&broadcast.into(), None)
     }
 
+    /// Like [`publish`](Self::publish) for broadcasts that follow one another, all of one topic:
+    /// each subscriber gets them at once.
+    pub fn publish_all(&self, broadcasts: &[Arc<Broadcast>]) {
+        let Some(topic) = broadcasts.first().map(|first| first.topic()) else {
+            return;
+        };
+        debug_assert!(broadcasts.iter().all(|it| it.topic() == topic));
+        let found = self.0.topic(topic);
+        let reached = found.map_or(0, |topic| topic.deliver_all(broadcasts));
+        let count = broadcasts.len() as u64;
+        self.0.metrics.broadcasts.increment(count);
+        self.0.metrics.deliveries.increment(count * reached as u64);
+        if let Some(relay) = self.0.relay.get() {
+            broadcasts.iter().for_each(|it| relay.relay(it));
+        }
+    }
+
     /// Like [`publish`](Self::publish), but not to the channel that sends it.
     pub fn publish_from(
         &self,

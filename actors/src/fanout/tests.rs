@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::{
         Arc, Mutex,
@@ -27,9 +26,9 @@ fn broadcast(topic: &str, n: u64) -> Broadcast {
 }
 
 fn drain(outbox: &Outbox) -> Vec<Delivery> {
-    let mut queue = VecDeque::new();
+    let mut queue = Deliveries::new();
     match outbox.poll_drain(&mut Context::from_waker(Waker::noop()), &mut queue) {
-        Poll::Ready(Drained::Deliveries) => queue.into(),
+        Poll::Ready(Drained::Deliveries) => queue.collect(),
         Poll::Ready(Drained::Close(_)) | Poll::Pending => Vec::new(),
     }
 }
@@ -231,7 +230,7 @@ fn what_was_queued_before_a_close_comes_before_it() {
         panic!("the note");
     };
     assert_eq!(note.get::<u32>(), Some(&7));
-    let mut queue = VecDeque::new();
+    let mut queue = Deliveries::new();
     let polled = outbox.poll_drain(&mut Context::from_waker(Waker::noop()), &mut queue);
     assert!(matches!(polled, Poll::Ready(Drained::Close(close)) if close.code == 1001));
 }
@@ -311,10 +310,10 @@ async fn every_subscriber_sees_concurrent_broadcasts_in_one_order() {
 
 async fn read(outbox: Arc<Outbox>, subscription: Subscription, count: u64) -> Vec<u64> {
     let mut seen = Vec::new();
-    let mut queue = VecDeque::new();
+    let mut queue = Deliveries::new();
     while (seen.len() as u64) < count {
         poll_fn(|cx| outbox.poll_drain(cx, &mut queue)).await;
-        for delivery in queue.drain(..) {
+        for delivery in queue.by_ref() {
             if let Delivery::Broadcast { broadcast, .. } = delivery {
                 seen.push(broadcast.seq().unwrap().0);
             }

@@ -79,14 +79,21 @@ impl Topic {
         let subscribers = self.subscribers.lock();
         let mut delivered = 0;
         for (_, to) in subscribers.iter().filter(|(_, to)| !to.is(except)) {
-            to.outbox.push(Delivery::Broadcast {
-                slot: to.slot,
-                lane: to.lane,
-                broadcast: Arc::clone(broadcast),
-            });
+            to.outbox.push(to.delivery(broadcast));
             delivered += 1;
         }
         delivered
+    }
+
+    /// Hands broadcasts to everyone, all of them at once: a subscriber that is idle wakes once and
+    /// writes them together. Says to how many.
+    pub(super) fn deliver_all(&self, broadcasts: &[Arc<Broadcast>]) -> usize {
+        let subscribers = self.subscribers.lock();
+        for (_, to) in subscribers.iter() {
+            to.outbox
+                .push_all(broadcasts.iter().map(|it| to.delivery(it)));
+        }
+        subscribers.len()
     }
 
     pub(super) fn note(&self, note: &Note) -> usize {
@@ -110,6 +117,14 @@ impl Topic {
 }
 
 impl Subscriber {
+    fn delivery(&self, broadcast: &Arc<Broadcast>) -> Delivery {
+        Delivery::Broadcast {
+            slot: self.slot,
+            lane: self.lane,
+            broadcast: Arc::clone(broadcast),
+        }
+    }
+
     fn is(&self, other: Option<(ConnectionId, SlotKey)>) -> bool {
         other == Some((self.outbox.id(), self.slot))
     }

@@ -1,7 +1,7 @@
 //! Registers on the embedded store: durable, told, then acknowledged.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use quikapp_storage::{
@@ -19,7 +19,8 @@ use crate::{
         Command, CommandError, Config, Conversations, SendMessage, person_topic, topic_of,
     },
     fanout::{
-        ConnectionId, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey, Subscription,
+        ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
+        Subscription,
     },
 };
 
@@ -94,7 +95,7 @@ impl Kit {
         let subscription = self.fanout.subscribe(topic, &outbox, SlotKey(0), Lane::Own);
         Listener {
             outbox,
-            waiting: VecDeque::new(),
+            waiting: Deliveries::new(),
             _subscription: subscription,
         }
     }
@@ -102,7 +103,7 @@ impl Kit {
 
 struct Listener {
     outbox: Arc<Outbox>,
-    waiting: VecDeque<Delivery>,
+    waiting: Deliveries,
     _subscription: Subscription,
 }
 

@@ -10,7 +10,9 @@ use quikapp_storage::{ConversationId, Timestamp, UserId};
 use super::{Config, Core, Full, Typing, TypingEvent};
 use crate::{
     clock::ManualClock,
-    fanout::{ConnectionId, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey},
+    fanout::{
+        ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
+    },
     presence::Tracker,
 };
 
@@ -198,11 +200,10 @@ impl Ear {
     }
 
     async fn hears(&self) -> Vec<(String, serde_json::Value)> {
-        let mut heard = std::collections::VecDeque::new();
+        let mut heard = Deliveries::new();
         let drained = std::future::poll_fn(|cx| self.outbox.poll_drain(cx, &mut heard)).await;
         assert!(matches!(drained, Drained::Deliveries));
         heard
-            .into_iter()
             .map(|delivery| match delivery {
                 Delivery::Broadcast { broadcast, .. } => {
                     let payload: &Payload = broadcast.payload();

@@ -25,7 +25,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use quikapp_actors::fanout::{
-    Close, ConnectionId, Delivery, Drained, Lane, Outbox, SlotKey, Subscription,
+    Close, ConnectionId, Deliveries, Delivery, Drained, Lane, Outbox, SlotKey, Subscription,
 };
 use quikapp_protocol::{Encoded, Vsn};
 use tokio::time::{Instant, timeout};
@@ -74,7 +74,7 @@ pub struct Session {
     /// Entries of gaps, to be written before anything that came later.
     filled: VecDeque<Encoded>,
     /// Taken from the outbox, not yet written.
-    backlog: VecDeque<Delivery>,
+    backlog: Deliveries,
     timers: Timers,
     joins: Bucket,
     pushes: Bucket,
@@ -108,7 +108,7 @@ impl Session {
             jobs: Jobs::default(),
             inbox: VecDeque::new(),
             filled: VecDeque::new(),
-            backlog: VecDeque::new(),
+            backlog: Deliveries::new(),
             link,
             scope,
             options,
@@ -300,7 +300,6 @@ impl Session {
     fn shrink(&mut self) {
         release(&mut self.inbox);
         release(&mut self.filled);
-        release(&mut self.backlog);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One or more processes' worth of sequencers on an embedded store.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use quikapp_storage::{
     ConversationId, ConversationKind, Epoch, NewConversation, Person, Role, Seq, SharedStore,
@@ -15,7 +15,8 @@ use crate::{
     Clock, SystemClock,
     conversation::{Command, CommandError, Config, Conversations, Outcome, SendMessage, topic_of},
     fanout::{
-        ConnectionId, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey, Subscription,
+        ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
+        Subscription,
     },
 };
 
@@ -168,7 +169,7 @@ impl Kit {
         let subscription = fanout.subscribe(&topic_of(id), &outbox, SlotKey(0), Lane::Own);
         Listener {
             outbox,
-            waiting: VecDeque::new(),
+            waiting: Deliveries::new(),
             _subscription: subscription,
         }
     }
@@ -177,7 +178,7 @@ impl Kit {
 /// Somebody on a topic.
 pub(super) struct Listener {
     outbox: Arc<Outbox>,
-    waiting: VecDeque<Delivery>,
+    waiting: Deliveries,
     _subscription: Subscription,
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     clock::ManualClock,
-    fanout::{Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
+    fanout::{Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
     people::{ChooseError, People, Shown, Status, lobby_room, own_topic},
     presence::{Presence, ReplicaId, room_of},
 };
@@ -110,7 +110,7 @@ impl Node {
         let subscription = self.fanout.subscribe(topic, &outbox, SlotKey(0), Lane::Own);
         Ear {
             outbox,
-            heard: VecDeque::new(),
+            heard: Deliveries::new(),
             _subscription: subscription,
         }
     }
@@ -118,7 +118,7 @@ impl Node {
 
 struct Ear {
     outbox: Arc<Outbox>,
-    heard: VecDeque<Delivery>,
+    heard: Deliveries,
     _subscription: Subscription,
 }
 

@@ -1,4 +1,4 @@
-use quikapp_actors::fanout::{ConnectionId, Delivery, Drained};
+use quikapp_actors::fanout::{ConnectionId, Deliveries, Delivery, Drained};
 use quikapp_actors::fanout::{Lane, Outbox, OutboxLimits, SlotKey, Subscription};
 
 use super::*;
@@ -21,7 +21,7 @@ impl Ear {
     }
 
     async fn hears(&self) -> (String, Value) {
-        let mut heard = std::collections::VecDeque::new();
+        let mut heard = Deliveries::new();
         let drained = std::future::poll_fn(|cx| self.outbox.poll_drain(cx, &mut heard)).await;
         assert!(matches!(drained, Drained::Deliveries));
         assert_eq!(heard.len(), 1);
