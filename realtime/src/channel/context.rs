@@ -103,7 +103,8 @@ impl<A> Context<A> {
             Ok(frame) if self.is_joining => self.effects.early.push(frame),
             Ok(frame) => self.address.send(frame),
             Err(error) => {
-                tracing::error!(topic = self.topic(), event, %error, "push");
+                let (connection, topic) = (self.connection().0, self.topic());
+                tracing::error!(connection, topic, event, %error, "push");
                 self.effects.is_broken = true;
             }
         }
@@ -250,7 +251,10 @@ impl ReplyTo {
     pub fn send(&self, reply: &Reply) {
         match self.address.encode_reply(&self.msg_ref, reply) {
             Ok(frame) => self.address.send(frame),
-            Err(error) => tracing::error!(topic = self.address.topic(), %error, "late reply"),
+            Err(error) => {
+                let connection = self.address.link.outbox.id().0;
+                tracing::error!(connection, topic = self.address.topic(), %error, "late reply");
+            }
         }
     }
 }

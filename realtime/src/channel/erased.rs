@@ -173,7 +173,8 @@ impl<C: Channel> Instance for Membership<C> {
                 .await
                 .is_err()
             {
-                tracing::warn!(topic = self.cx.topic(), "terminate took too long");
+                let (connection, topic) = (self.cx.connection().0, self.cx.topic());
+                tracing::warn!(connection, topic, "terminate took too long");
             }
         })
     }

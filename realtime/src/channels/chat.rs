@@ -192,7 +192,7 @@ impl Channel for ChatChannel {
     async fn fill_gap(
         &self,
         state: &mut State,
-        _cx: &mut Context<Principal>,
+        cx: &mut Context<Principal>,
         missing: Range<Seq>,
     ) -> Vec<Arc<Broadcast>> {
         let after = Seq(missing.start.0.saturating_sub(1));
@@ -207,7 +207,8 @@ impl Channel for ChatChannel {
                 broadcasts.map(Arc::new).collect()
             }
             Err(error) => {
-                tracing::warn!(conversation = %id, %error, "gap not readable");
+                let connection = cx.connection().0;
+                tracing::warn!(connection, conversation = %id, %error, "gap not readable");
                 Vec::new()
             }
         }

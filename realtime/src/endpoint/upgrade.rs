@@ -8,7 +8,6 @@ use http::{
     request::Parts,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use tracing::Instrument;
 
 use super::{
     answer,
@@ -116,11 +115,10 @@ fn spawn_socket(upgraded: Upgraded, session: Session, deflate: Option<Deflate>, 
         tracing::error!("an upgraded connection is not ours");
         return;
     };
-    let span = tracing::info_span!(parent: None, "socket", id = session.id().0);
     let stream = parts.io.into_inner().into_inner();
     let served =
         serve_websocket(session, stream, deflate, &parts.read_buf).map(move |()| drop(permits));
-    tokio::spawn(served.instrument(span));
+    tokio::spawn(served);
 }
 
 fn deflate(parts: &Parts) -> Option<Deflate> {

@@ -13,7 +13,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tracing::Instrument;
 
 use super::{
     mailbox::Mailbox,
@@ -105,14 +104,10 @@ impl Sessions {
             open: Arc::downgrade(&self.open),
             _permit: permit,
         };
-        let span = tracing::info_span!(parent: None, "socket", id = session.id().0);
-        tokio::spawn(
-            async move {
-                task::run(session, &mailbox, batches, limits.patience).await;
-                drop(listed);
-            }
-            .instrument(span),
-        );
+        tokio::spawn(async move {
+            task::run(session, &mailbox, batches, limits.patience).await;
+            drop(listed);
+        });
         token
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn run(
         () = mailbox.abandoned(patience) => Close::normal(),
     };
     let end = End::of(&close);
-    tracing::debug!(code = close.code, reason = %close.reason, "long-poll session ended");
+    let connection = session.id().0;
+    tracing::debug!(connection, code = close.code, reason = %close.reason, "long-poll session ended");
     mailbox.end(end);
     drop(batches);
     session.end().await;

@@ -237,6 +237,9 @@ impl Session {
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.timers.is_armed(cx) {
+            return false;
+        }
         let Poll::Ready(due) = self.timers.poll_due(cx) else {
             return false;
         };

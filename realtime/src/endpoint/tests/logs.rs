@@ -86,12 +86,12 @@ async fn a_connect_with_a_token_leaves_no_trace_of_it() {
         }
     }
     let socket_closes = async {
-        while !lines.text().contains(r#""name":"socket""#) {
+        while !lines.text().contains(r#""connection":"#) {
             tokio::task::yield_now().await;
         }
     };
     let closed = tokio::time::timeout(DEADLINE, socket_closes).await;
-    closed.expect("what a socket logs stands in its span");
+    closed.expect("what a socket logs names its connection");
     let text = lines.text();
     assert!(
         text.contains("/socket/websocket"),

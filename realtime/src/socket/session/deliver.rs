@@ -3,6 +3,7 @@
 use std::{sync::Arc, task::Context};
 
 use quikapp_actors::fanout::{Broadcast, Close, Delivery, Lane, Note, SlotKey};
+use quikapp_protocol::Vsn;
 
 use super::{
     FrameSink, Session,
@@ -109,7 +110,7 @@ impl Session {
             None => Verdict::Pass,
         };
         match verdict {
-            Verdict::Pass => write(slot, broadcast, sink),
+            Verdict::Pass => write(slot, self.link.vsn, broadcast, sink),
             Verdict::Drop => {}
             Verdict::Fill(missing) => self.enqueue_input(cx, key, Input::Gap(missing)),
         }
@@ -120,12 +121,15 @@ impl Session {
             return;
         }
         if let Some(slot) = self.slots.get(key) {
-            write(slot, broadcast, sink);
+            write(slot, self.link.vsn, broadcast, sink);
         }
     }
 
     /// The other channel, if there is one, in which the client hears the broadcast anyway.
     fn joined_beside(&self, key: SlotKey, broadcast: &Broadcast) -> Option<SlotKey> {
+        if self.slots.len() == 1 {
+            return None;
+        }
         let alias = broadcast.alias();
         let mut names = std::iter::once(broadcast.topic()).chain(alias);
         names.find_map(|topic| self.slots.find(topic).filter(|other| *other != key))
@@ -231,9 +235,8 @@ impl Slot {
     }
 }
 
-fn write<S: FrameSink>(slot: &Slot, broadcast: &Broadcast, sink: &mut S) {
-    let address = &slot.address;
-    if let Some(frame) = broadcast.encoded_as(address.topic(), address.link.vsn) {
+fn write<S: FrameSink>(slot: &Slot, vsn: Vsn, broadcast: &Broadcast, sink: &mut S) {
+    if let Some(frame) = broadcast.encoded_as(slot.address.topic(), vsn) {
         sink.send(&frame);
     }
 }

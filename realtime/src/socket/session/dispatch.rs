@@ -137,6 +137,7 @@ impl Session {
         let key = self.slots.next_key(None);
         let (address, request) = self.request(key, &message, None);
         self.slots.insert(Slot {
+            key,
             address: Arc::clone(&address),
             phase: Phase::Joining(Box::new(request)),
             pending: Pending::default(),
@@ -165,6 +166,7 @@ impl Session {
         let Some(slot) = self.slots.get(old) else {
             return;
         };
+        slot.key = key;
         slot.address = Arc::clone(&address);
         slot.phase = Phase::Joining(Box::new(request));
         slot.pending.keep_messages();

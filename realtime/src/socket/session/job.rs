@@ -97,6 +97,11 @@ impl Jobs {
         }
     }
 
+    /// Whether polling could neither find a job nor free what the last ones left.
+    pub(super) fn owns_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|jobs| jobs.is_empty())
     }

@@ -27,6 +27,9 @@ pub(super) struct Settled;
 
 impl Session {
     pub(super) fn poll_jobs(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.jobs.owns_nothing() {
+            return false;
+        }
         let mut has_worked = false;
         while let Poll::Ready((key, outcome)) = self.jobs.poll_next(cx) {
             has_worked = true;
@@ -119,7 +122,8 @@ impl Session {
             match address.encode_reply(msg_ref, &reply) {
                 Ok(frame) => address.send(frame),
                 Err(error) => {
-                    tracing::error!(topic = address.topic(), %error, "reply");
+                    let connection = self.id().0;
+                    tracing::error!(connection, topic = address.topic(), %error, "reply");
                     return self.crash(cx, address.slot, "a reply that cannot be encoded");
                 }
             }
@@ -133,7 +137,8 @@ impl Session {
         let ending = match &reason {
             StopReason::Normal | StopReason::Shutdown => Ending::Stop,
             StopReason::Error(why) => {
-                tracing::error!(topic = address.topic(), %why, "channel stopped with an error");
+                let (connection, topic) = (self.id().0, address.topic());
+                tracing::error!(connection, topic, %why, "channel stopped with an error");
                 Ending::Crash
             }
         };
@@ -239,7 +244,8 @@ impl Session {
             return;
         };
         let address = Arc::clone(&slot.address);
-        tracing::error!(topic = address.topic(), message, "channel panicked");
+        let (connection, topic) = (address.link.outbox.id().0, address.topic());
+        tracing::error!(connection, topic, message, "channel panicked");
         match &slot.phase {
             Phase::Ending(_) => self.ended(cx, key),
             Phase::Renewing(..) => self.renewed(key, Err(JoinError::reason("internal"))),

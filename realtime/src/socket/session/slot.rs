@@ -12,6 +12,8 @@ use crate::channel::{Address, Input, Instance};
 
 /// One topic of a connection, from the first join to the end of the last.
 pub(super) struct Slot {
+    /// As in the address, and here because every delivery compares it.
+    pub(super) key: SlotKey,
     pub(super) address: Arc<Address>,
     pub(super) phase: Phase,
     /// What waits for the job under way, in the order it came.
@@ -176,7 +178,7 @@ impl Slots {
 
     pub(super) fn insert(&mut self, slot: Slot) {
         let place = self.slab.insert(slot);
-        debug_assert_eq!(place, place_of(self.slab[place].address.slot));
+        debug_assert_eq!(place, place_of(self.slab[place].key));
     }
 
     pub(super) fn remove(&mut self, key: SlotKey) -> Option<Slot> {
@@ -186,14 +188,14 @@ impl Slots {
 
     pub(super) fn get(&mut self, key: SlotKey) -> Option<&mut Slot> {
         let slot = self.slab.get_mut(place_of(key))?;
-        (slot.address.slot == key).then_some(slot)
+        (slot.key == key).then_some(slot)
     }
 
     /// Sockets have few topics, so looking through them beats a map in time and memory.
     pub(super) fn find(&self, topic: &str) -> Option<SlotKey> {
         let mut slots = self.slab.iter();
         let found = slots.find(|(_, slot)| slot.address.topic() == topic);
-        found.map(|(_, slot)| slot.address.slot)
+        found.map(|(_, slot)| slot.key)
     }
 
     /// The bytes of the client's messages that wait, over all topics.

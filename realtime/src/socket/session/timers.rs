@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -38,6 +38,9 @@ pub(super) struct Timers {
     /// Armed for the earliest deadline or before it: hearing from the client, the most frequent
     /// change by far, does not touch it.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the sleep wakes. Nothing, if it has to be looked at: never polled, or a deadline came
+    /// that may be earlier.
+    armed_for: Option<Waker>,
 }
 
 impl Timers {
@@ -48,6 +51,7 @@ impl Timers {
             expiry: None,
             delayed: Vec::new(),
             sleep: None,
+            armed_for: None,
         }
     }
 
@@ -57,10 +61,12 @@ impl Timers {
 
     pub(super) fn expire_at(&mut self, expiry: Option<Instant>) {
         self.expiry = expiry;
+        self.armed_for = None;
     }
 
     pub(super) fn delay(&mut self, due: Instant, slot: SlotKey, note: Note) {
         self.delayed.push(Delayed { due, slot, note });
+        self.armed_for = None;
     }
 
     pub(super) fn forget(&mut self, slot: SlotKey) {
@@ -79,12 +85,22 @@ impl Timers {
                 sleep.as_mut().reset(next);
             }
             if sleep.as_mut().poll(cx).is_pending() {
+                self.armed_for = Some(cx.waker().clone());
                 return Poll::Pending;
             }
+            self.armed_for = None;
             if let Some(due) = self.take_due(Instant::now()) {
                 return Poll::Ready(due);
             }
         }
+    }
+
+    /// Whether polling the sleep could change nothing. A connection is polled for every delivery,
+    /// and its timer is hardly ever why.
+    pub(super) fn is_armed(&self, cx: &Context<'_>) -> bool {
+        let wakes = |waker: &Waker| waker.will_wake(cx.waker());
+        self.armed_for.as_ref().is_some_and(wakes)
+            && self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
