@@ -362,16 +362,27 @@ impl Policy {
         principal: &Principal,
         id: &ConversationId,
     ) -> Result<Standing, StoreError> {
-        let store = &self.inner.store;
-        match store.conversation(id).await? {
-            Some(found)
-                if found.workspace == *principal.workspace()
-                    && found.kind != ConversationKind::Person => {}
-            _ => return Ok(Standing::Unknown),
+        if self.place_of(id).await? != Some(principal.workspace().clone()) {
+            return Ok(Standing::Unknown);
         }
+        let store = &self.inner.store;
         let intervals = store.membership(id, principal.user()).await?;
         let open = intervals.iter().find(|member| member.to_seq.is_none());
         Ok(open.map_or(Standing::Outsider, |member| Standing::Member(member.role)))
+    }
+
+    /// The workspace of a conversation that people write in. It never changes, so that only
+    /// membership has to be asked for again and again.
+    async fn place_of(&self, id: &ConversationId) -> Result<Option<WorkspaceId>, StoreError> {
+        if let Some(workspace) = self.inner.cache.workspace(id) {
+            return Ok(Some(workspace));
+        }
+        let found = self.inner.store.conversation(id).await?;
+        let shared = found.filter(|found| found.kind != ConversationKind::Person);
+        Ok(shared.map(|found| {
+            self.inner.cache.put_workspace(id, &found.workspace);
+            found.workspace
+        }))
     }
 
     async fn blocks(&self, principal: &Principal) -> Result<Arc<[UserId]>, StoreError> {

@@ -1,4 +1,4 @@
-//! What the policy remembers of the store for less than a second.
+//! What the policy remembers of the store: what may change for less than a second.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quikapp_storage::{ConversationId, Person, Role, UserId};
+use quikapp_storage::{ConversationId, Person, Role, UserId, WorkspaceId};
 use tokio::time::Instant;
 
 /// How long an answer may be reused; half of the second within which a removal must act.
@@ -37,6 +37,9 @@ pub(super) struct Cache {
     generation: AtomicU64,
     standings: Short<(ConversationId, Person), Standing>,
     blocks: Short<Person, Arc<[UserId]>>,
+    /// Of conversations that people share. Kept until there are too many: it is settled for good
+    /// when a conversation is made.
+    workspaces: Mutex<HashMap<ConversationId, WorkspaceId>>,
 }
 
 /// Taken before the store is asked: what it answers is as old as this.
@@ -67,6 +70,18 @@ impl Cache {
     ) {
         let key = (id.clone(), person.clone());
         self.standings.put(key, standing, asked, &self.generation);
+    }
+
+    pub(super) fn workspace(&self, id: &ConversationId) -> Option<WorkspaceId> {
+        self.workspaces.lock().get(id).cloned()
+    }
+
+    pub(super) fn put_workspace(&self, id: &ConversationId, workspace: &WorkspaceId) {
+        let mut workspaces = self.workspaces.lock();
+        if workspaces.len() >= CAPACITY {
+            workspaces.clear();
+        }
+        workspaces.insert(id.clone(), workspace.clone());
     }
 
     pub(super) fn blocks(&self, person: &Person) -> Option<Arc<[UserId]>> {
