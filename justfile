@@ -47,3 +47,7 @@ bench *ARGS:
 # Tests that need root: full and read-only disks.
 faults:
     cargo test -p quikapp-storage --test embedded faults -- --nocapture
+
+# QuikApp and its peers side by side, e.g. `just compare --quick`.
+compare *ARGS:
+    benches/compare/compare {{ARGS}}
