@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod delivery;
 pub mod entities;
 pub mod fanout;
+pub mod notify;
 pub mod people;
 pub mod presence;
 pub mod registers;

@@ -97,6 +97,8 @@ impl Consumer {
     pub const QUEUE: Self = Self(Cow::Borrowed("queue"));
     /// Counts per thread.
     pub const THREADS: Self = Self(Cow::Borrowed("threads"));
+    /// Who may have to be told of a message.
+    pub const NOTIFY: Self = Self(Cow::Borrowed("notify"));
     /// Timers of messages that do not stay.
     pub const TIMERS: Self = Self(Cow::Borrowed("timers"));
 

@@ -80,12 +80,6 @@ pub const METRICS: &[Metric] = &[
         "Connections turned away at a cap.",
     ),
     metric(
-        "quikapp_entries_appended_total",
-        Counter,
-        &[],
-        "Log entries written through this node.",
-    ),
-    metric(
         "quikapp_entities_quarantined",
         Gauge,
         &["kind"],
@@ -102,6 +96,12 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &["kind"],
         "Entities that failed too often and were put into quarantine.",
+    ),
+    metric(
+        "quikapp_entries_appended_total",
+        Counter,
+        &[],
+        "Log entries written through this node.",
     ),
     metric(
         "quikapp_gap_reads_total",
@@ -138,6 +138,12 @@ pub const METRICS: &[Metric] = &[
         Gauge,
         &[],
         "Long-poll sessions open now.",
+    ),
+    metric(
+        "quikapp_may_notify_total",
+        Counter,
+        &["reason"],
+        "Times that somebody may have had to be told of a message, by the strongest reason.",
     ),
     metric(
         "quikapp_messages_received_total",

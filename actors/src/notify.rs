@@ -1,0 +1,14 @@
+//! Who may have to be told of an entry that they are not looking at.
+//!
+//! The decision is a pure function over an entry and a snapshot of one recipient. A projection of
+//! the log runs it in batches over snapshots of the members: no actor is woken, whether a group
+//! has two members or ten thousand. What comes out is [`MayNotify`], with everything that whoever
+//! pushes needs to choose whether, when and to which devices.
+
+mod decide;
+mod notifier;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{EntrySeen, MayNotify, Reason, Recipient, decide};
+pub use notifier::Notifier;
