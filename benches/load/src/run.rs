@@ -266,10 +266,7 @@ fn traffic(
         which: worker as u64,
         of: plan.run.threads as u64,
     };
-    let opening = match &plan.run.connect_rate {
-        None => Pacing::AtMost(plan.run.connecting),
-        Some(stages) => Pacing::Rate(stages.clone(), share),
-    };
+    let opening = opening(plan, share);
     let interval = plan.run.interval_ms * (SECOND / 1000);
     match (&part.play, backdrop) {
         (
@@ -311,15 +308,26 @@ fn traffic(
         (play, _) => Box::new(Crowd::new(CrowdPlan {
             seats: own.len(),
             opening,
-            waves: match play {
-                Play::Crowd {
-                    churn: Some(churn), ..
-                } => Waves::Churn(churn.clone(), share),
-                Play::Crowd { reconnects, .. } if *reconnects > 0 => Waves::Reconnects(*reconnects),
-                _ => Waves::Calm,
-            },
+            waves: waves(play, share),
             interval,
         })),
+    }
+}
+
+fn opening(plan: &Plan, share: Share) -> Pacing {
+    match &plan.run.connect_rate {
+        None => Pacing::AtMost(plan.run.connecting),
+        Some(stages) => Pacing::Rate(stages.clone(), share),
+    }
+}
+
+fn waves(play: &Play, share: Share) -> Waves {
+    match play {
+        Play::Crowd {
+            churn: Some(churn), ..
+        } => Waves::Churn(churn.clone(), share),
+        Play::Crowd { reconnects, .. } if *reconnects > 0 => Waves::Reconnects(*reconnects),
+        _ => Waves::Calm,
     }
 }
 

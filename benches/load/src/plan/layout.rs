@@ -107,6 +107,23 @@ fn lay_out(
     let shape = Shape::of(scenario);
     let people = first_person..first_person + shape.people;
     let seats = shape.seats(workers, &people);
+    let rooms = shape.room_plans(&seats, workers, words.hears_itself);
+    let (play, body) = play(plan, number, scenario, &rooms);
+    Part {
+        name,
+        scenario: scenario.name(),
+        main: scenario.main_measure(),
+        words,
+        play,
+        body,
+        people,
+        rooms: shape.rooms.len(),
+        seats,
+    }
+}
+
+/// What the part does, and with messages of how many bytes.
+fn play(plan: &Plan, number: usize, scenario: &Scenario, rooms: &[RoomPlan]) -> (Play, usize) {
     let pace = |rate: &Option<Stages>, arrivals, otherwise| match rate {
         Some(stages) => Pace::Open {
             stages: stages.clone(),
@@ -115,29 +132,29 @@ fn lay_out(
         },
         None => otherwise,
     };
-    let rooms = |pace, acknowledged| Play::Rooms {
-        rooms: shape.room_plans(&seats, workers, words.hears_itself),
+    let in_rooms = |pace, acknowledged| Play::Rooms {
+        rooms: rooms.to_vec(),
         pace,
         acknowledged,
     };
     let rounds = |in_flight| Pace::Rounds { in_flight };
-    let (play, body) = match scenario {
+    match scenario {
         Scenario::Fanout(o) => {
             let pace = pace(&o.rate, o.arrivals, rounds(o.in_flight));
-            (rooms(pace, false), o.body)
+            (in_rooms(pace, false), o.body)
         }
         Scenario::Rooms(o) => {
             let pace = pace(&o.rate, o.arrivals, rounds(o.in_flight));
-            (rooms(pace, false), o.body)
+            (in_rooms(pace, false), o.body)
         }
         Scenario::Chat(o) => {
             let closed = Pace::Answers { window: o.window };
-            (rooms(pace(&o.rate, o.arrivals, closed), true), o.body)
+            (in_rooms(pace(&o.rate, o.arrivals, closed), true), o.body)
         }
         Scenario::Pingpong(o) => {
             // Every worker plays a ball of its own.
-            let rounds = o.rounds.div_ceil(workers as u64);
-            (rooms(Pace::Rally { rounds }, false), o.body)
+            let rounds = o.rounds.div_ceil(plan.run.threads as u64);
+            (in_rooms(Pace::Rally { rounds }, false), o.body)
         }
         Scenario::Storm(o) => {
             let (reconnects, churn) = (o.reconnects, o.churn.clone());
@@ -154,17 +171,6 @@ fn lay_out(
             },
             0,
         ),
-    };
-    Part {
-        name,
-        scenario: scenario.name(),
-        main: scenario.main_measure(),
-        words,
-        play,
-        body,
-        people,
-        rooms: shape.rooms.len(),
-        seats,
     }
 }
 
