@@ -7,6 +7,8 @@
 
 mod conformance;
 mod crash;
+mod faults;
 mod mutants;
 mod sequencers;
 mod support;
+mod toxiproxy;

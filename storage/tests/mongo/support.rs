@@ -10,19 +10,25 @@ use quikapp_storage::{
 };
 use uuid::Uuid;
 
-/// The server, unless there is none and that is allowed.
-fn server() -> Option<String> {
+use crate::toxiproxy::Proxy;
+
+/// A server's address, unless there is none and that is allowed.
+fn server(variable: &str, name: &str) -> Option<String> {
     let set = |wanted: &str| {
         let mut set = std::env::vars();
         set.find_map(|(name, value)| (name == wanted).then_some(value))
     };
-    let url = set("TEST_MONGODB_URL");
+    let url = set(variable);
     if url.is_none() {
         let required = set("TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1");
-        assert!(!required, "TEST_MONGODB_URL is not set");
-        println!("skipped: no mongodb");
+        assert!(!required, "{variable} is not set");
+        println!("skipped: no {name}");
     }
     url
+}
+
+fn mongodb() -> Option<String> {
+    server("TEST_MONGODB_URL", "mongodb")
 }
 
 /// A database that a test has for itself.
@@ -37,6 +43,14 @@ impl Place {
         self.open_with(Testing::default()).await
     }
 
+    /// Opens it through a proxy.
+    pub(crate) async fn open_through(&self, proxy: &Proxy, config: &Config) -> Arc<MongoLog> {
+        let url = self.url.with_secrets();
+        let host = host_of(url);
+        let url = ServerUrl::parse(&url.replacen(host, &proxy.address, 1)).unwrap();
+        Arc::new(MongoLog::open(&url, config).await.unwrap())
+    }
+
     /// The same, with something different.
     pub(crate) async fn open_with(&self, testing: Testing) -> Arc<MongoLog> {
         let log = MongoLog::open(&self.url, &Config::default()).await.unwrap();
@@ -49,7 +63,7 @@ pub(crate) async fn with_database<Fut>(test: impl FnOnce(Place) -> Fut)
 where
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let Some(server) = server() else { return };
+    let Some(server) = mongodb() else { return };
     let name = format!("test_{}", Uuid::new_v4().simple());
     let url = match server.split_once("/?") {
         Some((server, options)) => format!("{server}/{name}?{options}"),
@@ -63,6 +77,27 @@ where
     if let Err(failure) = outcome {
         std::panic::resume_unwind(failure.into_panic());
     }
+}
+
+/// Runs a test on a database of its own, with a proxy in front of the server.
+pub(crate) async fn with_proxy<Fut>(test: impl FnOnce(Place, Arc<Proxy>) -> Fut + Send + 'static)
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let Some(server) = mongodb() else { return };
+    let Some(control) = self::server("TEST_TOXIPROXY_URL", "toxiproxy") else {
+        return;
+    };
+    let proxy = Arc::new(Proxy::to(&control, host_of(&server)).await);
+    let used = Arc::clone(&proxy);
+    with_database(|place| test(place, used)).await;
+    proxy.close().await;
+}
+
+/// `host:port` of an address.
+fn host_of(url: &str) -> &str {
+    let rest = url.split("//").nth(1).unwrap();
+    rest.split('/').next().unwrap()
 }
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -112,24 +147,32 @@ impl Sequencer {
         id: &ConversationId,
         min_tenure_ms: u64,
     ) -> Self {
-        let owner = OwnerId::generate();
-        let taken = loop {
-            let claim = Claim {
-                owner,
-                now: Timestamp(jiff::Timestamp::now().as_millisecond()),
-                min_tenure_ms,
-            };
-            match log.acquire(id, claim).await {
-                Ok(taken) => break taken.conversation,
+        loop {
+            match Self::try_claim(log, id, min_tenure_ms).await {
+                Ok(sequencer) => return sequencer,
                 Err(AcquireError::Held { .. }) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
+        }
+    }
+
+    /// Takes the conversation, or says why not.
+    pub(crate) async fn try_claim(
+        log: &Arc<MongoLog>,
+        id: &ConversationId,
+        min_tenure_ms: u64,
+    ) -> Result<Self, AcquireError> {
+        let claim = Claim {
+            owner: OwnerId::generate(),
+            now: Timestamp(jiff::Timestamp::now().as_millisecond()),
+            min_tenure_ms,
         };
-        Self {
+        let taken = log.acquire(id, claim).await?.conversation;
+        Ok(Self {
             log: Arc::clone(log),
             id: id.clone(),
             head: (taken.epoch, taken.tail),
-        }
+        })
     }
 
     /// Appends at the tail that it knows.
