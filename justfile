@@ -44,9 +44,10 @@ fuzz SECONDS="3600":
 bench *ARGS:
     cargo run --release -- bench {{ARGS}}
 
-# Tests that need root: full and read-only disks.
+# Delivery under faults of one node in full size: about ten minutes; disks that fail need root.
 faults:
     cargo test -p quikapp-storage --test embedded faults -- --nocapture
+    QUIKAPP_FAULTS=full cargo test -p quikapp --test it faults -- --nocapture --test-threads 2
 
 # QuikApp and its peers side by side, e.g. `just compare --quick`.
 compare *ARGS:

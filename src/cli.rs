@@ -64,6 +64,10 @@ pub(crate) struct ServeArgs {
     /// A part of the product to run; repeat for several.
     #[arg(long = "role", value_name = "NAME")]
     roles: Vec<String>,
+    /// Break a promise on purpose, for tests of the history checker.
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) mutant: Option<quikapp_storage::ServerMutant>,
 }
 
 impl From<ServeArgs> for Flags {

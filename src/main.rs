@@ -21,7 +21,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(args) => node::serve(&args.into())?,
+        Command::Serve(args) => {
+            #[cfg(debug_assertions)]
+            if let Some(mutant) = args.mutant {
+                mutant.activate();
+            }
+            node::serve(&args.into())?;
+        }
         Command::Token(args) => tools::token(&args)?,
         Command::CheckConfig(args) => tools::check_config(&args.into())?,
         Command::Backup(args) => tools::backup(&args)?,

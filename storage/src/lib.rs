@@ -14,6 +14,7 @@ mod embedded;
 mod error;
 mod ids;
 mod mongo;
+mod mutant;
 mod mysql;
 mod numbered;
 mod position;
@@ -35,6 +36,7 @@ pub use ids::{
 pub use mongo::{MongoError, MongoLog};
 #[cfg(feature = "conformance")]
 pub use mongo::{Mutant, Pause, Step, Testing};
+pub use mutant::ServerMutant;
 pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
 pub use traits::{
     ConversationStore, DetachedRegisters, DetachedWrite, Fold, Health, LogKeeper, LogStore,

@@ -165,3 +165,10 @@ async fn a_server_that_is_not_there_is_named_without_its_password() {
     assert!(said.contains("mysql://quik:***@127.0.0.1:1/chat"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
 }
+
+#[tokio::test]
+async fn nobody_is_offered_to_break_a_promise() {
+    let output = quikapp().args(["serve", "--help"]).output().await.unwrap();
+    assert!(said(&output).contains("--listen"), "{}", said(&output));
+    assert!(!said(&output).contains("mutant"), "{}", said(&output));
+}

@@ -3,7 +3,14 @@
 //!
 //! The short size runs in every test run; `just faults` runs the full one.
 
+mod clock;
+mod disk;
 mod kill;
+#[cfg(debug_assertions)]
+mod mutants;
+mod power;
+mod shared;
+mod stopped;
 
 /// Whether `just faults` runs the full size.
 fn is_full() -> bool {

@@ -21,8 +21,8 @@ use std::{
 
 use quikapp_storage::{
     Acquired, Appended, ConversationId, ConversationKind, Entry, EntryEffect, EntryId, EntryKind,
-    Epoch, JsonText, Key16, Message, MessageId, NewEntry, Person, Role, Seq, Timestamp, UserId,
-    WorkspaceId,
+    Epoch, JsonText, Key16, Message, MessageId, NewEntry, Person, Role, Seq, ServerMutant,
+    Timestamp, UserId, WorkspaceId,
 };
 
 use super::{Command, CommandError, Limits, Outcome, key, payload::NoticePayload, wire};
@@ -53,8 +53,10 @@ impl Request {
     pub(crate) fn key(&self) -> Key16 {
         match (&self.by, &self.command) {
             (Author::Person(person), Command::Send(send)) => match &send.client_id {
-                Some(client_id) => key::of_client(&person.user, client_id),
-                None => key::of_entry(self.id),
+                Some(client_id) if !ServerMutant::ApplyTwice.is_active() => {
+                    key::of_client(&person.user, client_id)
+                }
+                _ => key::of_entry(self.id),
             },
             _ => key::of_entry(self.id),
         }

@@ -13,7 +13,9 @@ use std::{
 
 use parking_lot::Mutex;
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{ConversationId, Entry, EntryKind, Seq, SharedStore, StoreError, UserId};
+use quikapp_storage::{
+    ConversationId, Entry, EntryKind, Seq, ServerMutant, SharedStore, StoreError, UserId,
+};
 
 use super::{
     payload::UpdatePayload,
@@ -188,6 +190,9 @@ impl Live {
     }
 
     fn tell_who_left(&self, id: &ConversationId, topic: &str, entry: &Entry) {
+        if ServerMutant::SkipRevoke.is_active() {
+            return;
+        }
         let Ok(update) = serde_json::from_str::<UpdatePayload>(&entry.payload) else {
             return;
         };

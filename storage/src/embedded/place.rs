@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use uuid::Uuid;
 
 use super::migrations::{MIGRATIONS, MigrateError, migrate, version_of};
-use crate::{Config, ConfigError, StoreError};
+use crate::{Config, ConfigError, ServerMutant, StoreError};
 
 /// Why the embedded store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -300,7 +300,11 @@ pub(super) fn connect(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(file, flags)?;
     conn.busy_handler(Some(patience(busy_timeout)))?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = match ServerMutant::AcknowledgeBeforeSync.is_active() {
+        true => "OFF",
+        false => "FULL",
+    };
+    conn.pragma_update(None, "synchronous", synchronous)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     conn.pragma_update(None, "trusted_schema", "OFF")?;

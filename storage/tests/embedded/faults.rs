@@ -1,38 +1,20 @@
 //! A disk that is full, read-only or gone: nothing is acknowledged that is not kept, health says
 //! what is wrong, and everything goes on without a restart.
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use quikapp_storage::{
     AppendError, Config, ConversationId, EntryId, Health, OpenError, Seq, SharedStore, StoreError,
     open,
 };
 
-use crate::support::{Appender, Dir, eventually};
+use crate::{
+    disk::{Immutable, Tmpfs, fill_up, is_root, skipped},
+    support::{Appender, Dir, eventually},
+};
 
 /// Health is to say so within this time.
 const RED_WITHIN: Duration = Duration::from_secs(5);
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-fn run(program: &str, args: &[&str]) -> bool {
-    let status = Command::new(program).args(args).status();
-    status.is_ok_and(|status| status.success())
-}
-
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know")]
-fn skipped(test: &str, reason: &str) {
-    eprintln!("SKIPPED {test}: {reason}");
-}
 
 /// A conversation, and what of it was acknowledged.
 struct Talk {
@@ -87,38 +69,6 @@ impl Talk {
     }
 }
 
-/// A small file system in memory; unmounted when it is dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir(&at).unwrap();
-        let options = format!("size={size},mode=700");
-        let mounted = run(
-            "mount",
-            &["-t", "tmpfs", "-o", &options, "tmpfs", at.to_str()?],
-        );
-        mounted.then_some(Self(at))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        run("umount", &["-l", &self.0.display().to_string()]);
-    }
-}
-
-fn fill_up(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    let block = [1; 4096];
-    let error = loop {
-        if let Err(error) = file.write_all(&block) {
-            break error;
-        }
-    };
-    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_recovers() {
     let dir = Dir::new();
@@ -131,8 +81,8 @@ async fn a_full_disk_refuses_and_recovers() {
             "mounting a tmpfs needs root",
         );
     };
-    let data = disk.0.join("data");
-    let ballast = disk.0.join("ballast");
+    let data = disk.path().join("data");
+    let ballast = disk.path().join("ballast");
     let mut talk = Talk::start(open(&Config::at(&data)).unwrap()).await;
     talk.say("before").await.unwrap();
     assert!(talk.store.health().await.writable);
@@ -155,31 +105,6 @@ async fn a_full_disk_refuses_and_recovers() {
     again.kept = kept;
     again.is_whole().await;
     again.store.close().await;
-}
-
-/// The kernel refuses every write to an immutable file, as it does on a file system that was
-/// made read-only because of errors. SQLite's index of the log is left out: it is mapped memory,
-/// which a reader may write to, and a refusal there is a signal and not an error.
-struct Immutable(Vec<PathBuf>);
-
-impl Immutable {
-    fn make(dir: &Path) -> Option<Self> {
-        let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
-        let refusing = files.filter(|path| !path.ends_with("quikapp.db-shm"));
-        let this = Self(refusing.collect());
-        this.change("+i").then_some(this)
-    }
-
-    fn change(&self, flag: &str) -> bool {
-        let change = |file: &PathBuf| run("chattr", &[flag, file.to_str().unwrap()]);
-        self.0.iter().all(change)
-    }
-}
-
-impl Drop for Immutable {
-    fn drop(&mut self) {
-        self.change("-i");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

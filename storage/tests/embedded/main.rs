@@ -5,6 +5,8 @@
 mod backup;
 mod conformance;
 mod crash;
+#[path = "../../../tests/support/disk.rs"]
+mod disk;
 mod faults;
 mod files;
 mod support;

@@ -30,6 +30,6 @@ async fn nothing_is_lost_by_clients_that_reconnect_at_random() {
         ..Plan::new("reconnecting")
     };
     let load = Load::start(plan, dir.path(), &[&server]).await;
-    load.acknowledges(sized(400, 10_000)).await;
+    load.acknowledges(sized(400, 3_000)).await;
     load.passes(&server).await;
 }

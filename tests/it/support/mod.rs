@@ -2,11 +2,13 @@
 
 mod client;
 mod load;
+mod powercut;
 mod rest;
 mod server;
 
 pub(crate) use client::Client;
 pub(crate) use load::{Load, Plan};
+pub(crate) use powercut::{JumpingClock, PowerCut};
 pub(crate) use rest::{Guest, Rest};
 pub(crate) use server::{Server, quikapp, said};
 

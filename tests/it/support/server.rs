@@ -1,6 +1,7 @@
 //! Starts and ends the binary.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Output, Stdio},
 };
@@ -39,17 +40,28 @@ impl Server {
 
     /// Starts on a given address, with further arguments.
     pub(crate) async fn start_with(dir: &Path, listen: &str, args: &[&str]) -> Self {
+        Self::start_as(dir, &dir.join("data"), listen, args, &[]).await
+    }
+
+    /// Starts with data anywhere, further arguments and an environment.
+    pub(crate) async fn start_as(
+        dir: &Path,
+        data_dir: &Path,
+        listen: &str,
+        args: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let log = dir.join(format!("server-{}.log", listen.replace(':', "-")));
         let stderr = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let data_dir = dir.join("data");
         let mut child = quikapp()
             .args(["serve", "--listen", listen, "--data-dir"])
-            .arg(&data_dir)
+            .arg(data_dir)
             .args(args)
+            .envs(environment.iter().copied())
             .current_dir(dir)
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -71,7 +83,7 @@ impl Server {
         Self {
             child,
             url,
-            data_dir,
+            data_dir: data_dir.to_owned(),
             log,
         }
     }

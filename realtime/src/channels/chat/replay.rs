@@ -2,7 +2,9 @@
 
 use quikapp_actors::{conversation::wire, delivery};
 use quikapp_protocol::Json;
-use quikapp_storage::{ConversationId, Entry, Member, Seq, SharedStore, StoreError, Timestamp};
+use quikapp_storage::{
+    ConversationId, Entry, Member, Seq, ServerMutant, SharedStore, StoreError, Timestamp,
+};
 
 use super::params::GapEntry;
 
@@ -38,6 +40,9 @@ pub(super) async fn read(
         if is_last_page || found.len() > BATCH {
             break;
         }
+    }
+    if ServerMutant::DropOnResume.is_active() && !found.is_empty() {
+        found.remove(0);
     }
     let more = found.len() > BATCH;
     found.truncate(BATCH);

@@ -175,10 +175,15 @@ impl Chatter {
         if !is_ok {
             return Err(Cut);
         }
-        assert_ne!(
-            joined["reset_required"], true,
-            "nothing is so old or so long"
-        );
+        // A place that the log has not: only a server that lost something says so. The device
+        // begins anew, and the history tells.
+        let after = match joined["reset_required"] == true {
+            true => joined["last_seq"].as_u64(),
+            false => after,
+        };
+        if let (Some(after), Some(place)) = (after, self.places.get_mut(conversation)) {
+            place.high = after;
+        }
         self.shared.recorder.record(|at| Event::Resumed {
             at,
             device: self.device.clone(),

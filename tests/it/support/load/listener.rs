@@ -109,7 +109,6 @@ impl Listener {
         if !is_ok {
             return Err(Cut);
         }
-        assert_ne!(joined["reset_required"], true, "the cursor was issued here");
         for conversation in self.highs.keys() {
             self.shared.recorder.record(|at| Event::Resumed {
                 at,

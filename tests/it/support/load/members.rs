@@ -24,6 +24,7 @@ pub(super) async fn come_and_go(shared: Arc<Shared>, owner: Guest, guest: Guest,
         let away = shared.plan.bound + Duration::from_millis(500 + rng.below(500));
         let _ = tokio::time::timeout(away, phase.wait_for(|it| *it != Phase::Load)).await;
         change(&shared, &client, &owner, &guest, Change::Add, &mut rng).await;
+        shared.returns.send_modify(|count| *count += 1);
         let back = Duration::from_millis(500 + rng.below(1000));
         let _ = tokio::time::timeout(back, phase.wait_for(|it| *it != Phase::Load)).await;
     }

@@ -29,6 +29,9 @@ use self::{
 };
 use super::{Guest, Rest, Server};
 
+/// Acknowledgements for which there is one deadline.
+const STEP: usize = 100;
+
 /// What kind of load.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -87,6 +90,8 @@ struct Shared {
     /// How many tasks follow; how many have finished what was in doubt.
     ready: watch::Sender<usize>,
     quiet: watch::Sender<usize>,
+    /// How often somebody was removed and came back.
+    returns: watch::Sender<u64>,
     conversations: Vec<String>,
     catch_up_began: watch::Sender<Option<Instant>>,
 }
@@ -153,6 +158,7 @@ impl Load {
             phase: watch::Sender::new(Phase::Load),
             ready: watch::Sender::new(0),
             quiet: watch::Sender::new(0),
+            returns: watch::Sender::new(0),
             conversations,
             catch_up_began: watch::Sender::new(None),
         });
@@ -199,10 +205,24 @@ impl Load {
     pub(crate) async fn acknowledges(&self, more: u64) {
         let counted = &self.shared.recorder.acknowledged;
         let enough = *counted.borrow() + more;
-        let mut counted = counted.subscribe();
-        let waited = counted.wait_for(|count| *count >= enough);
-        let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
-        assert!(waited.is_ok(), "{more} more acknowledgements did not come");
+        // In steps, so that a load that stands still is noticed however much was asked for.
+        let steps = (*counted.borrow()..enough).step_by(STEP).skip(1);
+        for so_far in steps.chain([enough]) {
+            reaches(counted, so_far, "enough is acknowledged").await;
+        }
+    }
+
+    /// Waits until so many more attempts were refused.
+    pub(crate) async fn is_refused(&self, more: u64) {
+        let counted = &self.shared.recorder.refused;
+        let enough = *counted.borrow() + more;
+        reaches(counted, enough, "enough is refused").await;
+    }
+
+    /// Waits until somebody was removed and came back.
+    pub(crate) async fn comes_back(&self) {
+        let enough = *self.shared.returns.borrow() + 1;
+        reaches(&self.shared.returns, enough, "somebody comes back").await;
     }
 
     /// A random number below another.
@@ -226,7 +246,7 @@ impl Load {
     }
 
     /// Ends the load, lets everybody get everything, and judges the history.
-    pub(crate) async fn finish(mut self, server: &Server) -> Verdict {
+    pub(crate) async fn finish(&mut self, server: &Server) -> Verdict {
         let shared = &self.shared;
         shared.phase.send_replace(Phase::Quiet);
         reaches(&shared.quiet, self.tasks.len(), "nothing is in doubt").await;
@@ -250,26 +270,26 @@ impl Load {
         let history = std::fs::File::open(&self.file).unwrap();
         let verdict = quikapp_history::check(std::io::BufReader::new(history)).unwrap();
         println!("{verdict}");
-        if !verdict.passed() {
-            let name = format!("history-{}-{}.jsonl", shared.plan.title, self.seed);
-            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(' ', "-"));
-            std::fs::copy(&self.file, &kept).unwrap();
-            println!("the history is kept: {}", kept.display());
-        }
         verdict
     }
 
     /// The same, and every promise was kept.
-    pub(crate) async fn passes(self, server: &Server) {
+    pub(crate) async fn passes(mut self, server: &Server) {
         let verdict = self.finish(server).await;
+        if !verdict.passed() {
+            let name = format!("history-{}-{}.jsonl", self.shared.plan.title, self.seed);
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(' ', "-"));
+            std::fs::copy(&self.file, &kept).unwrap();
+            println!("the history is kept: {}", kept.display());
+        }
         assert!(verdict.passed(), "promises were broken, see above");
         assert!(verdict.counts.messages > 0 && verdict.counts.deliveries > 0);
     }
 }
 
-async fn reaches(counter: &watch::Sender<usize>, all: usize, what: &str) {
+async fn reaches<T: PartialOrd>(counter: &watch::Sender<T>, enough: T, what: &str) {
     let mut counter = counter.subscribe();
-    let waited = counter.wait_for(|count| *count >= all);
+    let waited = counter.wait_for(|count| *count >= enough);
     let waited = tokio::time::timeout(Duration::from_secs(90), waited).await;
     let waited = waited.map(drop);
     assert!(waited.is_ok(), "it did not happen in time that {what}");

@@ -20,6 +20,8 @@ pub(crate) struct Recorder {
     ops: AtomicU64,
     /// How many attempts were acknowledged.
     pub(crate) acknowledged: watch::Sender<u64>,
+    /// How many were refused.
+    pub(crate) refused: watch::Sender<u64>,
 }
 
 /// An outcome of an attempt.
@@ -40,6 +42,7 @@ impl Recorder {
             began: Instant::now(),
             ops: AtomicU64::new(0),
             acknowledged: watch::Sender::new(0),
+            refused: watch::Sender::new(0),
         }
     }
 
@@ -83,14 +86,18 @@ impl Recorder {
     }
 
     pub(crate) fn outcome(&self, op: u64, outcome: Outcome) {
-        let is_ok = matches!(outcome, Outcome::Ok { .. });
+        let counter = match outcome {
+            Outcome::Ok { .. } => Some(&self.acknowledged),
+            Outcome::Refused(_) => Some(&self.refused),
+            Outcome::Unknown => None,
+        };
         self.record(|at| match outcome {
             Outcome::Ok { seq, id } => Event::Ok { at, op, seq, id },
             Outcome::Refused(reason) => Event::Fail { at, op, reason },
             Outcome::Unknown => Event::Unknown { at, op },
         });
-        if is_ok {
-            self.acknowledged.send_modify(|count| *count += 1);
+        if let Some(counter) = counter {
+            counter.send_modify(|count| *count += 1);
         }
     }
 }

@@ -1,0 +1,62 @@
+//! A disk that is full, and one that is read-only, under load.
+
+use tempfile::tempdir;
+
+use super::sized;
+use crate::{
+    disk::{Immutable, Tmpfs, fill_up, is_root, skipped},
+    support::{Load, Plan, Server},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_disk_is_full() {
+    let dir = tempdir().unwrap();
+    let mounted = is_root()
+        .then(|| Tmpfs::mount(dir.path().join("disk"), "48m"))
+        .flatten();
+    let Some(disk) = mounted else {
+        return skipped(
+            "nothing_is_lost_when_the_disk_is_full",
+            "mounting a tmpfs needs root",
+        );
+    };
+    let (data, ballast) = (disk.path().join("data"), disk.path().join("ballast"));
+    let server = Server::start_as(dir.path(), &data, "127.0.0.1:0", &[], &[]).await;
+    let load = Load::start(Plan::new("full disk"), dir.path(), &[&server]).await;
+    for _ in 0..sized(2, 10) {
+        load.acknowledges(60).await;
+        load.fault("the disk is full");
+        fill_up(&ballast);
+        load.is_refused(30).await;
+        std::fs::remove_file(&ballast).unwrap();
+    }
+    load.acknowledges(60).await;
+    load.passes(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_disk_is_read_only() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let can_be_made = || {
+        is_root()
+            .then(|| Immutable::make(&server.data_dir))
+            .flatten()
+    };
+    if can_be_made().is_none() {
+        return skipped(
+            "nothing_is_lost_when_the_disk_is_read_only",
+            "making files immutable needs root and a file system that knows the flag",
+        );
+    }
+    let load = Load::start(Plan::new("read-only disk"), dir.path(), &[&server]).await;
+    for _ in 0..sized(2, 10) {
+        load.acknowledges(60).await;
+        load.fault("the disk is read-only");
+        let read_only = can_be_made().unwrap();
+        load.is_refused(30).await;
+        drop(read_only);
+    }
+    load.acknowledges(60).await;
+    load.passes(&server).await;
+}
