@@ -105,11 +105,13 @@ async fn attempt(
     // A failure here leaves a doubt from an earlier attempt as it was.
     let found = look_up(shared, id, core, batch, look_up_keys).await;
     let found = found.map_err(|error| Obstacle::Refused(refusal_of(&error)))?;
-    set_in_doubt(batch, false);
     let mut draft = core.draft(found, shared.clock.now());
     let decisions = batch.iter().map(|it| draft.decide(&it.request)).collect();
     let mut appended = None;
-    if !draft.entries().is_empty() {
+    if draft.entries().is_empty() {
+        is_current(shared, id, core).await?;
+        set_in_doubt(batch, false);
+    } else {
         set_in_doubt(batch, true);
         let result = append(shared, id, core, &draft).await;
         set_in_doubt(batch, matches!(result, Err(Obstacle::InDoubt)));
@@ -200,6 +202,18 @@ async fn look_up(
         found.blocked = shared.store.blocks(&person).await?.contains(&other);
     }
     Ok(found)
+}
+
+/// An append is fenced; a batch that writes nothing has to look. Another process may have made
+/// somebody a member since: to say that they are none, or that nothing is left to be done about
+/// it, would be wrong.
+async fn is_current(shared: &Shared, id: &ConversationId, core: &Core) -> Result<(), Obstacle> {
+    let tails = shared.store.tails(std::slice::from_ref(id)).await;
+    let tails = tails.map_err(|error| Obstacle::Refused(refusal_of(&error)))?;
+    match tails.first() {
+        Some((_, tail)) if *tail == core.tail() => Ok(()),
+        _ => Err(Obstacle::Reacquire),
+    }
 }
 
 async fn append(

@@ -270,3 +270,34 @@ async fn stopping_finishes_what_was_admitted_and_admits_nothing_more() {
     let late = kit.send("ann", &id, message("late")).await;
     assert_eq!(late.err(), Some(CommandError::Unavailable));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_a_conversation_does_not_answer_from_memory() {
+    let config = Config {
+        min_tenure: Duration::ZERO,
+        ..Config::default()
+    };
+    let one = Kit::with(config.clone()).await;
+    let two = one.second_process(config).await;
+    let id = one.group(&["ann", "bob"]).await;
+    let bob = || person("bob").user;
+    let remove = || Command::RemoveMember { user: bob() };
+    let add = || Command::AddMembers {
+        members: vec![(bob(), Role::Member)],
+    };
+    let members = async || one.store.members(&id, None, 10).await.unwrap().len();
+    two.submit("ann", &id, remove()).await.unwrap();
+    one.submit("ann", &id, add()).await.unwrap();
+    // The second process remembers Bob as removed.
+    two.send("bob", &id, message("I am here")).await.unwrap();
+    one.submit("ann", &id, remove()).await.unwrap();
+    one.submit("ann", &id, add()).await.unwrap();
+    assert_eq!(members().await, 2);
+    two.submit("ann", &id, remove()).await.unwrap();
+    assert_eq!(members().await, 1, "an acknowledged removal is one");
+    one.submit("ann", &id, add()).await.unwrap();
+    two.submit("ann", &id, remove()).await.unwrap();
+    one.submit("ann", &id, add()).await.unwrap();
+    two.submit("ann", &id, remove()).await.unwrap();
+    assert_eq!(members().await, 1);
+}
