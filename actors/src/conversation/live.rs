@@ -38,6 +38,8 @@ pub struct MemberLeft {
     pub conversation: ConversationId,
     /// Who.
     pub user: UserId,
+    /// The last place that they see.
+    pub seq: Seq,
 }
 
 /// Publishes entries.
@@ -200,6 +202,7 @@ impl Live {
             let note = MemberLeft {
                 conversation: id.clone(),
                 user: left.user_id,
+                seq: entry.seq,
             };
             let note = Note::new(note);
             self.fanout.note(topic, &note);

@@ -57,6 +57,13 @@ pub(super) struct State {
     first: First,
 }
 
+impl State {
+    fn has_shown(&mut self, id: &ConversationId, seq: Seq) {
+        let shown = self.shown.entry(id.clone()).or_default();
+        *shown = seq.max(*shown);
+    }
+}
+
 /// A cursor to answer `stream:cursor` with, once everything that it covers is on the wire.
 struct CursorDue {
     reply_to: ReplyTo,
@@ -250,9 +257,11 @@ impl UserChannel {
     }
 
     /// A cursor behind what the client has been shown live. It moves over entries only once they
-    /// were broadcast here: they are in the connection's queue then, and the reply follows them
-    /// through it as a note. A reply from here would overtake what came in meanwhile, and a client
-    /// that keeps the cursor and dies would never see that.
+    /// were shown, or broadcast on a topic that is followed: they are in the connection's queue
+    /// then, and the reply follows them through it as a note. A reply from here would overtake what
+    /// came in meanwhile, and a client that keeps the cursor and dies would never see that. The
+    /// same holds for a conversation that one has just come into: what is said in it is shown once
+    /// it is followed.
     async fn cursor(
         &self,
         state: &mut State,
@@ -264,12 +273,14 @@ impl UserChannel {
             let missed = self.backend.store.missed(person, &state.cursor, BATCH);
             let missed = missed.await?;
             let conversations = &self.backend.conversations;
-            let was_broadcast = |(id, entry): &(ConversationId, Entry)| {
-                conversations
-                    .published(id)
-                    .is_some_and(|published| published >= entry.seq)
+            let own = person.own_conversation();
+            let was_shown = |(id, entry): &(ConversationId, Entry)| {
+                let published = conversations.published(id);
+                let is_followed = *id == own || cx.is_subscribed(&chat_topic(id));
+                state.shown.get(id).is_some_and(|shown| *shown >= entry.seq)
+                    || (is_followed && published.is_some_and(|it| it >= entry.seq))
             };
-            if !missed.entries.iter().all(was_broadcast) {
+            if !missed.entries.iter().all(was_shown) {
                 break;
             }
             state.cursor = missed.next;
@@ -330,7 +341,9 @@ impl UserChannel {
         let Some(open) = open else {
             return Ok(());
         };
-        let mut after = Seq(open.from_seq.0.saturating_sub(1));
+        // A join that came between the membership and its notice has shown some of it.
+        let shown = state.shown.get(id).copied().unwrap_or_default();
+        let mut after = Seq(open.from_seq.0.saturating_sub(1)).max(shown);
         loop {
             let entries = store.entries(id, after, BATCH).await?;
             for entry in &entries {
@@ -382,7 +395,7 @@ impl Channel for UserChannel {
 
     async fn handle_info(
         &self,
-        _state: &mut State,
+        state: &mut State,
         cx: &mut Context<Principal>,
         note: Note,
     ) -> Flow {
@@ -392,6 +405,8 @@ impl Channel for UserChannel {
         if let Some(left) = note.get::<MemberLeft>()
             && left.user == *cx.assigns().user()
         {
+            // Everything up to here was shown as it was broadcast.
+            state.has_shown(&left.conversation, left.seq);
             cx.unsubscribe(&chat_topic(&left.conversation));
         }
         Flow::NoReply

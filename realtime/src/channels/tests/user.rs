@@ -1,5 +1,7 @@
 //! `user:<id>`: one stream over all conversations.
 
+use quikapp_storage::{Conversation, Created};
+
 use super::*;
 use crate::auth::test_kit::person;
 
@@ -393,4 +395,75 @@ async fn one_learns_with_which_devices_one_is_connected() {
     laptop.close().await;
     let changed = phone.event(TOPIC, "devices:changed").await;
     assert_eq!(names(&changed), ["phone"]);
+}
+
+/// Bob is made a member, and has not been told yet.
+async fn begin_silently(world: &World) -> Conversation {
+    let user = |name: &str| (UserId::new(name).unwrap(), Role::Member);
+    let new = NewConversation {
+        id: ConversationId::generate(),
+        workspace: WorkspaceId::new("acme").unwrap(),
+        kind: ConversationKind::Group,
+        name: Some("news".into()),
+        created_by: UserId::new("ann").unwrap(),
+        created_at: NOW,
+        members: vec![user("ann"), user("bob")],
+    };
+    match world.backend.store.create_conversation(new).await.unwrap() {
+        Created::New(conversation) => conversation,
+        Created::Existing(_) => panic!("it is new"),
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_does_not_pass_over_what_is_not_followed_yet() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    let id = begin_silently(&world).await.id;
+    let mut ann = world.socket("ann").await;
+    ann.join(&format!("chat:{id}"), nothing()).await.ok();
+    say(&world, &id, "one").await;
+    ann.event(&format!("chat:{id}"), "message:new").await;
+    let cursor = bob.push(TOPIC, "stream:cursor", nothing()).await.ok();
+    let mut again = world.socket("bob").await;
+    let joined = again
+        .join(TOPIC, json!({"cursor": cursor["cursor"]}))
+        .await
+        .ok();
+    assert_eq!(contents(&joined["gap"]), ["one"]);
+}
+
+#[tokio::test]
+async fn what_a_replay_showed_is_not_shown_again_once_it_is_followed() {
+    let world = World::start().await;
+    let team = begin(&world, &["ann", "bob"]).await;
+    let mut bob = world.socket("bob").await;
+    let start = bob.join(TOPIC, nothing()).await.ok();
+    for number in 0..101 {
+        say(&world, &team, &number.to_string()).await;
+    }
+    let mut again = world.socket("bob").await;
+    let joined = again
+        .join(TOPIC, json!({"cursor": start["cursor"]}))
+        .await
+        .ok();
+    assert_eq!(joined["more"], true);
+    let news = begin_silently(&world).await;
+    say(&world, &news.id, "news").await;
+    let ack = json!({"cursor": joined["cursor"]});
+    let acked = again.push(TOPIC, "message:ack", ack).await.ok();
+    assert_eq!(contents(&acked["gap"]).last().unwrap(), "news");
+    let notice = conversation::payload::NewConversationPayload {
+        conversation_id: news.id.clone(),
+        conversation: conversation::payload::ConversationPayload::from(&news),
+    };
+    let notice = serde_json::to_string(&notice).unwrap();
+    let conversations = &world.backend.conversations;
+    let bob = person("acme", "bob");
+    let told = conversations.notify(&bob, "conversation:new", notice.into());
+    told.await.unwrap();
+    say(&world, &news.id, "more news").await;
+    let next = again.event(TOPIC, "message:new").await;
+    assert_eq!(next["content"], "more news");
 }
