@@ -332,18 +332,22 @@ impl UserChannel {
         }
         cx.subscribe(&chat_topic(id), Lane::Intercept);
         self.backend.conversations.observe(id).await?;
+        let store = &self.backend.store;
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        if visible.iter().all(|it| it.to_seq.is_some()) {
+            // The notice came late: they have been removed since.
+            cx.unsubscribe(&chat_topic(id));
+        }
+        let Some(newest) = visible.iter().map(|it| it.from_seq).max() else {
+            return Ok(());
+        };
         if state.catching_up {
             return Ok(());
         }
-        let store = &self.backend.store;
-        let visible = store.membership(id, cx.assigns().user()).await?;
-        let open = visible.iter().find(|member| member.to_seq.is_none());
-        let Some(open) = open else {
-            return Ok(());
-        };
-        // A join that came between the membership and its notice has shown some of it.
-        let shown = state.shown.get(id).copied().unwrap_or_default();
-        let mut after = Seq(open.from_seq.0.saturating_sub(1)).max(shown);
+        // What was shown before, by a join that came between the membership and its notice or in an
+        // earlier membership, is not shown again.
+        let shown = state.shown.get(id).copied();
+        let mut after = shown.unwrap_or(Seq(newest.0.saturating_sub(1)));
         loop {
             let entries = store.entries(id, after, BATCH).await?;
             for entry in &entries {
@@ -354,7 +358,7 @@ impl UserChannel {
                 after = entry.seq;
             }
             if entries.len() < BATCH {
-                state.shown.insert(id.clone(), after);
+                state.has_shown(id, after);
                 return Ok(());
             }
         }

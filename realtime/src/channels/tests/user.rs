@@ -467,3 +467,32 @@ async fn what_a_replay_showed_is_not_shown_again_once_it_is_followed() {
     let next = again.event(TOPIC, "message:new").await;
     assert_eq!(next["content"], "more news");
 }
+
+#[tokio::test]
+async fn a_notice_that_comes_after_the_removal_shows_what_was_theirs_and_no_more() {
+    let world = World::start().await;
+    let team = begin(&world, &["ann", "bob"]).await;
+    let mut stream = world.socket("bob").await;
+    stream.join(TOPIC, nothing()).await.ok();
+    let news = begin_silently(&world).await;
+    say(&world, &news.id, "theirs").await;
+    let bob = person("acme", "bob");
+    let conversations = &world.backend.conversations;
+    let remove = conversation::Command::RemoveMember {
+        user: bob.user.clone(),
+    };
+    conversations.submit(&bob, &news.id, remove).await.unwrap();
+    let notice = conversation::payload::NewConversationPayload {
+        conversation_id: news.id.clone(),
+        conversation: conversation::payload::ConversationPayload::from(&news),
+    };
+    let notice = serde_json::to_string(&notice).unwrap();
+    let told = conversations.notify(&bob, "conversation:new", notice.into());
+    told.await.unwrap();
+    let first = stream.event(TOPIC, "message:new").await;
+    assert_eq!(first["content"], "theirs");
+    say(&world, &news.id, "not theirs").await;
+    say(&world, &team, "everybody's").await;
+    let next = stream.event(TOPIC, "message:new").await;
+    assert_eq!(next["content"], "everybody's");
+}
