@@ -40,7 +40,8 @@ pub(crate) fn migrate(flags: &Flags) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let connected = quikapp_storage::connect(&config.storage).await?;
-        for store in &connected.dependencies {
+        let stores = connected.dependencies.iter();
+        for store in stores.filter(|store| !store.is_optional) {
             println!("{}: up to date ({})", store.name, store.keeps);
         }
         connected.store.close().await;

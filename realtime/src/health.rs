@@ -62,14 +62,14 @@ impl Health {
         self.0.is_draining.load(Ordering::Acquire)
     }
 
-    /// Whether every dependency answers and the node is not draining.
+    /// Whether every dependency that the node needs answers, and the node is not draining.
     pub async fn is_ready(&self) -> bool {
         !self.is_draining()
             && self
                 .check()
                 .await
                 .iter()
-                .all(|(_, checked)| checked.is_up())
+                .all(|(_, checked)| checked.is_enough())
     }
 
     /// Each dependency's name and its state of the last second.
@@ -100,6 +100,17 @@ impl HealthBuilder {
         Checking: Future<Output = Result<(), String>> + Send + 'static,
     {
         self.0.probes.push(Probe::new(name, check));
+        self
+    }
+
+    /// Adds a dependency that the node goes on without: it is shown, and readiness stays.
+    #[must_use]
+    pub fn optional_probe<F, Checking>(mut self, name: impl Into<String>, check: F) -> Self
+    where
+        F: Fn() -> Checking + Send + Sync + 'static,
+        Checking: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.0.probes.push(Probe::new(name, check).optional());
         self
     }
 

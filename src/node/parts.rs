@@ -221,10 +221,15 @@ fn health(
     let or_problem = |problem: Option<String>| std::future::ready(problem.map_or(Ok(()), Err));
     let mut node = Health::of_node(&config.name, hub.clock.clone());
     for store in dependencies {
-        node = node.probe(store.name.clone(), move || {
+        let (name, is_optional) = (store.name.clone(), store.is_optional);
+        let check = move || {
             let store = store.clone();
             async move { store.check().await }
-        });
+        };
+        node = match is_optional {
+            true => node.optional_probe(name, check),
+            false => node.probe(name, check),
+        };
     }
     node.probe("revocations", move || or_problem(revocations.problem()))
         .probe("token_keys", move || or_problem(tokens.keys_problem()))

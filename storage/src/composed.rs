@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::{fold::Folder, registers::Detached};
-use crate::{DetachedRegisters, Health, LogKeeper, SharedLog, SharedStore, Store};
+use crate::{DetachedRegisters, Health, LogKeeper, SecurityStore, SharedLog, SharedStore, Store};
 
 /// What a store must be able to do in order to keep any concern.
 pub trait Keeper: Store + DetachedRegisters + LogKeeper {}
@@ -84,7 +84,13 @@ pub fn compose(keepers: &Keepers) -> SharedStore {
     {
         return Arc::clone(only);
     }
-    Arc::new(Composed::new(keepers, distinct))
+    let security: SharedStore = Arc::<dyn Keeper>::clone(&keepers.security);
+    Arc::new(Composed::new(keepers, distinct, security))
+}
+
+/// The same with something in front of the store of tickets and revocations.
+pub(crate) fn compose_with(keepers: &Keepers, security: Arc<dyn SecurityStore>) -> SharedStore {
+    Arc::new(Composed::new(keepers, keepers.distinct(), security))
 }
 
 /// Several stores as one.
@@ -95,7 +101,7 @@ struct Composed {
     beside: SharedStore,
     timers: SharedStore,
     people: SharedStore,
-    security: SharedStore,
+    security: Arc<dyn SecurityStore>,
     /// All of them but the log's, unless it keeps something else too.
     distinct: Vec<SharedStore>,
 }
@@ -109,7 +115,11 @@ enum Registers {
 }
 
 impl Composed {
-    fn new(keepers: &Keepers, distinct: Vec<SharedStore>) -> Self {
+    fn new(
+        keepers: &Keepers,
+        distinct: Vec<SharedStore>,
+        security: Arc<dyn SecurityStore>,
+    ) -> Self {
         let log = Arc::clone(&keepers.log);
         let registers = if same(&keepers.log, &keepers.registers) {
             Registers::WithLog
@@ -127,7 +137,7 @@ impl Composed {
             beside: Arc::<dyn Keeper>::clone(&keepers.registers),
             timers: Arc::<dyn Keeper>::clone(&keepers.timers),
             people: Arc::<dyn Keeper>::clone(&keepers.people),
-            security: Arc::<dyn Keeper>::clone(&keepers.security),
+            security,
             distinct,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Scheme};
+use crate::{Backend, Scheme, ServerUrl};
 
 /// Which store keeps what, and how the embedded store keeps its data.
 ///
@@ -27,6 +27,10 @@ pub struct Config {
     pub people: Backend,
     /// The store of tickets and revocations: `embedded` or `mysql://...`.
     pub security: Backend,
+    /// A Redis beside the stores (`redis://...`): it takes tickets off the store of `security`,
+    /// and spreads revocations at once. What must last is never in it alone, and without it nodes
+    /// go on.
+    pub redis: Option<ServerUrl>,
     /// Connections to each server.
     pub connections: usize,
     /// For how long, in milliseconds, a request waits for a connection to a server; after that
@@ -59,6 +63,7 @@ impl Default for Config {
             timers: Backend::Embedded,
             people: Backend::Embedded,
             security: Backend::Embedded,
+            redis: None,
             connections: 16,
             connection_wait_ms: 2000,
             server_timeout_ms: 10_000,
@@ -128,6 +133,14 @@ impl Config {
                 }
                 Scheme::MongoDb | Scheme::MySql => continue,
             };
+            return Err(ConfigError { key, problem });
+        }
+        if self
+            .redis
+            .as_ref()
+            .is_some_and(|url| url.scheme() != Scheme::Redis)
+        {
+            let (key, problem) = ("redis", "must be redis://...");
             return Err(ConfigError { key, problem });
         }
         let rules = [

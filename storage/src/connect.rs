@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     Backend, Config, Keeper, Keepers, MongoLog, OpenError, Scheme, SharedKeeper, SharedLog,
-    SharedStore, compose, mysql, open_keeper,
+    SharedStore, compose,
+    composed::compose_with,
+    mysql, open_keeper,
+    redis::{RedisProbe, RedisSecurity},
 };
 
 /// Why the stores did not open. No message holds a secret of an address.
@@ -39,7 +42,7 @@ pub struct Connected {
     pub dependencies: Vec<Dependency>,
 }
 
-/// A store that the node cannot do without.
+/// A server or a store that the node works with.
 #[derive(Clone)]
 pub struct Dependency {
     /// What to call it: `store` where it is the only one and embedded, else the kind of server,
@@ -47,13 +50,24 @@ pub struct Dependency {
     pub name: String,
     /// What it keeps, for people: `log, registers`.
     pub keeps: String,
-    store: SharedLog,
+    /// Whether the node goes on without it.
+    pub is_optional: bool,
+    probe: Probe,
+}
+
+#[derive(Clone)]
+enum Probe {
+    Store(SharedLog),
+    Redis(RedisProbe),
 }
 
 impl Dependency {
     /// Whether it takes writes, or what is wrong.
     pub async fn check(&self) -> Result<(), String> {
-        let health = self.store.log_health().await;
+        let health = match &self.probe {
+            Probe::Store(store) => store.log_health().await,
+            Probe::Redis(redis) => redis.health().await,
+        };
         match health.writable {
             true => Ok(()),
             false => {
@@ -77,9 +91,25 @@ pub async fn connect(config: &Config) -> Result<Connected, ConnectError> {
         people: opening.keeper("people", &config.people).await?,
         security: opening.keeper("security", &config.security).await?,
     };
+    let mut dependencies = dependencies(opening.opened);
+    let Some(url) = &config.redis else {
+        let store = compose(&keepers);
+        return Ok(Connected {
+            store,
+            dependencies,
+        });
+    };
+    let durable: SharedStore = Arc::<dyn Keeper>::clone(&keepers.security);
+    let redis = Arc::new(RedisSecurity::start(url, durable)?);
+    dependencies.push(Dependency {
+        name: "redis".to_owned(),
+        keeps: "tickets, hints".to_owned(),
+        is_optional: true,
+        probe: Probe::Redis(redis.probe()),
+    });
     Ok(Connected {
-        store: compose(&keepers),
-        dependencies: dependencies(opening.opened),
+        store: compose_with(&keepers, redis),
+        dependencies,
     })
 }
 
@@ -169,7 +199,8 @@ fn dependencies(opened: Vec<Opened>) -> Vec<Dependency> {
         dependencies.push(Dependency {
             name,
             keeps: one.keeps.join(", "),
-            store: one.store,
+            is_optional: false,
+            probe: Probe::Store(one.store),
         });
     }
     dependencies

@@ -18,6 +18,7 @@ mod mutant;
 mod mysql;
 mod numbered;
 mod position;
+mod redis;
 mod server_url;
 mod spans;
 mod traits;

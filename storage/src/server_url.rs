@@ -13,17 +13,16 @@ pub enum Scheme {
     MySql,
     /// `mongodb://` and `mongodb+srv://`: MongoDB, or what speaks its protocol.
     MongoDb,
-    /// `redis://`, and `rediss://` for TLS.
+    /// `redis://`.
     Redis,
 }
 
 impl Scheme {
-    const NAMES: [(&'static str, Self); 5] = [
+    const NAMES: [(&'static str, Self); 4] = [
         ("mysql", Self::MySql),
         ("mongodb", Self::MongoDb),
         ("mongodb+srv", Self::MongoDb),
         ("redis", Self::Redis),
-        ("rediss", Self::Redis),
     ];
 
     /// What people call it.

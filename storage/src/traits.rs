@@ -287,6 +287,13 @@ pub trait SecurityStore: Send + Sync {
 
     /// Revocations above a number, ascending.
     async fn revocations_since(&self, number: u64) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Waits until another node is heard to have written a revocation above a number; the number.
+    /// Only a hint, which may never come: readers poll all the same.
+    async fn revocation_hint(&self, above: u64) -> u64 {
+        let _ = above;
+        std::future::pending().await
+    }
 }
 
 /// How a store is.

@@ -76,11 +76,12 @@ impl Revocations {
             problem: RwLock::default(),
         });
         inner.read_new().await?;
-        let followed = Arc::downgrade(&inner);
+        let (followed, store) = (Arc::downgrade(&inner), inner.store.clone());
         let task = ChildSpec::task("revocations", "revocations", move |stop| {
-            let followed = followed.clone();
+            let (followed, store) = (followed.clone(), store.clone());
             async move {
-                stop.run_until_cancelled(follow(followed, poll)).await;
+                stop.run_until_cancelled(follow(followed, store, poll))
+                    .await;
             }
         });
         supervisor.launch(task);
@@ -184,13 +185,19 @@ impl Inner {
     }
 }
 
-async fn follow(inner: Weak<Inner>, poll: Duration) {
+/// Reads at every tick, and as soon as the store has heard of something new.
+async fn follow(inner: Weak<Inner>, store: SharedStore, poll: Duration) {
     let mut ticks = interval(poll);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = 0;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            number = store.revocation_hint(heard) => heard = number,
+        }
         let Some(inner) = inner.upgrade() else { return };
         inner.poll().await;
+        heard = heard.max(inner.set.read().read_up_to());
     }
 }
 

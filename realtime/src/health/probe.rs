@@ -19,6 +19,7 @@ type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 /// A named check of something the node cannot do without.
 pub struct Probe {
     name: String,
+    is_optional: bool,
     check: Check,
     last: Mutex<Option<Checked>>,
 }
@@ -32,9 +33,16 @@ pub struct Checked {
     pub latency: Duration,
     /// What is wrong, if anything.
     pub problem: Option<String>,
+    /// Whether the node goes on without it.
+    pub is_optional: bool,
 }
 
 impl Checked {
+    /// Whether the node can work.
+    pub fn is_enough(&self) -> bool {
+        self.is_up() || self.is_optional
+    }
+
     /// Whether nothing is wrong.
     pub fn is_up(&self) -> bool {
         self.problem.is_none()
@@ -49,9 +57,16 @@ impl Probe {
     {
         Self {
             name: name.into(),
+            is_optional: false,
             check: Box::new(move || Box::pin(check())),
             last: Mutex::default(),
         }
+    }
+
+    /// The node goes on without it.
+    pub(super) fn optional(mut self) -> Self {
+        self.is_optional = true;
+        self
     }
 
     pub(super) fn name(&self) -> &str {
@@ -82,6 +97,7 @@ impl Probe {
             at: Instant::now(),
             latency: began.elapsed(),
             problem,
+            is_optional: self.is_optional,
         }
     }
 }

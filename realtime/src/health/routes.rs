@@ -53,7 +53,7 @@ async fn overview(State(health): State<Health>) -> Response {
 
 async fn ready(State(health): State<Health>) -> Response {
     let checked = health.check().await;
-    let is_ready = !health.is_draining() && all_up(&checked);
+    let is_ready = !health.is_draining() && all_enough(&checked);
     let body = json!({
         "status": if is_ready { "ready" } else { "not_ready" },
         "draining": health.is_draining(),
@@ -69,7 +69,7 @@ async fn live() -> Response {
 
 async fn actuator(State(health): State<Health>) -> Response {
     let checked = health.check().await;
-    let is_up = all_up(&checked);
+    let is_up = all_enough(&checked);
     let components: Map<String, Value> = checked
         .iter()
         .map(|(name, checked)| ((*name).to_owned(), component(checked)))
@@ -91,6 +91,9 @@ fn dependencies(checked: &[(&str, Checked)]) -> Map<String, Value> {
         if let Some(problem) = &checked.problem {
             state["error"] = problem.as_str().into();
         }
+        if checked.is_optional {
+            state["optional"] = true.into();
+        }
         ((*name).to_owned(), state)
     };
     checked.iter().map(entry).collect()
@@ -106,6 +109,11 @@ fn component(checked: &Checked) -> Value {
 
 fn all_up(checked: &[(&str, Checked)]) -> bool {
     checked.iter().all(|(_, checked)| checked.is_up())
+}
+
+/// Whether the node can work; what it goes on without may be down.
+fn all_enough(checked: &[(&str, Checked)]) -> bool {
+    checked.iter().all(|(_, checked)| checked.is_enough())
 }
 
 fn up_or_down(is_up: bool) -> &'static str {

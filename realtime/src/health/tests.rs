@@ -58,6 +58,24 @@ async fn a_failing_dependency_makes_the_node_unready_but_alive() {
 }
 
 #[tokio::test]
+async fn what_the_node_goes_on_without_is_shown_and_leaves_it_ready() {
+    let away = async || Err("redis is away".to_owned());
+    let health = builder()
+        .probe("store", async || Ok(()))
+        .optional_probe("redis", away)
+        .build();
+    let routes = health.routes();
+    let (status, body) = get(&routes, "/health/ready").await;
+    assert_eq!((status, &body["status"]), (StatusCode::OK, &"ready".into()));
+    assert_eq!(body["dependencies"]["redis"]["status"], "down");
+    assert_eq!(body["dependencies"]["redis"]["error"], "redis is away");
+    assert_eq!(body["dependencies"]["redis"]["optional"], true);
+    assert_eq!(get(&routes, "/health").await.1["status"], "degraded");
+    assert_eq!(get(&routes, "/actuator/health").await.0, StatusCode::OK);
+    assert!(health.is_ready().await);
+}
+
+#[tokio::test]
 async fn draining_is_not_ready() {
     let health = builder().probe("store", async || Ok(())).build();
     assert!(health.is_ready().await);

@@ -207,4 +207,8 @@ impl SecurityStore for Composed {
     async fn revocations_since(&self, number: u64) -> Result<Vec<Revocation>, StoreError> {
         self.security.revocations_since(number).await
     }
+
+    async fn revocation_hint(&self, above: u64) -> u64 {
+        self.security.revocation_hint(above).await
+    }
 }

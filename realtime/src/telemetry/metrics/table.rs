@@ -188,6 +188,12 @@ pub const METRICS: &[Metric] = &[
         "For how long the conversation that a projection is furthest behind of has waited.",
     ),
     metric(
+        "quikapp_redis_failures_total",
+        Counter,
+        &[],
+        "Requests that Redis did not answer, or answered with an error.",
+    ),
+    metric(
         "quikapp_refused_total",
         Counter,
         &["reason"],
@@ -240,6 +246,12 @@ pub const METRICS: &[Metric] = &[
         Histogram,
         &[],
         "Time that a read of the store took.",
+    ),
+    metric(
+        "quikapp_store_retries_total",
+        Counter,
+        &[],
+        "Work done again after a deadlock, a lock that did not come, or a lost connection.",
     ),
     metric(
         "quikapp_store_write_queue",
