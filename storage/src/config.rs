@@ -127,7 +127,10 @@ impl Config {
             };
             let problem = match url.scheme() {
                 // What Redis holds may be gone after a failover.
-                Scheme::Redis => "must not be redis://, which forgets",
+                Scheme::Redis if key == "log" => {
+                    "must be embedded, mysql:// or mongodb://: redis:// forgets"
+                }
+                Scheme::Redis => "must be embedded or mysql://: redis:// forgets",
                 Scheme::MongoDb if key != "log" => {
                     "must be embedded or mysql://: mongodb:// keeps the log alone"
                 }

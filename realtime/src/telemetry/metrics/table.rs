@@ -254,6 +254,12 @@ pub const METRICS: &[Metric] = &[
         "Work done again after a deadlock, a lock that did not come, or a lost connection.",
     ),
     metric(
+        "quikapp_store_server_seconds",
+        Histogram,
+        &["server"],
+        "Time that a server which keeps a concern took to answer.",
+    ),
+    metric(
         "quikapp_store_write_queue",
         Gauge,
         &[],
