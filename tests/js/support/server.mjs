@@ -18,16 +18,31 @@ export const startReferenceApp = (listen = "127.0.0.1:0") => start(referenceApp,
 export const startProduct = (dataDir, listen = "127.0.0.1:0") =>
   start(product, ["serve", "--listen", listen, "--data-dir", dataDir])
 
+/** What a test leaves: servers end before their directories go, whichever came first. */
+const left = new WeakMap()
+
+function leftBy(t) {
+  if (!left.has(t)) {
+    const things = { servers: [], directories: [] }
+    left.set(t, things)
+    t.after(async () => {
+      await Promise.all(things.servers.map(server => server.stop("SIGKILL")))
+      await Promise.all(things.directories.map(directory => rm(directory, { recursive: true, force: true })))
+    })
+  }
+  return left.get(t)
+}
+
 /** A directory that is gone after the test. */
 export async function temporaryDirectory(t) {
   const directory = await mkdtemp(path.join(tmpdir(), "quikapp-js-"))
-  t.after(() => rm(directory, { recursive: true, force: true }))
+  leftBy(t).directories.push(directory)
   return directory
 }
 
 /** Ends a server after the test, whatever the test did with it. */
 export function stopAfter(t, server) {
-  t.after(() => server.stop("SIGKILL"))
+  leftBy(t).servers.push(server)
   return server
 }
 
