@@ -121,6 +121,11 @@ impl Config {
 
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_backends()?;
+        self.validate_bounds()
+    }
+
+    fn validate_backends(&self) -> Result<(), ConfigError> {
         for (key, backend) in self.concerns() {
             let Backend::Server(url) = backend else {
                 continue;
@@ -146,6 +151,10 @@ impl Config {
             let (key, problem) = ("redis", "must be redis://...");
             return Err(ConfigError { key, problem });
         }
+        Ok(())
+    }
+
+    fn validate_bounds(&self) -> Result<(), ConfigError> {
         let rules = [
             (
                 "connections",
