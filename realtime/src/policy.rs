@@ -85,8 +85,12 @@ pub enum Action<'a> {
 pub enum ConversationAct {
     /// Join, read, search, acknowledge, hear who types.
     Read,
-    /// Send, edit, react, pin.
+    /// Keep a draft, write a message that is due later.
     Write,
+    /// Send, edit, react, pin: what becomes an entry of the log. The conversation's sequencer
+    /// decides about the membership again, at the very place in the log, so a membership that was
+    /// once seen is enough here.
+    Append,
     /// Be seen typing: not where a block stands between the two of a direct conversation.
     Type,
     /// Add and remove members (admins and owners).
@@ -170,7 +174,8 @@ impl Policy {
     }
 
     /// Whether `principal` may do this now. What is remembered of memberships and blocks is never
-    /// older than half a second.
+    /// older than half a second, save where a sequencer decides again
+    /// ([`ConversationAct::Append`]).
     pub async fn check(&self, principal: &Principal, action: Action<'_>) -> Result<(), Refusal> {
         if principal.expires_at <= self.inner.clock.now() {
             return Err(Reason::TokenExpired.into());
@@ -262,7 +267,10 @@ impl Policy {
         id: &ConversationId,
         act: ConversationAct,
     ) -> Result<(), Refusal> {
-        let standing = self.standing(principal, id).await?;
+        let standing = match act {
+            ConversationAct::Append => self.last_standing(principal, id).await?,
+            _ => self.standing(principal, id).await?,
+        };
         if act == ConversationAct::Type && matches!(standing, Standing::Member(_)) {
             let blocked = self.is_blocked_in(principal, id).await?;
             allow(!blocked, Reason::Blocked)?;
@@ -341,6 +349,19 @@ impl Policy {
         )
     }
 
+    /// A membership as it was when it was last looked at, however long ago.
+    async fn last_standing(
+        &self,
+        principal: &Principal,
+        id: &ConversationId,
+    ) -> Result<Standing, StoreError> {
+        let last = self.inner.cache.last_standing(&principal.person, id);
+        match last {
+            Some(member @ Standing::Member(_)) => Ok(member),
+            _ => self.standing(principal, id).await,
+        }
+    }
+
     async fn standing(
         &self,
         principal: &Principal,
@@ -416,7 +437,10 @@ impl Policy {
 
 fn role_allows(role: Role, act: ConversationAct) -> bool {
     match act {
-        ConversationAct::Read | ConversationAct::Write | ConversationAct::Type => true,
+        ConversationAct::Read
+        | ConversationAct::Write
+        | ConversationAct::Append
+        | ConversationAct::Type => true,
         ConversationAct::ManageMembers => role >= Role::Admin,
         ConversationAct::ChangeRoles => role >= Role::Owner,
     }

@@ -114,11 +114,10 @@ fn act_of(event: &str) -> Option<ConversationAct> {
         | "message:reaction:add"
         | "message:reaction:remove"
         | "message:pin"
-        | "message:unpin"
-        | "message:scheduled:list"
-        | "message:scheduled:cancel"
-        | "draft:set"
-        | "typing:stop" => ConversationAct::Write,
+        | "message:unpin" => ConversationAct::Append,
+        "message:scheduled:list" | "message:scheduled:cancel" | "draft:set" | "typing:stop" => {
+            ConversationAct::Write
+        }
         "typing:start" => ConversationAct::Type,
         "message:history" | "message:delivered" | "message:read" | "message:unread"
         | "message:ack" | "conversation:mute" | "conversation:join" | "conversation:leave" => {

@@ -1,4 +1,4 @@
-//! What the policy remembers of the store: what may change for less than a second.
+//! What the policy remembers of the store, for less than a second where it may change.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ pub(super) enum Standing {
     Member(Role),
 }
 
-/// Short-lived answers. Whoever changes a membership or a block invalidates; a lookup that was
+/// Short-lived answers, which stay behind as the last that is known. Whoever changes a membership or a block invalidates; a lookup that was
 /// under way at that moment is recognised by its generation and not kept.
 #[derive(Default)]
 pub(super) struct Cache {
@@ -59,6 +59,11 @@ impl Cache {
 
     pub(super) fn standing(&self, person: &Person, id: &ConversationId) -> Option<Standing> {
         self.standings.get(&(id.clone(), person.clone()))
+    }
+
+    /// What was last seen, however long ago.
+    pub(super) fn last_standing(&self, person: &Person, id: &ConversationId) -> Option<Standing> {
+        self.standings.last(&(id.clone(), person.clone()))
     }
 
     pub(super) fn put_standing(
@@ -120,6 +125,10 @@ impl<K: Hash + Eq, V: Clone> Short<K, V> {
         let entries = self.0.lock();
         let (value, until) = entries.get(key)?;
         (Instant::now() < *until).then(|| value.clone())
+    }
+
+    fn last(&self, key: &K) -> Option<V> {
+        self.0.lock().get(key).map(|(value, _)| value.clone())
     }
 
     /// The generation is compared under the lock: an invalidation that comes later finds the entry.

@@ -76,9 +76,10 @@ async fn verdict(node: &Node, grant: &Grant, action: Action<'_>) -> Result<(), R
         .map_err(|refusal| refusal.reason)
 }
 
-const ACTS: [ConversationAct; 5] = [
+const ACTS: [ConversationAct; 6] = [
     ConversationAct::Read,
     ConversationAct::Write,
+    ConversationAct::Append,
     ConversationAct::Type,
     ConversationAct::ManageMembers,
     ConversationAct::ChangeRoles,
@@ -94,9 +95,9 @@ async fn a_conversation_is_for_its_members_by_their_role() {
     ];
     let id = conversation(&node, "acme", ConversationKind::Group, &people).await;
     let table = [
-        ("olga", [true, true, true, true, true]),
-        ("ada", [true, true, true, true, false]),
-        ("max", [true, true, true, false, false]),
+        ("olga", [true, true, true, true, true, true]),
+        ("ada", [true, true, true, true, true, false]),
+        ("max", [true, true, true, true, false, false]),
     ];
     for (name, allowed) in table {
         for (act, allowed) in ACTS.into_iter().zip(allowed) {
@@ -210,6 +211,30 @@ async fn what_is_remembered_spares_the_store() {
     node.policy.check(&principal, read).await.unwrap();
     tokio::time::advance(cache::STALENESS).await;
     assert!(node.policy.check(&principal, read).await.is_err());
+}
+
+#[tokio::test]
+async fn where_the_sequencer_decides_again_a_membership_once_seen_is_enough() {
+    let node = Node::start().await;
+    let people = [("olga", Role::Owner), ("ada", Role::Member)];
+    let id = conversation(&node, "acme", ConversationKind::Group, &people).await;
+    let ada = node.principal(&member("acme", "ada")).await;
+    let eve = node.principal(&member("acme", "eve")).await;
+    let append = Action::Conversation {
+        id: &id,
+        act: ConversationAct::Append,
+    };
+    tokio::time::pause();
+    node.policy.check(&ada, append).await.unwrap();
+    assert!(node.policy.check(&eve, append).await.is_err());
+    node.store.close().await;
+    tokio::time::advance(cache::STALENESS).await;
+    node.policy.check(&ada, append).await.unwrap();
+    // Somebody who was none is asked for again.
+    let refusal = node.policy.check(&eve, append).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::Unavailable);
+    node.policy.membership_changed(&id);
+    assert!(node.policy.check(&ada, append).await.is_err());
 }
 
 #[tokio::test]

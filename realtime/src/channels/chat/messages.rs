@@ -56,6 +56,7 @@ impl ChatChannel {
         at: Timestamp,
     ) -> Result<Payload, Refusal> {
         let (delivery, id) = (&self.backend.delivery, &state.conversation);
+        self.check(cx, id, ConversationAct::Write).await?;
         let person = &cx.assigns().person;
         Ok(json(&delivery.schedule(person, id, send, at).await?))
     }
@@ -118,8 +119,9 @@ impl ChatChannel {
         if delete.scope == Scope::Everyone {
             return self.submit(state, cx, Command::Delete { message }).await;
         }
-        self.message(state, cx, message).await?;
         let (id, principal) = (&state.conversation, cx.assigns());
+        self.check(cx, id, ConversationAct::Read).await?;
+        self.message(state, cx, message).await?;
         let hidden = self
             .backend
             .store

@@ -1,5 +1,9 @@
 //! `chat:<id>`: every event, who hears it, and what is refused.
 
+use std::time::Duration;
+
+use quikapp_actors::fanout::Fanout;
+
 use super::*;
 use crate::auth::test_kit::person;
 
@@ -396,6 +400,35 @@ async fn a_removed_member_is_cut_off_at_once() {
     chat.sent("without bob").await;
     let rest = chat.bob.so_far().await;
     assert!(!events(&rest).contains(&"message:new"), "{rest:?}");
+}
+
+/// The removal is written by another process that shares the store, and nobody here has heard of
+/// it yet: the policy still remembers a member, and the log refuses.
+#[tokio::test]
+async fn a_member_removed_elsewhere_can_write_nothing() {
+    let mut chat = Chat::start().await;
+    chat.bob("message:send", json!({"content": "with bob"}))
+        .await
+        .ok();
+    let id = ConversationId::parse(chat.topic.trim_start_matches("chat:")).unwrap();
+    let node = &chat.world.node;
+    let config = conversation::Config {
+        min_tenure: Duration::ZERO,
+        ..conversation::Config::default()
+    };
+    let clock = Arc::new(node.clock.clone());
+    let elsewhere = Conversations::start(config, node.store.clone(), Fanout::new(), clock);
+    let remove = conversation::Command::RemoveMember {
+        user: person("acme", "bob").user,
+    };
+    let elsewhere = elsewhere.await.unwrap();
+    let removed = elsewhere.submit(&person("acme", "ann"), &id, remove).await;
+    let tail = removed.unwrap().seq;
+    node.clock.advance_ms(3_000);
+    let refused = chat.bob("message:send", json!({"content": "x"})).await;
+    assert_eq!(refused.reason(), "not_a_participant");
+    let written = chat.world.backend.store.entries(&id, tail, 10).await;
+    assert!(written.unwrap().is_empty());
 }
 
 #[tokio::test]
