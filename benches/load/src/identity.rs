@@ -99,12 +99,12 @@ impl Identities {
 
     /// People of one workspace, each another.
     pub(crate) async fn people(&self, count: usize) -> anyhow::Result<Vec<Identity>> {
-        let people = stream::iter(0..count).map(|number| self.person(number));
+        let people = stream::iter(0..count).map(|number| self.person_named("bench", number));
         people.buffered(SIGNING_IN).try_collect().await
     }
 
-    async fn person(&self, number: usize) -> anyhow::Result<Identity> {
-        let user = format!("bench-{number}");
+    async fn person_named(&self, name: &str, number: usize) -> anyhow::Result<Identity> {
+        let user = format!("{name}-{number}");
         match &self.way {
             Way::Secret(secret) => sign(secret, user),
             Way::Guest => self.guest(number).await,
@@ -115,11 +115,21 @@ impl Identities {
         }
     }
 
+    /// People of the same workspace who will not connect.
+    pub(crate) async fn offline(&self, count: usize) -> anyhow::Result<Vec<Identity>> {
+        let people =
+            stream::iter(0..count).map(|number| self.person_named("bench-founder", number));
+        people.buffered(SIGNING_IN).try_collect().await
+    }
+
     /// Creates a group; returns its id.
-    pub(crate) async fn create_group(&self, members: &[Identity]) -> anyhow::Result<String> {
-        let (creator, others) = members.split_first().context("a group has members")?;
-        let ids: Vec<_> = others.iter().map(|member| &member.user).collect();
-        let body = json!({"type": "group", "name": "bench", "members": ids});
+    pub(crate) async fn create_group(
+        &self,
+        creator: Option<&Identity>,
+        others: Vec<String>,
+    ) -> anyhow::Result<String> {
+        let creator = creator.context("a group has members")?;
+        let body = json!({"type": "group", "name": "bench", "members": others});
         let answer = self
             .post("/api/conversations", Some(&creator.token), &body)
             .await?;
@@ -137,6 +147,16 @@ impl Identities {
         let (GuestUser::Id(user) | GuestUser::Object { id: user }) = guest.user;
         let token = guest.token;
         Ok(Identity { user, token })
+    }
+
+    /// Asks for a path, and for no more than that it is there.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> anyhow::Result<()> {
+        let request = self.http.get(self.target.route(path)).bearer_auth(token);
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status.is_success(), "GET {path}: {status} {text}");
+        Ok(())
     }
 
     async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<String> {

@@ -27,6 +27,7 @@ mod stages;
 mod target;
 mod traffic;
 mod violations;
+mod world;
 
 pub use command::{Args, Outcome, execute, plan, run};
 pub use engine::Phase;

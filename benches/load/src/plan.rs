@@ -11,7 +11,7 @@ pub use options::{RunOptions, Settings, TargetOptions};
 pub use scenario::Scenario;
 
 pub(crate) use file::read_file;
-pub(crate) use layout::{Layout, Part, Play};
+pub(crate) use layout::{Layout, Part, Play, Society};
 pub(crate) use talk::Words;
 
 use anyhow::ensure;

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::{
     clock::{Clock, Nanos, SECOND, from_seconds, seconds, unix_seconds},
     engine::{Crew, PartPlan, Phase, Shared, SocketPlan, Totals, Worker},
-    identity::{Identities, Identity},
+    identity::Identities,
     mark::mix,
     meter::{Meter, ThreadUsage, Usage, of_threads},
     plan::{Layout, Part, Plan, Play},
@@ -24,6 +24,7 @@ use crate::{
         Traffic, Waves,
     },
     violations::Kind,
+    world,
 };
 
 /// Descriptors beside those of the sockets.
@@ -68,7 +69,7 @@ pub(crate) async fn run_once(
     let meter = Meter::new(&plan.run.pids, &plan.run.metrics).await?;
     let people = identities.people(layout.people).await?;
     let run = run_number(plan, turn);
-    let channels = make_channels(plan, &layout, run, &identities, &people).await?;
+    let channels = world::make_channels(plan, &layout, run, &identities, &people).await?;
     let crew = Crew {
         shared: Arc::new(Shared::new(plan.run.threads, layout.parts.len())?),
         clock: Clock::start(),
@@ -80,7 +81,8 @@ pub(crate) async fn run_once(
     let threads = Threads::start(plan, &layout, &crew, run, &channels)?;
     let mut course = Course::new(plan, &layout, &crew, meter);
     let deadline = Duration::from_secs(plan.run.deadline);
-    let ended = timeout(deadline, Box::pin(course.lead(plan, show))).await;
+    let led = Box::pin(course.lead(plan, &layout, &identities, &crew, show));
+    let ended = timeout(deadline, led).await;
     let records = threads.join();
     let aborted = match ended {
         Ok(Ok(())) => None,
@@ -117,35 +119,6 @@ fn allow_descriptors(sockets: usize) -> anyhow::Result<()> {
         maximum: limit.maximum,
     };
     setrlimit(Resource::Nofile, raised).context("raising the limit of file descriptors")
-}
-
-/// What is said and heard in each room of each part.
-async fn make_channels(
-    plan: &Plan,
-    layout: &Layout,
-    run: u32,
-    identities: &Identities,
-    people: &[Identity],
-) -> anyhow::Result<Vec<Vec<Arc<Channel>>>> {
-    let protocol = plan.target.language().speaker();
-    let mut channels = Vec::with_capacity(layout.parts.len());
-    for (number, part) in layout.parts.iter().enumerate() {
-        let mut rooms = Vec::with_capacity(part.rooms);
-        for room in 0..part.rooms {
-            let name = if part.words.needs_conversations {
-                let members = part.people_of(room).map(|person| people[person].clone());
-                let members: Vec<_> = members.collect();
-                identities.create_group(&members).await?
-            } else if layout.parts.len() == 1 {
-                room.to_string()
-            } else {
-                format!("{number}-{room}")
-            };
-            rooms.push(Arc::new(protocol.channel(&part.words.talk(run, &name))));
-        }
-        channels.push(rooms);
-    }
-    Ok(channels)
 }
 
 /// The workers' threads. Dropping them ends them.
@@ -309,6 +282,7 @@ fn traffic(
             seats: own.len(),
             opening,
             waves: waves(play, share),
+            is_lenient: part.words.is_lenient,
             interval,
         })),
     }
@@ -371,13 +345,25 @@ impl Course {
     }
 
     /// Leads the workers through the phases.
-    async fn lead(&mut self, plan: &Plan, show: &mut dyn FnMut(&Progress)) -> anyhow::Result<()> {
+    async fn lead(
+        &mut self,
+        plan: &Plan,
+        layout: &Layout,
+        identities: &Identities,
+        crew: &Crew,
+        show: &mut dyn FnMut(&Progress),
+    ) -> anyhow::Result<()> {
         let (warmup, measured) = (
             from_seconds(plan.run.warmup),
             from_seconds(plan.run.seconds),
         );
         self.phase(Phase::Connect, Nanos::MAX, Shared::all_ready, show)
             .await?;
+        for part in &layout.parts {
+            if let Some(path) = &part.society.visit {
+                world::visit(identities, &crew.people[part.people.clone()], path).await?;
+            }
+        }
         if let Some(moment) = plan.run.start_at {
             let left = moment - unix_seconds();
             ensure!(

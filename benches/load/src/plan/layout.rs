@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Sockets that one person may have; servers limit them.
-const SOCKETS_PER_PERSON: usize = 32;
+pub(super) const SOCKETS_PER_PERSON: usize = 32;
 
 /// Messages per second that one socket may send; servers limit them.
 const RATE_PER_SENDER: f64 = 100.0;
@@ -40,6 +40,18 @@ pub(crate) struct Part {
     pub(crate) people: Range<usize>,
     pub(crate) rooms: usize,
     pub(crate) seats: Vec<Seat>,
+    pub(crate) society: Society,
+}
+
+/// What people belong to beside what the part is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Society {
+    /// Groups that each person is in.
+    pub(crate) memberships: usize,
+    /// Further people who never connect.
+    pub(crate) offline: usize,
+    /// A path to ask for as each person once all are connected.
+    pub(crate) visit: Option<String>,
 }
 
 /// What the part does.
@@ -119,6 +131,18 @@ fn lay_out(
         people,
         rooms: shape.rooms.len(),
         seats,
+        society: society(scenario),
+    }
+}
+
+fn society(scenario: &Scenario) -> Society {
+    match scenario {
+        Scenario::Idle(o) => Society {
+            memberships: o.memberships,
+            offline: o.offline,
+            visit: o.visit.clone(),
+        },
+        _ => Society::default(),
     }
 }
 
@@ -183,6 +207,8 @@ struct Shape {
     people: usize,
     /// A large room may be spread over all workers.
     may_spread: bool,
+    /// A room is one person's.
+    is_personal: bool,
 }
 
 impl Shape {
@@ -192,6 +218,7 @@ impl Shape {
             publishers,
             people,
             may_spread: false,
+            is_personal: false,
         };
         let few = |sockets: usize| sockets.div_ceil(SOCKETS_PER_PERSON).max(1);
         match scenario {
@@ -217,6 +244,17 @@ impl Shape {
                 }
             }
             Scenario::Pingpong(o) => uniform(o.pairs, 2, 2, o.pairs * 2),
+            Scenario::Idle(o) if o.memberships > 0 => {
+                let people = o.people();
+                let (each, more) = (o.sockets / people, o.sockets % people);
+                Self {
+                    rooms: (0..people)
+                        .map(|at| each + usize::from(at < more))
+                        .collect(),
+                    is_personal: true,
+                    ..uniform(0, 0, 0, people)
+                }
+            }
             Scenario::Idle(o) => crowd(o.sockets, o.people),
             Scenario::Storm(o) => crowd(o.sockets, o.people),
             Scenario::Presence(o) => Self {
@@ -237,12 +275,15 @@ impl Shape {
                 let worker = if spread { member % workers } else { owner };
                 // All publishers of a room are on one worker, which paces them.
                 let publishes = worker == owner;
-                let person = people.start + seats.len() % people.len().max(1);
+                let person = match self.is_personal {
+                    true => room,
+                    false => seats.len() % people.len().max(1),
+                };
                 seats.push(Seat {
                     worker,
                     room,
                     publisher: publishes.then(|| publishers.next()).flatten(),
-                    person,
+                    person: people.start + person,
                 });
             }
         }
@@ -273,6 +314,7 @@ fn crowd(sockets: usize, people: Option<usize>) -> Shape {
         publishers: 0,
         people: people.unwrap_or(sockets.div_ceil(10)).clamp(1, sockets),
         may_spread: true,
+        is_personal: false,
     }
 }
 
@@ -325,6 +367,23 @@ mod tests {
         for seat in &layout.parts[0].seats {
             assert_eq!(seat.worker, seat.room % 2);
         }
+    }
+
+    #[test]
+    fn people_with_memberships_join_their_own_topics() {
+        let idle = Idle {
+            sockets: 7,
+            people: Some(3),
+            memberships: 20,
+            ..Idle::default()
+        };
+        let layout = layout(2, vec![Scenario::Idle(idle)]);
+        let part = &layout.parts[0];
+        assert!(part.words.is_personal);
+        assert_eq!((part.rooms, part.society.memberships), (3, 20));
+        assert!(part.seats.iter().all(|seat| seat.person == seat.room));
+        let sizes = [0, 1, 2].map(|room| part.people_of(room).count());
+        assert_eq!(sizes, [3, 2, 2]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, FromArgMatches, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use super::layout::SOCKETS_PER_PERSON;
 use crate::{
     protocol::Language,
     record::Measure,
@@ -135,6 +136,35 @@ pub struct Idle {
     /// Seconds to stand still before the memory is read.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub hold: u64,
+    /// Groups of 20 that each person belongs to. With any, sockets join `user:<id>`, which follows
+    /// all of them; on QuikApp only.
+    #[arg(long, default_value_t = 0)]
+    pub memberships: usize,
+    /// Further people, in groups of 20, who never connect.
+    #[arg(long, default_value_t = 0, value_name = "PEOPLE")]
+    pub offline: usize,
+    /// Path to ask for once as each person when all are connected, so that the server has to do
+    /// with them: /api/users/me.
+    #[arg(long, value_name = "PATH")]
+    pub visit: Option<String>,
+}
+
+impl Idle {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.sockets > 0, "idle: sockets are above 0");
+        let is_personal = self.memberships > 0;
+        ensure!(
+            !is_personal || self.people() * SOCKETS_PER_PERSON >= self.sockets,
+            "idle: a person has at most {SOCKETS_PER_PERSON} sockets"
+        );
+        Ok(())
+    }
+
+    /// People the sockets belong to.
+    pub(crate) fn people(&self) -> usize {
+        let people = self.people.unwrap_or(self.sockets.div_ceil(10));
+        people.clamp(1, self.sockets)
+    }
 }
 
 /// `storm`
@@ -297,7 +327,7 @@ impl Scenario {
                 options.pairs > 0 && options.rounds > 0,
                 "pingpong: pairs and rounds are above 0"
             ),
-            Self::Idle(options) => ensure!(options.sockets > 0, "idle: sockets are above 0"),
+            Self::Idle(options) => options.check()?,
             Self::Storm(options) => ensure!(options.sockets > 0, "storm: sockets are above 0"),
             Self::Presence(options) => ensure!(
                 options.people > options.observers && options.observers > 0,
@@ -308,6 +338,16 @@ impl Scenario {
         match (self, language) {
             (Self::Presence(_), Language::Socketio | Language::Centrifuge | Language::Raw) => {
                 bail!("{name} needs --protocol phoenix")
+            }
+            (
+                Self::Idle(Idle {
+                    memberships,
+                    offline,
+                    ..
+                }),
+                language,
+            ) if *memberships + *offline > 0 && language != Language::Phoenix => {
+                bail!("{name} with memberships needs --protocol phoenix")
             }
             (Self::Chat(_), Language::Raw) => {
                 bail!("{name} needs a protocol with acknowledgements, and raw has none")

@@ -13,6 +13,8 @@ pub(crate) struct Words {
     pub(crate) hears_itself: bool,
     /// Rooms are conversations that have to be made before.
     pub(crate) needs_conversations: bool,
+    /// Each room is the own topic of one person.
+    pub(crate) is_personal: bool,
     /// Other things happen on these topics, too.
     pub(crate) is_lenient: bool,
 }
@@ -22,8 +24,10 @@ impl Words {
         let language = target.language();
         let is_chat = matches!(scenario, Scenario::Chat(_));
         let is_own_chat = is_chat && target.has_product_topics();
+        let is_personal = matches!(scenario, Scenario::Idle(idle) if idle.memberships > 0);
         let topic = match language {
             Language::Phoenix if is_own_chat => "chat:{room}",
+            Language::Phoenix if is_personal => "user:{room}",
             Language::Phoenix => "broadcast:bench-{run}-{room}",
             _ => "bench-{run}-{room}",
         };
@@ -40,7 +44,7 @@ impl Words {
             false => ("tick", "tick"),
         };
         let join = match scenario {
-            _ if !target.has_product_topics() || is_own_chat => "{}",
+            _ if !target.has_product_topics() || is_own_chat || is_personal => "{}",
             Scenario::Pingpong(_) => r#"{"ack":false,"self":false}"#,
             Scenario::Presence(_) => r#"{"ack":false,"presence":true}"#,
             _ => r#"{"ack":false}"#,
@@ -65,7 +69,8 @@ impl Words {
         Self {
             hears_itself: !asks_not_to_hear_itself(&talk.join),
             needs_conversations: is_own_chat,
-            is_lenient: is_chat || matches!(scenario, Scenario::Presence(_)),
+            is_personal,
+            is_lenient: is_chat || is_personal || matches!(scenario, Scenario::Presence(_)),
             talk,
         }
     }
