@@ -240,6 +240,11 @@ impl Settings {
         ensure!((1..=256).contains(&threads), "threads: 1 to 256");
         let repeat = options.repeat.unwrap_or(1);
         ensure!(repeat > 0, "repeat: at least once");
+        let start_at = options.start_at.as_deref().map(parse_moment).transpose()?;
+        ensure!(
+            start_at.is_none() || repeat == 1,
+            "start-at: one moment is for one run; say --repeat 1"
+        );
         let bursts = match parts.iter().any(Scenario::reads_in_bursts) {
             true => 8,
             false => 0,
@@ -270,7 +275,7 @@ impl Settings {
                 .generator
                 .clone()
                 .unwrap_or_else(|| host.trim().to_owned()),
-            start_at: options.start_at.as_deref().map(parse_moment).transpose()?,
+            start_at,
         })
     }
 }
@@ -371,6 +376,21 @@ mod tests {
             ..TargetOptions::default()
         };
         assert_eq!(auth(other_app), Auth::None);
+    }
+
+    #[test]
+    fn a_moment_to_start_at_is_for_one_run() {
+        let mut options = RunOptions {
+            start_at: Some("60".to_owned()),
+            repeat: Some(2),
+            ..RunOptions::default()
+        };
+        let parts = [Scenario::Fanout(Fanout::default())];
+        let refused = Settings::complete(&options, &parts).unwrap_err();
+        assert!(refused.to_string().contains("--repeat 1"), "{refused}");
+        options.repeat = None;
+        let complete = Settings::complete(&options, &parts).unwrap();
+        assert_eq!(complete.start_at, Some(60.0));
     }
 
     #[test]
