@@ -193,11 +193,14 @@ export type DeletePayload = {
   message_id: string;
   /** Where. */
   conversation_id: string;
-  /** By whom; `null` when nobody deleted it: its time was up. */
+  /** By whom; `null` when nobody deleted it. */
   deleted_by: string | null;
   /** When. */
   deleted_at: string;
-  /** `expired` when its time was up; absent when somebody deleted it. */
+  /**
+  * `expired` when its time was up, `erased` when its sender was erased; absent when somebody
+  * deleted it.
+  */
   reason?: Gone;
 };
 
@@ -276,8 +279,8 @@ export type GapEntry = {
   payload: unknown;
 };
 
-/** Why a message's content is gone although nobody deleted it. */
-export type Gone = "expired" | "delivered";
+/** Why something is gone although nobody deleted it. */
+export type Gone = "expired" | "delivered" | "erased";
 
 /** `message:hidden`, an entry of one's own conversation: one has deleted a message for oneself. */
 export type HiddenPayload = {
@@ -665,7 +668,7 @@ export type ReactionPayload = {
   message_id: string;
   /** Whose reaction. */
   user_id: string;
-  /** Which. */
+  /** Which; empty in the log of a person who was erased, and then all of theirs are gone. */
   emoji: string;
   /** Where. */
   conversation_id: string;
@@ -870,6 +873,8 @@ export type UpdatePayload = {
   members?: Array<MemberPayload>;
   /** The name, if it was changed. */
   name?: string;
+  /** `erased` when the membership ended because the person was erased. */
+  reason?: Gone;
 };
 
 /** `message:ack`: the stream's cursor, or a place in one conversation. */

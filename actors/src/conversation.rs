@@ -23,7 +23,7 @@ pub mod wire;
 pub(crate) use batch::refusal_of;
 pub use command::{Command, CommandError, DeleteScope, Gone, MessageClass, Outcome, SendMessage};
 pub use config::{Config, Limits};
-pub(crate) use core::validate::message as check_message;
+pub(crate) use core::{refold::Refold, validate::message as check_message};
 pub use handle::{Conversations, StartError};
 pub(crate) use key::{content_hash, hex_key};
 pub use live::{MemberLeft, broadcast_of};

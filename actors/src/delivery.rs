@@ -8,8 +8,10 @@
 
 mod acks;
 mod config;
+mod erasure;
 mod feed;
 mod handle;
+mod history;
 pub mod payload;
 mod projections;
 mod projector;

@@ -67,6 +67,8 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::revoke))
         .routes(routes!(account::logout))
         .routes(routes!(admin::tree))
+        .routes(routes!(admin::erase))
+        .routes(routes!(admin::erasure))
         .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show))

@@ -11,6 +11,7 @@ mod delivery;
 mod fold;
 mod log;
 mod registers;
+mod upkeep;
 
 use std::sync::Arc;
 

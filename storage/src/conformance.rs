@@ -9,6 +9,7 @@
 
 pub mod conversations;
 pub mod effects;
+pub mod erasure;
 pub mod history;
 pub mod log;
 pub mod people;
@@ -84,5 +85,11 @@ where
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
             all_conversations_are_visited, threads_count_for_their_followers,
             a_thread_is_read_by_its_mark, threads_can_be_rebuilt;
+        erasure:
+            whoever_was_a_member_is_found, payloads_are_redacted_in_their_place,
+            what_was_hidden_can_be_forgotten, registers_of_one_person_are_forgotten,
+            devices_of_one_person_are_forgotten, profiles_and_blocks_are_forgotten,
+            views_are_written_anew, a_newer_view_is_not_overwritten,
+            views_are_written_by_the_owner;
     }
 }

@@ -13,6 +13,7 @@ mod checkpoint;
 mod conversations;
 mod detached;
 mod effects;
+mod erasure;
 mod fault;
 mod health;
 mod history;
@@ -30,6 +31,7 @@ mod search;
 mod security;
 mod stream;
 mod timers;
+mod upkeep;
 mod writer;
 
 use std::sync::Arc;

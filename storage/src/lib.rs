@@ -40,8 +40,8 @@ pub use mongo::{Mutant, Pause, Step, Testing};
 pub use mutant::ServerMutant;
 pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
 pub use traits::{
-    ConversationStore, DetachedRegisters, DetachedWrite, Fold, Health, LogKeeper, LogStore,
-    PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore, SharedLog, SharedStore,
-    Store, TimerStore,
+    ConversationStore, DetachedRegisters, DetachedWrite, ErasureStore, Fold, Health, LogKeeper,
+    LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore,
+    SharedLog, SharedStore, Store, TimerStore,
 };
 pub use types::*;

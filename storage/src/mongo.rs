@@ -15,6 +15,7 @@ mod schema;
 mod stream;
 #[cfg(feature = "conformance")]
 mod testing;
+mod upkeep;
 
 use std::time::Duration;
 

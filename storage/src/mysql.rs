@@ -8,6 +8,7 @@
 mod append;
 mod conversations;
 mod effects;
+mod erasure;
 mod fault;
 mod head;
 mod history;
@@ -22,6 +23,7 @@ mod row;
 mod security;
 mod stream;
 mod timers;
+mod upkeep;
 mod writer;
 
 use std::{sync::Arc, time::Duration};

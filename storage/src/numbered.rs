@@ -60,4 +60,5 @@ numbered!(TimerKind {
     SendMessage = 1,
     Expire = 2,
     UntilDelivered = 3,
+    Erase = 4,
 });

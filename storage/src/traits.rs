@@ -2,10 +2,12 @@
 //! returns only once the write is durable (fsync, or the backend's majority commit).
 
 mod detached;
+mod erasure;
 mod log_keeper;
 mod projections;
 mod queue;
 mod timers;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -20,10 +22,12 @@ use crate::{
 };
 
 pub use detached::{DetachedRegisters, DetachedWrite, Fold};
+pub use erasure::ErasureStore;
 pub use log_keeper::LogKeeper;
 pub use projections::ProjectionStore;
 pub use queue::QueueStore;
 pub use timers::TimerStore;
+pub use upkeep::LogUpkeep;
 
 /// Conversations and who is in them.
 #[async_trait]
@@ -312,12 +316,14 @@ pub struct Health {
 pub trait Store:
     ConversationStore
     + LogStore
+    + LogUpkeep
     + RegisterStore
     + PeopleStore
     + SecurityStore
     + TimerStore
     + QueueStore
     + ProjectionStore
+    + ErasureStore
     + 'static
 {
     /// Names this set of data; nodes on different stores do not belong together.

@@ -66,6 +66,20 @@ pub enum Command {
         /// Why.
         why: Gone,
     },
+    /// End the membership of a person who is being erased; only the server does.
+    EndMembership {
+        /// Whose.
+        user: UserId,
+    },
+    /// Take back a reaction of a person who is being erased; only the server does.
+    TakeReaction {
+        /// From which message.
+        message: MessageId,
+        /// Whose.
+        user: UserId,
+        /// Which.
+        emoji: String,
+    },
     /// A notice in a person's own conversation; only the server sends these.
     Notice {
         /// Event name on the topic `user:<id>`.
@@ -104,7 +118,7 @@ impl MessageClass {
     }
 }
 
-/// Why a message's content is gone although nobody deleted it.
+/// Why something is gone although nobody deleted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Gone {
@@ -112,6 +126,8 @@ pub enum Gone {
     Expired,
     /// It was of class `until_delivered`, and is on every device of every member.
     Delivered,
+    /// The person whose it was has been erased.
+    Erased,
 }
 
 /// A message to send. Field names on the wire are the snake_case of these.

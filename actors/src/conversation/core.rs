@@ -10,6 +10,7 @@ mod members;
 pub(crate) mod messages;
 #[cfg(test)]
 mod properties;
+pub(crate) mod refold;
 #[cfg(test)]
 mod scripts;
 pub(crate) mod validate;
@@ -69,6 +70,7 @@ impl Request {
             Command::Edit { message, .. }
             | Command::Delete { message }
             | Command::Expire { message, .. }
+            | Command::TakeReaction { message, .. }
             | Command::React { message, .. }
             | Command::Pin { message, .. } => (Some(*message), None),
             _ => (None, None),
@@ -292,17 +294,9 @@ impl Draft {
     }
 
     fn change(&mut self, request: &Request) -> Result<Change, CommandError> {
-        let person = match (&request.by, &request.command) {
-            (Author::Server, Command::Notice { event, payload }) => {
-                return self.notice(event, payload);
-            }
-            (Author::Server, Command::Expire { message, why }) => {
-                return self.expire(*message, *why);
-            }
-            (Author::Server, _) | (_, Command::Notice { .. } | Command::Expire { .. }) => {
-                return Err(CommandError::Forbidden);
-            }
-            (Author::Person(person), _) => person,
+        let person = match &request.by {
+            Author::Server => return self.change_by_server(&request.command),
+            Author::Person(person) => person,
         };
         let standing = self.core.members.get(&person.user).copied();
         let standing = standing.ok_or(CommandError::NotAParticipant)?;
@@ -327,7 +321,25 @@ impl Draft {
             Command::RemoveMember { user } => self.remove_member(by, user),
             Command::SetRole { user, role } => self.set_role(by, user, *role),
             Command::Rename { name } => self.rename(by, name.as_deref()),
-            Command::Notice { .. } | Command::Expire { .. } => Err(CommandError::Forbidden),
+            Command::Notice { .. }
+            | Command::Expire { .. }
+            | Command::EndMembership { .. }
+            | Command::TakeReaction { .. } => Err(CommandError::Forbidden),
+        }
+    }
+
+    /// What no person may ask for, and only that.
+    fn change_by_server(&mut self, command: &Command) -> Result<Change, CommandError> {
+        match command {
+            Command::Notice { event, payload } => self.notice(event, payload),
+            Command::Expire { message, why } => self.expire(*message, *why),
+            Command::EndMembership { user } => self.end_membership(user),
+            Command::TakeReaction {
+                message,
+                user,
+                emoji,
+            } => self.take_reaction(*message, user, emoji),
+            _ => Err(CommandError::Forbidden),
         }
     }
 

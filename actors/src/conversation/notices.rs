@@ -13,7 +13,7 @@ use quikapp_storage::{
 };
 
 use super::{
-    Command, CommandError, Outcome,
+    Command, CommandError, Gone, Outcome,
     batch::refusal_of,
     core::{Author, Core, text_of},
     handle::Shared,
@@ -69,6 +69,10 @@ fn tell_who_left(shared: &Arc<Shared>, core: &Core, entry: &Entry) {
     let Ok(update) = serde_json::from_str::<UpdatePayload>(&entry.payload) else {
         return;
     };
+    if update.reason == Some(Gone::Erased) {
+        // There is nobody any more to tell.
+        return;
+    }
     // The first is who left; one who became owner thereby hears it on the topic.
     let members = update.members.into_iter().map(|member| member.user_id);
     let left = members.take(1).collect();

@@ -143,13 +143,14 @@ pub struct DeletePayload {
     /// Where.
     #[ts(type = "string")]
     pub conversation_id: ConversationId,
-    /// By whom; `null` when nobody deleted it: its time was up.
+    /// By whom; `null` when nobody deleted it.
     #[ts(type = "string | null")]
     pub deleted_by: Option<UserId>,
     /// When.
     #[ts(type = "string")]
     pub deleted_at: Timestamp,
-    /// `expired` when its time was up; absent when somebody deleted it.
+    /// `expired` when its time was up, `erased` when its sender was erased; absent when somebody
+    /// deleted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub reason: Option<Gone>,
@@ -181,7 +182,7 @@ pub struct ReactionPayload {
     /// Whose reaction.
     #[ts(type = "string")]
     pub user_id: UserId,
-    /// Which.
+    /// Which; empty in the log of a person who was erased, and then all of theirs are gone.
     pub emoji: String,
     /// Where.
     #[ts(type = "string")]
@@ -239,6 +240,10 @@ pub struct UpdatePayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub name: Option<String>,
+    /// `erased` when the membership ended because the person was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reason: Option<Gone>,
 }
 
 /// What happened to a conversation.

@@ -3,13 +3,15 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use quikapp_storage::{
-    Consumer, ConversationId, EntryId, Person, SharedStore, TIMER_SHARDS, Timestamp,
+    Consumer, ConversationId, EntryId, Person, SharedStore, StoreError, TIMER_SHARDS, Timestamp,
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Config, Feed, Projection,
     acks::{self, Acks},
+    erasure,
     payload::ScheduledPayload,
     projections::{Queue, Threads, Timers},
     projector::Projector,
@@ -69,9 +71,11 @@ pub(super) struct Shared {
     pub(super) may_send: MaySend,
     pub(super) tails: Tails,
     pub(super) acks: Acks,
+    /// One erasure runs at a time; others wait in the store.
+    pub(super) erasing: Arc<Semaphore>,
     projectors: Vec<Arc<Projector>>,
-    tasks: TaskTracker,
-    stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
 }
 
 impl Delivery {
@@ -106,6 +110,7 @@ impl Delivery {
             may_send: parts.may_send,
             tails,
             acks: Acks::default(),
+            erasing: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
@@ -143,6 +148,18 @@ impl Delivery {
         scheduled::cancel(&self.shared, by, conversation, id).await
     }
 
+    /// Has a person erased: durably, and in the background. Their tokens have been revoked
+    /// already. Asking again while it is under way changes nothing, and afterwards has everything
+    /// looked through once more.
+    pub async fn erase(&self, person: &Person) -> Result<(), StoreError> {
+        erasure::ask(&self.shared, person).await
+    }
+
+    /// Whether a person's erasure is still to be done, or under way.
+    pub async fn is_being_erased(&self, person: &Person) -> Result<bool, StoreError> {
+        erasure::is_pending(&self.shared, person).await
+    }
+
     /// A device of a person has acknowledged something, durably: in one conversation, or of the
     /// stream over all. Never waits.
     pub fn acknowledged(&self, person: &Person, conversation: Option<&ConversationId>) {
@@ -157,6 +174,11 @@ impl Delivery {
             store: Arc::clone(&self.shared.store),
             tails: self.shared.tails.clone(),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The settings.

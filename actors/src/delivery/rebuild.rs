@@ -6,9 +6,11 @@ use quikapp_storage::{
     AcquireError, Claim, ConversationId, Epoch, OwnerId, Seq, SharedStore, StoreError,
 };
 
-use super::{Config, Projection, Tails, handle::projections, projector::catch_up};
+use super::{Config, Projection, Tails, handle::projections, history, projector::catch_up};
 use crate::Clock;
 
+/// The name of the folded view of messages, which is written with the log and has no cursor.
+const HISTORY: &str = "history";
 /// Conversations read at once.
 const PAGE: usize = 256;
 /// Another process keeps a conversation for so long at least after it took it.
@@ -41,9 +43,10 @@ pub struct Rebuilt {
     pub entries: u64,
 }
 
-/// Rebuilds one projection, or all of them, conversation by conversation. Another process may
-/// work on the same store meanwhile: each conversation is taken for the moment, which keeps its
-/// sequencer out, and cursors move by compare-and-set, which keeps its projections out.
+/// Rebuilds one projection, or all of them and the history, conversation by conversation. Another
+/// process may work on the same store meanwhile: each conversation is taken for the moment, which
+/// keeps its sequencer out, and cursors move by compare-and-set, which keeps its projections out.
+/// A view of the history is left alone when something newer has been folded into it.
 pub async fn rebuild(
     store: &SharedStore,
     clock: &dyn Clock,
@@ -55,8 +58,10 @@ pub async fn rebuild(
         name.is_none_or(|name| name == projection.consumer().as_str())
     };
     let meant: Vec<_> = all.iter().filter(|it| is_meant(it)).collect();
-    if meant.is_empty() {
-        let known: Vec<_> = all.iter().map(|it| it.consumer().to_string()).collect();
+    let with_history = name.is_none_or(|name| name == HISTORY);
+    if meant.is_empty() && !with_history {
+        let known = all.iter().map(|it| it.consumer().to_string());
+        let known: Vec<_> = known.chain([HISTORY.to_owned()]).collect();
         return Err(RebuildError::Unknown {
             name: name.unwrap_or_default().to_owned(),
             known: known.join(", "),
@@ -74,22 +79,33 @@ pub async fn rebuild(
     };
     let mut rebuilt = Vec::new();
     for projection in meant {
-        rebuilt.push(work.rebuild(&**projection).await?);
+        let name = projection.consumer().to_string();
+        let one = async |id: &ConversationId| work.one(&**projection, id).await;
+        rebuilt.push(work.rebuild(name, one).await?);
+    }
+    if with_history {
+        let one = async |id: &ConversationId| history::rebuild(&work, id, history::STRETCH).await;
+        rebuilt.push(work.rebuild(HISTORY.to_owned(), one).await?);
     }
     Ok(rebuilt)
 }
 
-struct Work<'a> {
-    store: &'a SharedStore,
-    clock: &'a dyn Clock,
-    tails: Tails,
-    owner: OwnerId,
+/// What a rebuild works with.
+pub(super) struct Work<'a> {
+    pub(super) store: &'a SharedStore,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) tails: Tails,
+    pub(super) owner: OwnerId,
 }
 
 impl Work<'_> {
-    async fn rebuild(&self, projection: &dyn Projection) -> Result<Rebuilt, StoreError> {
+    async fn rebuild(
+        &self,
+        projection: String,
+        one: impl AsyncFn(&ConversationId) -> Result<Option<u64>, StoreError>,
+    ) -> Result<Rebuilt, StoreError> {
         let mut rebuilt = Rebuilt {
-            projection: projection.consumer().to_string(),
+            projection,
             conversations: 0,
             entries: 0,
         };
@@ -97,7 +113,7 @@ impl Work<'_> {
         loop {
             let page = self.store.all_conversations(after.as_ref(), PAGE).await?;
             for id in &page {
-                if let Some(entries) = self.one(projection, id).await? {
+                if let Some(entries) = one(id).await? {
                     rebuilt.entries += entries;
                     rebuilt.conversations += 1;
                 }
@@ -126,7 +142,10 @@ impl Work<'_> {
     }
 
     /// Takes a conversation; waits for a sequencer that has only just taken it.
-    async fn take(&self, id: &ConversationId) -> Result<Option<(Epoch, Seq)>, StoreError> {
+    pub(super) async fn take(
+        &self,
+        id: &ConversationId,
+    ) -> Result<Option<(Epoch, Seq)>, StoreError> {
         loop {
             let claim = Claim {
                 owner: self.owner,

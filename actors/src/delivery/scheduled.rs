@@ -28,6 +28,8 @@ use crate::{
 const LEASE_MS: i64 = 30_000;
 /// When a message that could not be sent for now is tried again.
 const RETRY_MS: i64 = 2_000;
+/// Timers read at once to be forgotten.
+const PAGE: usize = 100;
 
 /// The timer's payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -200,6 +202,23 @@ pub(super) async fn cancel(
     }
     tell(shared, &scheduled, ScheduledStatus::Cancelled);
     Ok(())
+}
+
+/// Forgets all that a person has scheduled, also what is being sent just now; how much there was.
+pub(super) async fn forget(shared: &Shared, person: &Person) -> Result<u64, StoreError> {
+    let (store, group) = (&shared.store, group_of(person));
+    let mut count = 0;
+    loop {
+        let timers = store.timers_of(TimerKind::SendMessage, &group, PAGE);
+        let timers = timers.await?;
+        if timers.is_empty() {
+            return Ok(count);
+        }
+        for timer in timers {
+            // One that moved meanwhile is met again.
+            count += u64::from(store.delete_timer(&timer.fired()).await?);
+        }
+    }
 }
 
 /// Sends what is due.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod ending;
+mod erasing;
 mod folding;
 mod kit;
 mod projecting;
+mod rebuilding;
 mod scheduling;

@@ -8,7 +8,7 @@ use quikapp_storage::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{handle::Shared, scheduled};
+use super::{erasure, handle::Shared, scheduled};
 use crate::conversation::{Command, CommandError, Gone};
 
 /// Timers read at once.
@@ -54,7 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>, shard: u16) {
 }
 
 /// Fires what is due in a shard, up to a page; how many there were.
-pub(super) async fn fire_due(shared: &Shared, shard: u16) -> Result<usize, StoreError> {
+pub(super) async fn fire_due(shared: &Arc<Shared>, shard: u16) -> Result<usize, StoreError> {
     let now = shared.clock.now();
     let due = shared.store.due_timers(shard, now, PAGE).await?;
     let count = due.len();
@@ -68,13 +68,15 @@ pub(super) async fn fire_due(shared: &Shared, shard: u16) -> Result<usize, Store
     Ok(count)
 }
 
-async fn fire(shared: &Shared, timer: Timer) {
-    match timer.kind {
+async fn fire(shared: &Arc<Shared>, timer: Timer) {
+    let kind = timer.kind;
+    match kind {
         TimerKind::SendMessage => scheduled::send(shared, &timer).await,
         TimerKind::Expire => expire(shared, &timer).await,
         TimerKind::UntilDelivered => look(shared, &timer).await,
+        TimerKind::Erase => erasure::fire(shared, timer).await,
     }
-    metrics::counter!("quikapp_timers_fired_total", "kind" => kind_name(timer.kind)).increment(1);
+    metrics::counter!("quikapp_timers_fired_total", "kind" => kind_name(kind)).increment(1);
 }
 
 fn kind_name(kind: TimerKind) -> &'static str {
@@ -82,6 +84,7 @@ fn kind_name(kind: TimerKind) -> &'static str {
         TimerKind::SendMessage => "send_message",
         TimerKind::Expire => "expire",
         TimerKind::UntilDelivered => "until_delivered",
+        TimerKind::Erase => "erase",
     }
 }
 

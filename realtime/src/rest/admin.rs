@@ -1,12 +1,15 @@
-//! What runs on this node, for administrators.
+//! For administrators: what runs on this node, and erasing people.
 
 use axum::{Json, extract::State};
+use http::StatusCode;
 use quikapp_actors::supervision::{NodeState, TreeNode};
-use serde::Serialize;
+use quikapp_storage::{Person, UserId};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     Rest,
+    body::{Body, Segments},
     identity::Signed,
     problem::{Answer, ProblemDocument},
 };
@@ -74,4 +77,83 @@ pub(super) async fn tree(
     rest.policy.check(&principal, Action::Administer).await?;
     let workspace = principal.workspace().as_str();
     Ok(Json(NodeAnswer::of(rest.tree.tree(), workspace)))
+}
+
+/// Whom to erase.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErasureRequest {
+    /// A person of one's workspace. Nobody of this id need be known.
+    #[schema(value_type = String)]
+    user: UserId,
+}
+
+/// How an erasure stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErasureAnswer {
+    /// Who.
+    #[schema(value_type = String)]
+    user: UserId,
+    /// Whether it is still to be done, or under way; false when it has ended, or was never asked
+    /// for.
+    pending: bool,
+}
+
+/// Erase a person of the workspace: their tokens are revoked and their sockets close at once; what
+/// they wrote is redacted, their memberships end, and what is kept of them is forgotten in the
+/// background, over restarts of the server.
+#[utoipa::path(
+    post, path = "/admin/erasures", tag = "admin",
+    request_body = ErasureRequest,
+    responses(
+        (status = 202, description = "it will be done", body = ErasureAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+        (status = 403, description = "not an administrator", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn erase(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+    Body(request): Body<ErasureRequest>,
+) -> Answer<(StatusCode, Json<ErasureAnswer>)> {
+    rest.policy.check(&principal, Action::Administer).await?;
+    let user = request.user;
+    let person = Person {
+        workspace: principal.workspace().clone(),
+        user: user.clone(),
+    };
+    tracing::info!(
+        workspace = %person.workspace, %user, by = %principal.user(),
+        "an administrator has a person erased"
+    );
+    // First nothing new may come.
+    let revocations = &rest.authenticator.revocations;
+    revocations.revoke_person(person.clone()).await?;
+    rest.delivery.erase(&person).await?;
+    let pending = true;
+    Ok((StatusCode::ACCEPTED, Json(ErasureAnswer { user, pending })))
+}
+
+/// Show whether the erasure of a person of the workspace has ended.
+#[utoipa::path(
+    get, path = "/admin/erasures/{user}", tag = "admin",
+    params(("user" = String, Path, description = "the person's id")),
+    responses(
+        (status = 200, description = "how it stands", body = ErasureAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+        (status = 403, description = "not an administrator", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn erasure(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+    Segments(user): Segments<UserId>,
+) -> Answer<Json<ErasureAnswer>> {
+    rest.policy.check(&principal, Action::Administer).await?;
+    let person = Person {
+        workspace: principal.workspace().clone(),
+        user: user.clone(),
+    };
+    let pending = rest.delivery.is_being_erased(&person).await?;
+    Ok(Json(ErasureAnswer { user, pending }))
 }

@@ -282,8 +282,8 @@ fn entries(topic: Topic) -> Topic {
         .sends(
             "message:deleted",
             placed::<DeletePayload>(),
-            "It was deleted for everyone, or its `ttl` is over: then `deleted_by` is null and \
-             `reason` is `expired`.",
+            "It was deleted for everyone, or its `ttl` is over, or its sender was erased: then \
+             `deleted_by` is null and `reason` is `expired` or `erased`.",
         )
         .sends(
             "message:forgotten",

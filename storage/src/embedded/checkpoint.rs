@@ -13,6 +13,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::place::{Link, Place};
+use crate::StoreError;
 
 /// Pages in the log that are worth a checkpoint (16 MB).
 const WORTH: i64 = 4096;
@@ -23,6 +24,8 @@ const LIMIT: i64 = 65_536;
 const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
 /// Moves what can be moved without waiting for anybody.
 const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// Moves everything, waiting for readers, and cuts the log to nothing.
+const EMPTY: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// The writer's end: says when there is something to do. The thread ends when this is dropped.
 #[derive(Debug)]
@@ -73,6 +76,21 @@ fn passive(conn: &Connection) {
     if let Err(error) = Log::after(conn, MOVE) {
         tracing::debug!(%error, "the checkpoint failed");
     }
+}
+
+/// Moves everything into the database and cuts the log, so that no earlier version of a page is
+/// left in it. The writer waits only for the rest that came meanwhile.
+pub(super) fn empty(place: Arc<Place>) -> Result<(), StoreError> {
+    let mut link = Link::new(place, 1024);
+    let conn = link.get()?;
+    passive(conn);
+    let is_busy: bool = conn
+        .query_row(EMPTY, [], |row| row.get(0))
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    if is_busy {
+        return Err(StoreError::Overloaded);
+    }
+    Ok(())
 }
 
 struct Log {

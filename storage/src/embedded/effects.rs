@@ -23,7 +23,7 @@ pub(super) fn apply(
         EntryEffect::OpenMember { user, role } => open_member(conn, head, user, *role),
         EntryEffect::CloseMember { user } => close_member(conn, head, user),
         EntryEffect::SetRole { user, role } => set_role(conn, head, user, *role).map(drop),
-        EntryEffect::Redact { seq, payload } => redact(conn, head, *seq, payload),
+        EntryEffect::Redact { seq, payload } => redact(conn, head.conv, *seq, payload),
         EntryEffect::SetName(name) => set_name(conn, head, name.as_deref()),
         EntryEffect::ReadUpToHere { user } => marks::read_up_to_tail(conn, head, user),
     }
@@ -42,6 +42,22 @@ fn put_message(
     } else {
         (position_of(conn, head.conv, message)?, message.seq)
     };
+    write_view(conn, (head.conv, pos), (seq, head.tail), message)
+}
+
+/// Writes the view of an earlier message, as of its `applied_seq`.
+pub(super) fn put_view(conn: &Connection, conv: i64, message: &Message) -> Sql<()> {
+    let pos = position_of(conn, conv, message)?;
+    let places = (message.seq, message.applied_seq);
+    write_view(conn, (conv, pos), places, message)
+}
+
+fn write_view(
+    conn: &Connection,
+    (conv, pos): (i64, i64),
+    (seq, applied): (Seq, Seq),
+    message: &Message,
+) -> Sql<()> {
     conn.prepare_cached(
         "INSERT INTO messages (pos, conv, seq, thread, applied_seq, deleted, pinned, text, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -53,13 +69,13 @@ fn put_message(
     )?
     .execute(params![
         pos,
-        head.conv,
+        conv,
         int(seq.0),
         message
             .thread_root
             .as_ref()
             .map(|root| &root.0.as_bytes()[..]),
-        int(head.tail.0),
+        int(applied.0),
         message.deleted,
         message.pinned,
         message.text,
@@ -116,11 +132,12 @@ fn set_role(conn: &Connection, head: &Head, user: &UserId, role: Role) -> Sql<bo
     Ok(changed > 0)
 }
 
-fn redact(conn: &Connection, head: &Head, seq: Seq, payload: &str) -> Sql<()> {
+/// Replaces the payload of an entry.
+pub(super) fn redact(conn: &Connection, conv: i64, seq: Seq, payload: &str) -> Sql<()> {
     row::run(
         conn,
         "UPDATE entries SET payload = ?3 WHERE conv = ?1 AND seq = ?2",
-        (head.conv, int(seq.0), payload),
+        (conv, int(seq.0), payload),
     )?;
     Ok(())
 }

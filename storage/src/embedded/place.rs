@@ -309,6 +309,8 @@ pub(super) fn connect(
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     conn.pragma_update(None, "trusted_schema", "OFF")?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // What was redacted or deleted is overwritten, and does not linger in free pages.
+    conn.pragma_update(None, "secure_delete", "ON")?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }

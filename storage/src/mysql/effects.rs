@@ -152,11 +152,7 @@ async fn apply_one(
             db.run(sql, key).await.map(drop)
         }
         EntryEffect::SetRole { user, role } => set_role(db, row.conv, user, *role).await.map(drop),
-        EntryEffect::Redact { seq, payload } => {
-            let sql = "UPDATE entries SET payload = ? WHERE conv = ? AND seq = ?";
-            let key = (&**payload, row.conv, int(seq.0));
-            db.run(sql, key).await.map(drop)
-        }
+        EntryEffect::Redact { seq, payload } => redact(db, row.conv, *seq, payload).await,
         EntryEffect::SetName(name) => {
             let sql = "UPDATE conversations SET name = ? WHERE conv = ?";
             db.run(sql, (name.as_deref(), row.conv)).await.map(drop)
@@ -166,13 +162,28 @@ async fn apply_one(
     }
 }
 
-/// The view of an earlier message, unless a newer entry has been applied to it.
+/// Replaces the payload of an entry.
+pub(super) async fn redact(db: &mut Db<'_>, conv: i64, seq: Seq, payload: &str) -> Sql<()> {
+    let sql = "UPDATE entries SET payload = ? WHERE conv = ? AND seq = ?";
+    db.run(sql, (payload, conv, int(seq.0))).await.map(drop)
+}
+
 async fn put_message(db: &mut Db<'_>, row: &Placed<'_>, message: &Message) -> Sql<()> {
     if message.seq > row.seq {
         return Err(unknown(message));
     }
+    put_view(db, row.conv, row.seq, message).await
+}
+
+/// The view of an earlier message as of a place, unless a newer entry has been applied to it.
+pub(super) async fn put_view(
+    db: &mut Db<'_>,
+    conv: i64,
+    applied: Seq,
+    message: &Message,
+) -> Sql<()> {
     let sql = "SELECT sender, at FROM entries WHERE conv = ? AND seq = ? AND id = ?";
-    let key = vec![p(row.conv), p(int(message.seq.0)), id(&message.id)];
+    let key = vec![p(conv), p(int(message.seq.0)), id(&message.id)];
     let found = db.first(sql, key, |row| Ok((row.user(0)?, row.at(1)?)));
     let Some((sender, at)) = found.await? else {
         return Err(unknown(message));
@@ -188,10 +199,10 @@ async fn put_message(db: &mut Db<'_>, row: &Placed<'_>, message: &Message) -> Sq
                    words   = IF(VALUES(applied_seq) >= applied_seq, VALUES(words), words),
                    body    = IF(VALUES(applied_seq) >= applied_seq, VALUES(body), body),
                    applied_seq = GREATEST(applied_seq, VALUES(applied_seq))";
-    let place = (row.conv, message.seq);
-    let record = columns(place, (message.id, &sender, at), row.seq, message);
+    let place = (conv, message.seq);
+    let record = columns(place, (message.id, &sender, at), applied, message);
     db.run(sql, record.to_vec()).await?;
-    pin(db, row.conv, message.seq, message.pinned).await
+    pin(db, conv, message.seq, message.pinned).await
 }
 
 async fn open_member(

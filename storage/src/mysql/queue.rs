@@ -203,11 +203,13 @@ async fn enqueue(
                 None => entry_position(db, conv, entry.seq).await?,
             };
             positions.insert(entry.seq, pos);
-            let pos = match pos {
-                Some(pos) => pos,
-                None => behind(db, workspace.as_str(), user.as_str()).await?,
-            };
-            if devices.iter().any(|device| device.lacks(entry.seq, pos)) {
+            // What has no position is behind every stream cursor, as far as can be told.
+            let known = pos.unwrap_or(u64::MAX);
+            if devices.iter().any(|device| device.lacks(entry.seq, known)) {
+                let pos = match pos {
+                    Some(pos) => pos,
+                    None => behind(db, workspace.as_str(), user.as_str()).await?,
+                };
                 added += insert(db, conv, workspace, entry, pos).await?;
             }
         }

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
-    Backlog, ConversationId, ConversationStore, Health, HotConversation, LogStore, Person, Store,
-    StoreError, StreamCursor,
+    Backlog, ConversationId, ConversationStore, Health, HotConversation, LogStore, LogUpkeep,
+    Person, Store, StoreError, StreamCursor,
 };
 
 /// A store of conversations and their logs. Every whole [`Store`] is one.
 #[async_trait]
-pub trait LogKeeper: ConversationStore + LogStore + 'static {
+pub trait LogKeeper: ConversationStore + LogStore + LogUpkeep + 'static {
     /// As [`Store::store_id`].
     fn log_id(&self) -> Uuid;
 

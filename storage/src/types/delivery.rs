@@ -17,6 +17,8 @@ pub enum TimerKind {
     Expire,
     /// It is looked at whether a message has reached everybody, so that it may be forgotten.
     UntilDelivered,
+    /// A person is erased.
+    Erase,
 }
 
 /// A timer to keep.

@@ -8,7 +8,10 @@ use super::{
     By, Change, CommandError, Draft, Standing, Write, text_of,
     validate::{self, invalid},
 };
-use crate::conversation::payload::{self, MemberPayload, UpdatePayload};
+use crate::conversation::{
+    Gone,
+    payload::{self, MemberPayload, UpdatePayload},
+};
 
 impl Draft {
     /// Admins add members, owners give any role. Those who are members already stay as they are.
@@ -35,8 +38,8 @@ impl Draft {
             open.insert(user.clone(), Standing { role, from_seq });
             effects.push(EntryEffect::OpenMember { user, role });
         }
-        let update = self.update(by, payload::Change::MembersAdded, added);
-        Ok(change(EntryKind::MemberJoined, by, &update, effects))
+        let update = self.update(by.user, payload::Change::MembersAdded, added);
+        Ok(change(EntryKind::MemberJoined, by.user, &update, effects))
     }
 
     /// Everyone leaves as they like; admins remove members, owners anyone. When the last owner
@@ -52,22 +55,40 @@ impl Draft {
         if !(by.user == user || by.is_owner() || (by.is_admin() && is_plain)) {
             return Err(CommandError::Forbidden);
         }
-        let mut effects = Vec::new();
-        let mut concerned = Vec::new();
-        if let Some(standing) = standing {
-            Arc::make_mut(&mut self.core.members).remove(user);
-            effects.push(EntryEffect::CloseMember { user: user.clone() });
-            concerned.push(member(user, standing.role));
-            if let Some(heir) = self.promote_heir() {
-                concerned.push(member(&heir, Role::Owner));
-                effects.push(EntryEffect::SetRole {
-                    user: heir,
-                    role: Role::Owner,
-                });
-            }
+        let (concerned, effects) = self.close(user);
+        let update = self.update(by.user, payload::Change::MemberRemoved, concerned);
+        Ok(change(EntryKind::MemberLeft, by.user, &update, effects))
+    }
+
+    /// The server ends the membership of a person who is being erased, as if they left. It ends
+    /// in a direct conversation too, where nobody can leave.
+    pub(super) fn end_membership(&mut self, user: &UserId) -> Result<Change, CommandError> {
+        if self.core.kind == ConversationKind::Person {
+            return Err(CommandError::Forbidden);
         }
-        let update = self.update(by, payload::Change::MemberRemoved, concerned);
-        Ok(change(EntryKind::MemberLeft, by, &update, effects))
+        let (concerned, effects) = self.close(user);
+        let mut update = self.update(user, payload::Change::MemberRemoved, concerned);
+        update.reason = Some(Gone::Erased);
+        Ok(change(EntryKind::MemberLeft, user, &update, effects))
+    }
+
+    /// Closes a membership, if it is open: whom that concerns, and what follows.
+    fn close(&mut self, user: &UserId) -> (Vec<MemberPayload>, Vec<EntryEffect>) {
+        let Some(standing) = Arc::make_mut(&mut self.core.members).remove(user) else {
+            return (Vec::new(), Vec::new());
+        };
+        let mut concerned = vec![member(user, standing.role)];
+        let mut effects = vec![EntryEffect::CloseMember { user: user.clone() }];
+        if self.core.kind == ConversationKind::Group
+            && let Some(heir) = self.promote_heir()
+        {
+            concerned.push(member(&heir, Role::Owner));
+            effects.push(EntryEffect::SetRole {
+                user: heir,
+                role: Role::Owner,
+            });
+        }
+        (concerned, effects)
     }
 
     /// Owners change roles, but there is always an owner.
@@ -94,8 +115,8 @@ impl Draft {
             effects.push(EntryEffect::SetRole { user, role });
         }
         let concerned = vec![member(user, role)];
-        let update = self.update(by, payload::Change::RoleChanged, concerned);
-        Ok(change(EntryKind::RoleChanged, by, &update, effects))
+        let update = self.update(by.user, payload::Change::RoleChanged, concerned);
+        Ok(change(EntryKind::RoleChanged, by.user, &update, effects))
     }
 
     /// Admins and owners rename, or take the name away.
@@ -116,10 +137,10 @@ impl Draft {
             self.core.name = name.map(str::to_owned);
             effects.push(EntryEffect::SetName(self.core.name.clone()));
         }
-        let mut update = self.update(by, payload::Change::Renamed, Vec::new());
+        let mut update = self.update(by.user, payload::Change::Renamed, Vec::new());
         update.name.clone_from(&self.core.name);
         let kind = EntryKind::ConversationUpdated;
-        Ok(change(kind, by, &update, effects))
+        Ok(change(kind, by.user, &update, effects))
     }
 
     fn only_in_a_group(&self) -> Result<(), CommandError> {
@@ -167,17 +188,18 @@ impl Draft {
 
     fn update(
         &self,
-        by: By<'_>,
+        by: &UserId,
         change: payload::Change,
         members: Vec<MemberPayload>,
     ) -> UpdatePayload {
         UpdatePayload {
             conversation_id: self.core.id.clone(),
             change,
-            user_id: by.user.clone(),
+            user_id: by.clone(),
             at: self.now,
             members,
             name: None,
+            reason: None,
         }
     }
 }
@@ -190,7 +212,7 @@ fn member(user: &UserId, role: Role) -> MemberPayload {
 /// An entry, unless it would have no effect.
 fn change(
     kind: EntryKind,
-    by: By<'_>,
+    by: &UserId,
     update: &UpdatePayload,
     effects: Vec<EntryEffect>,
 ) -> Change {
@@ -202,7 +224,7 @@ fn change(
     }
     Change::write(Write {
         kind,
-        sender: by.user.clone(),
+        sender: by.clone(),
         hash: None,
         counts: false,
         target: None,

@@ -109,19 +109,24 @@ impl Draft {
         Ok(about(message, EntryKind::Delete, by, payload, effects))
     }
 
-    /// The server takes the content of a message away whose time is up. Who was told once is not
-    /// told again.
+    /// The server takes the content of a message away. Who was told once is not told again, save
+    /// that of a message whose sender is erased nothing stays, wherever it still is: not the
+    /// client's own id of it, nor what devices kept of a message of class `until_delivered`.
     pub(super) fn expire(&mut self, id: MessageId, why: Gone) -> Result<Change, CommandError> {
         let (now, at) = (self.now, self.next());
         let message = self.messages.get_mut(&id);
         let message = message.ok_or(CommandError::MessageNotFound)?;
-        if message.row.deleted {
+        let is_told = match why {
+            Gone::Erased => message.body.deleted_reason == Some(Gone::Erased),
+            Gone::Expired | Gone::Delivered => message.row.deleted,
+        };
+        if is_told {
             let payload = text_of(&delete_payload(&message.body));
             return Ok(Change::Nothing { id, payload });
         }
         message.expire(why, now);
         let (kind, payload) = match message.body.class {
-            MessageClass::UntilDelivered => {
+            MessageClass::UntilDelivered if why != Gone::Erased => {
                 let payload = ForgetPayload {
                     message_id: id,
                     conversation_id: message.body.conversation_id.clone(),
@@ -175,6 +180,38 @@ impl Draft {
         };
         let effects = vec![message.put(at)];
         Ok(about(message, kind, by, payload, effects))
+    }
+
+    /// The server takes back a reaction of a person who is being erased. What it was stays in the
+    /// broadcast, for those who show it.
+    pub(super) fn take_reaction(
+        &mut self,
+        id: MessageId,
+        user: &UserId,
+        emoji: &str,
+    ) -> Result<Change, CommandError> {
+        let at = self.next();
+        let payload = text_of(&ReactionPayload {
+            message_id: id,
+            user_id: user.clone(),
+            emoji: emoji.to_owned(),
+            conversation_id: self.core.id.clone(),
+        });
+        let message = self.messages.get_mut(&id);
+        let message = message.ok_or(CommandError::MessageNotFound)?;
+        if !message.react(emoji, user, false) {
+            return Ok(Change::Nothing { id, payload });
+        }
+        let effects = vec![message.put(at)];
+        Ok(Change::write(Write {
+            kind: EntryKind::ReactionRemove,
+            sender: user.clone(),
+            hash: None,
+            counts: false,
+            target: Some(message.target()),
+            payload,
+            effects,
+        }))
     }
 
     /// In a direct conversation both pin, in a group admins and owners.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use quikapp_storage::{Conversation, EntryEffect, Member};
 
-use super::*;
+use super::{refold::Refold, *};
 use crate::conversation::{
     SendMessage,
     payload::{
@@ -359,6 +359,10 @@ proptest! {
         prop_assert_eq!(&of_core, &fold.members);
         let has_owner = fold.members.values().any(|role| *role == Role::Owner);
         prop_assert!(has_owner || fold.members.is_empty());
+        let mut refold = Refold::default();
+        projection.log.iter().for_each(|entry| refold.take(entry, true));
+        let views: BTreeMap<_, _> = refold.views(Seq(0), usize::MAX).into_iter().map(|it| (it.id, it)).collect();
+        prop_assert_eq!(&views, &projection.messages, "a view can be made again");
         prop_assert_eq!(projection.messages.len(), fold.contents.len());
         for (id, message) in &projection.messages {
             let body: MessagePayload = serde_json::from_str(&message.body).unwrap();

@@ -241,6 +241,58 @@ impl LogStore for FaultyStore {
 }
 
 #[async_trait]
+impl LogUpkeep for FaultyStore {
+    async fn ever_in(
+        &self,
+        person: &Person,
+        after: Option<&ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        self.inner.ever_in(person, after, limit).await
+    }
+
+    async fn redact(
+        &self,
+        id: &ConversationId,
+        payloads: Vec<(Seq, JsonText)>,
+    ) -> Result<(), StoreError> {
+        self.inner.redact(id, payloads).await
+    }
+
+    async fn forget_hidden(&self, id: &ConversationId, user: &UserId) -> Result<(), StoreError> {
+        self.inner.forget_hidden(id, user).await
+    }
+
+    async fn put_views(
+        &self,
+        id: &ConversationId,
+        epoch: Epoch,
+        views: Vec<Message>,
+    ) -> Result<(), AppendError> {
+        self.inner.put_views(id, epoch, views).await
+    }
+
+    async fn scrub(&self, ids: &[ConversationId]) -> Result<(), StoreError> {
+        self.inner.scrub(ids).await
+    }
+}
+
+#[async_trait]
+impl ErasureStore for FaultyStore {
+    async fn forget_registers(&self, id: &ConversationId, user: &UserId) -> Result<(), StoreError> {
+        self.inner.forget_registers(id, user).await
+    }
+
+    async fn forget_devices(&self, person: &Person) -> Result<(), StoreError> {
+        self.inner.forget_devices(person).await
+    }
+
+    async fn forget_profile(&self, person: &Person) -> Result<(), StoreError> {
+        self.inner.forget_profile(person).await
+    }
+}
+
+#[async_trait]
 impl RegisterStore for FaultyStore {
     async fn write_registers(
         &self,

@@ -74,6 +74,8 @@ async fn the_matrix_is_complete() {
         "POST /auth/logout",
         "POST /auth/revoke",
         "GET /admin/tree",
+        "POST /admin/erasures",
+        "GET /admin/erasures/{user}",
         "GET /users/me",
         "PATCH /users/me",
         "POST /broadcast",
