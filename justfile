@@ -44,10 +44,15 @@ fuzz SECONDS="3600":
 bench *ARGS:
     cargo run --release -- bench {{ARGS}}
 
-# Delivery under faults of one node in full size: about ten minutes; disks that fail need root.
+# Delivery under faults of one node, and of the servers behind it, in full size: about an hour;
+# disks that fail need root.
 faults:
     cargo test -p quikapp-storage --test embedded faults -- --nocapture
-    QUIKAPP_FAULTS=full cargo test -p quikapp --test it faults -- --nocapture --test-threads 2
+    scripts/backends up
+    set -a; . ${CARGO_TARGET_DIR:-target}/backends/env; \
+    QUIKAPP_FAULTS=full TEST_REQUIRE_BACKENDS=1 \
+    cargo test -p quikapp --test it faults -- --nocapture --test-threads 2; \
+    outcome=$?; scripts/backends down; exit $outcome
 
 # QuikApp and its peers side by side, e.g. `just compare --quick`.
 compare *ARGS:

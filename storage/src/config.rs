@@ -31,7 +31,7 @@ pub struct Config {
     /// and spreads revocations at once. What must last is never in it alone, and without it nodes
     /// go on.
     pub redis: Option<ServerUrl>,
-    /// Connections to each server.
+    /// Connections to each server, besides the one that asks it how it is.
     pub connections: usize,
     /// For how long, in milliseconds, a request waits for a connection to a server; after that
     /// it is refused as overloaded.

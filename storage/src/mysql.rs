@@ -16,6 +16,7 @@ mod log;
 mod migrations;
 mod people;
 mod pool;
+mod probe;
 mod projections;
 mod queue;
 mod registers;
@@ -35,7 +36,7 @@ use uuid::Uuid;
 
 use self::{
     fault::{Fault, Sql},
-    pool::{Db, Pool, run},
+    pool::{Db, Pool},
     row::Columns,
     writer::Writer,
 };
@@ -55,13 +56,13 @@ struct MySqlStore {
 
 /// What every session is set to. Strict, so that nothing is cut off silently; READ COMMITTED, so
 /// that no gap is locked: what must not change is locked by name. No statement names a time zone.
+/// For how long a statement waits for a lock is added.
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-     SESSION innodb_lock_wait_timeout = 5, \
      SESSION time_zone = '+00:00'";
 const NAMES: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin";
 const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// A health probe that takes longer has failed.
+/// A health probe that takes longer has failed: less than what readiness waits for an answer.
 const PROBE: Duration = Duration::from_millis(1500);
 
 impl MySqlStore {
@@ -70,13 +71,14 @@ impl MySqlStore {
             url: url.to_string(),
             reason: url.scrub(&reason),
         };
-        let opts = options(url).map_err(explain)?;
+        let patience = Duration::from_millis(config.server_timeout_ms);
+        let opts = options(url, patience).map_err(explain)?;
         let pool = Arc::new(Pool::new(
             url.clone(),
             opts,
             config.connections,
             Duration::from_millis(config.connection_wait_ms),
-            Duration::from_millis(config.server_timeout_ms),
+            patience,
         ));
         let mut db = pool.get().await.map_err(|fault| explain(text_of(fault)))?;
         let store_id = prepare(&mut db).await.map_err(explain)?;
@@ -89,13 +91,17 @@ impl MySqlStore {
     }
 }
 
-fn options(url: &ServerUrl) -> Result<Opts, String> {
+fn options(url: &ServerUrl, patience: Duration) -> Result<Opts, String> {
     let opts = Opts::from_url(url.with_secrets()).map_err(|error| error.to_string())?;
     if opts.db_name().is_none_or(str::is_empty) {
         return Err("the address names no database (mysql://host/name)".to_owned());
     }
     // A socket in the file system would pass by the proxy, or the other host, that was named.
-    let setup = [NAMES, SESSION, ISOLATION].map(str::to_owned).to_vec();
+    let session = format!(
+        "{SESSION}, SESSION innodb_lock_wait_timeout = {}",
+        lock_wait_seconds(patience)
+    );
+    let setup = vec![NAMES.to_owned(), session, ISOLATION.to_owned()];
     let builder = OptsBuilder::from_opts(opts)
         .prefer_socket(false)
         .tcp_nodelay(true)
@@ -103,6 +109,13 @@ fn options(url: &ServerUrl) -> Result<Opts, String> {
         .stmt_cache_size(256)
         .init(setup);
     Ok(builder.into())
+}
+
+/// A statement that waits for a lock is told so by the server before it would be taken for
+/// unanswered: half of the patience, no more than 5 s, and no less than 1 s, which is the least
+/// that the server knows.
+fn lock_wait_seconds(patience: Duration) -> u64 {
+    (patience.as_secs() / 2).clamp(1, 5)
 }
 
 /// Checks the server, migrates, and reads the name of the store.
@@ -176,13 +189,9 @@ impl Store for MySqlStore {
 
     async fn health(&self) -> Health {
         let began = Instant::now();
-        let probe = run!(self.pool, |db| {
-            let sql = "UPDATE store SET probe = probe + 1 WHERE one = 1";
-            db.run(sql, ()).await.map(drop)
-        });
-        let detail = match timeout(PROBE, probe).await {
-            // A full pool says that the server is busy, not that it is broken.
-            Ok(Ok(()) | Err(StoreError::Overloaded)) => None,
+        let sql = "UPDATE store SET probe = probe + 1 WHERE one = 1";
+        let detail = match timeout(PROBE, self.pool.probe(sql)).await {
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("no answer in time".to_owned()),
         };

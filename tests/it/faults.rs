@@ -1,8 +1,9 @@
-//! The promises of delivery under faults of one node. Each file is one fault; each test prints how
+//! The promises of delivery under faults of one node and of the servers behind it. Each file is one fault; each test prints how
 //! much was said and shown, and the checker's verdict.
 //!
 //! The short size runs in every test run; `just faults` runs the full one.
 
+mod backends;
 mod clock;
 mod disk;
 mod kill;

@@ -4,6 +4,8 @@
 #[path = "../support/disk.rs"]
 mod disk;
 mod support;
+#[path = "../support/toxiproxy.rs"]
+mod toxiproxy;
 mod tree;
 
 mod architecture;

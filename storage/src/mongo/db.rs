@@ -30,7 +30,8 @@ pub(super) struct Db {
     client: Client,
     database: Database,
     url: ServerUrl,
-    /// As many requests as there are connections, so that waiting for one is ours to bound.
+    /// As many requests as there are connections, besides that of the probe, so that waiting for
+    /// one is ours to bound.
     permits: Semaphore,
     wait: Duration,
     patience: Duration,
@@ -55,7 +56,8 @@ impl Db {
         options.read_concern = Some(ReadConcern::majority());
         options.selection_criteria =
             Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.max_pool_size = Some(u32::try_from(config.connections).unwrap_or(u32::MAX));
+        // One more than there are permits, for the probe.
+        options.max_pool_size = Some(u32::try_from(config.connections + 1).unwrap_or(u32::MAX));
         options.server_selection_timeout = Some(patience);
         options.connect_timeout = Some(patience);
         options.app_name.get_or_insert_with(|| "quikapp".to_owned());
@@ -108,6 +110,15 @@ impl Db {
             .map_err(|failure| failure.of_write(&self.url))
     }
 
+    /// The same for the probe, which does not stand in line: busy is not broken.
+    pub(super) async fn write_aside<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        let answered = self.answer(request).await;
+        answered.map_err(|failure| failure.of_write(&self.url))
+    }
+
     /// Inserts something; `false` if a unique key of it is taken.
     pub(super) async fn insert_new<T>(
         &self,
@@ -129,11 +140,18 @@ impl Db {
     }
 
     async fn run<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-        let started = Instant::now();
         let permit = timeout(self.wait, self.permits.acquire()).await;
         let _permit = permit
             .map_err(|_| Failure::Crowded)?
             .map_err(|_| Failure::Closed)?;
+        self.answer(request).await
+    }
+
+    async fn answer<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
         let answer = timeout(self.patience, request).await;
         metrics::histogram!("quikapp_store_server_seconds", "server" => "mongodb")
             .record(started.elapsed());

@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
-use mysql_async::{Conn, Opts, Params, Row, prelude::Queryable};
+use futures_util::FutureExt;
+use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, prelude::Queryable};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::fault::{self, Fault, Sql};
+use super::{
+    fault::{self, Fault, Sql},
+    probe::ProbeLine,
+};
 use crate::{ServerUrl, StoreError};
 
 /// A deadlock, a lock that did not come, or a connection that was lost before anything was kept:
@@ -32,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 macro_rules! run {
     ($pool:expr, |$db:ident| $work:expr) => {
         async {
-            let mut attempt = 1;
+            let mut effort = $crate::mysql::pool::Effort::begin();
             loop {
                 let work = async {
                     let mut lease = $pool.get().await?;
@@ -40,10 +44,9 @@ macro_rules! run {
                     $work
                 };
                 let outcome = $crate::mysql::pool::attempt(work).await;
-                if let Some(result) = $pool.judge(attempt, outcome).await {
+                if let Some(result) = $pool.judge(&mut effort, outcome).await {
                     break result;
                 }
-                attempt += 1;
             }
         }
     };
@@ -66,6 +69,21 @@ pub(super) async fn attempt<T>(work: impl Future<Output = Sql<T>>) -> Sql<T> {
     work.await
 }
 
+/// How much has been tried.
+pub(super) struct Effort {
+    attempts: u32,
+    began: Instant,
+}
+
+impl Effort {
+    pub(super) fn begin() -> Self {
+        Self {
+            attempts: 1,
+            began: Instant::now(),
+        }
+    }
+}
+
 /// A bounded pool. Whoever finds it empty waits for the configured time and is then refused with
 /// [`StoreError::Overloaded`].
 #[derive(Debug)]
@@ -73,6 +91,7 @@ pub(super) struct Pool {
     url: ServerUrl,
     opts: Opts,
     idle: Mutex<Vec<Conn>>,
+    probe_line: ProbeLine,
     made: AtomicU64,
     permits: Arc<Semaphore>,
     wait: Duration,
@@ -92,6 +111,7 @@ impl Pool {
             url,
             opts,
             idle: Mutex::default(),
+            probe_line: ProbeLine::default(),
             made: AtomicU64::new(0),
             permits: Arc::new(Semaphore::new(count)),
             wait,
@@ -100,11 +120,11 @@ impl Pool {
     }
 
     /// What to do after an attempt: `Some` is the answer, `None` means to try again. Work is done
-    /// again, a bounded number of times, when it failed for a passing reason and nothing of it was
-    /// kept.
+    /// again, a bounded number of times and as long as a server may take to answer, when it failed
+    /// for a passing reason and nothing of it was kept.
     pub(super) async fn judge<T>(
         &self,
-        attempt: u32,
+        effort: &mut Effort,
         outcome: Sql<T>,
     ) -> Option<Result<T, StoreError>> {
         let fault = match outcome {
@@ -115,12 +135,15 @@ impl Pool {
             // Whatever ended this connection has probably ended the others.
             self.forget_idle();
         }
-        if !fault.is_transient() || attempt >= ATTEMPTS {
+        let attempt = effort.attempts;
+        let is_over = attempt >= ATTEMPTS || effort.began.elapsed() >= self.patience;
+        if !fault.is_transient() || is_over {
             return Some(Err(self.clean(fault.into())));
         }
         tracing::debug!(?fault, attempt, "doing it again");
         metrics::counter!("quikapp_store_retries_total").increment(1);
         sleep(PAUSE * attempt * attempt).await;
+        effort.attempts += 1;
         None
     }
 
@@ -147,18 +170,19 @@ impl Pool {
     }
 
     async fn connect(&self) -> Sql<Conn> {
-        match timeout(CONNECT, Conn::new(self.opts.clone())).await {
-            Ok(Ok(conn)) => {
-                self.made.fetch_add(1, Ordering::Relaxed);
-                Ok(conn)
-            }
-            Ok(Err(error)) => Err(match Fault::from(error) {
-                // Wrong password, unknown database, too many connections.
-                Fault::Server(error) => Fault::Lost(error.to_string()),
-                other => other,
-            }),
-            Err(_) => Err(Fault::Lost("connecting took too long".to_owned())),
-        }
+        let conn = connect(self.opts.clone()).await?;
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(conn)
+    }
+
+    /// A connection that no work is done on.
+    pub(super) async fn connect_bare(&self) -> Sql<Conn> {
+        let opts = OptsBuilder::from_opts(self.opts.clone());
+        connect(opts.init(Vec::<String>::new()).into()).await
+    }
+
+    pub(super) fn probe_line(&self) -> &ProbeLine {
+        &self.probe_line
     }
 
     /// How many connections have been made so far.
@@ -178,13 +202,26 @@ impl Pool {
     }
 
     fn forget_idle(&self) {
-        self.idle.lock().clear();
+        let idle = std::mem::take(&mut *self.idle.lock());
+        idle.into_iter().for_each(hang_up);
     }
 
     /// Refuses work from now on.
     pub(super) fn close(&self) {
         self.permits.close();
         self.forget_idle();
+    }
+}
+
+async fn connect(opts: Opts) -> Sql<Conn> {
+    match timeout(CONNECT, Conn::new(opts)).await {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(error)) => Err(match Fault::from(error) {
+            // Wrong password, unknown database, too many connections.
+            Fault::Server(error) => Fault::Lost(error.to_string()),
+            other => other,
+        }),
+        Err(_) => Err(Fault::Lost("connecting took too long".to_owned())),
     }
 }
 
@@ -318,12 +355,18 @@ impl Answer<'_> {
 
 impl Drop for Db<'_> {
     fn drop(&mut self) {
-        if let Some(conn) = self.conn.take()
-            && !self.is_broken
-            && !self.is_open
-            && !self.pool.permits.is_closed()
-        {
-            self.pool.idle.lock().push(conn);
+        let is_good = !self.is_broken && !self.is_open && !self.pool.permits.is_closed();
+        match self.conn.take() {
+            Some(conn) if is_good => self.pool.idle.lock().push(conn),
+            Some(conn) => hang_up(conn),
+            None => {}
         }
     }
+}
+
+/// Closes a connection at once, so that it is gone before the next one is made. Left alone, the
+/// driver would wait for what the server still owes, for as long as that is silent.
+pub(super) fn hang_up(conn: Conn) {
+    // What remains of an orderly end after the first step is dropped with the connection.
+    let _ = conn.disconnect().now_or_never();
 }

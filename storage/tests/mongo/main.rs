@@ -11,4 +11,5 @@ mod faults;
 mod mutants;
 mod sequencers;
 mod support;
+#[path = "../../../tests/support/toxiproxy.rs"]
 mod toxiproxy;

@@ -180,6 +180,36 @@ async fn a_full_pool_refuses_in_time() {
     }
 }
 
+/// A pool whose connections are all in use says that the server is busy, not that it is broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_server_is_well() {
+    for (name, server) in servers() {
+        let database = Database::on(&server).await;
+        let config = Config {
+            connections: 1,
+            ..database.config(std::path::Path::new("/nonexistent"))
+        };
+        let store = connect(&config).await.unwrap().store;
+        let (id, epoch) = group(&store).await;
+        let mut conn = database.conn().await;
+        conn.query_drop("START TRANSACTION").await.unwrap();
+        let lock = "SELECT * FROM conversations FOR UPDATE";
+        conn.query_drop(lock).await.unwrap();
+        let waiting = tokio::spawn({
+            let (store, part) = (store.clone(), part(&id, epoch, Seq(0)));
+            async move { store.append(vec![part]).await.remove(0) }
+        });
+        // Once somebody stands in line in vain the only connection is in use.
+        while store.conversation(&id).await.is_ok() {}
+        let health = store.health().await;
+        assert!(health.writable, "{name}: {health:?}");
+        conn.query_drop("ROLLBACK").await.unwrap();
+        assert!(waiting.await.unwrap().is_ok(), "{name}");
+        store.close().await;
+        database.drop().await;
+    }
+}
+
 /// Readers of the stream while several processes write: nobody passes an entry that appears later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_never_passes_what_another_process_commits() {

@@ -1,11 +1,13 @@
 //! The real binary in a directory of its own, and clients for it.
 
+mod backends;
 mod client;
 mod load;
 mod powercut;
 mod rest;
 mod server;
 
+pub(crate) use backends::{Addresses, Layout, OwnServers, Road, Site, with_site};
 pub(crate) use client::Client;
 pub(crate) use load::{Load, Plan};
 pub(crate) use powercut::{JumpingClock, PowerCut};

@@ -11,6 +11,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use quikapp_storage::Config;
+
 use super::within;
 
 /// The binary with no settings from outside.
@@ -29,6 +31,8 @@ pub(crate) struct Server {
     /// `http://127.0.0.1:<port>`
     pub(crate) url: String,
     pub(crate) data_dir: PathBuf,
+    /// Where it keeps what.
+    pub(crate) storage: Config,
     log: PathBuf,
 }
 
@@ -84,6 +88,7 @@ impl Server {
             child,
             url,
             data_dir: data_dir.to_owned(),
+            storage: Config::at(data_dir),
             log,
         }
     }

@@ -153,7 +153,11 @@ impl Chatter {
                 () = sleep(Duration::from_millis(THINKS.0)) => {}
             }
             let is_over = left == 0 && self.shared.phase() == Phase::Load;
-            if is_over || (!self.waiting.is_empty() && heard.elapsed() > patience) {
+            let is_owed = !self.waiting.is_empty() && heard.elapsed() > patience;
+            if is_owed {
+                self.shared.recorder.was_told(None);
+            }
+            if is_over || is_owed {
                 return Err(Cut);
             }
         }
@@ -173,6 +177,7 @@ impl Chatter {
         let msg_ref = wire.push(&topic, "phx_join", params).await?;
         let (is_ok, mut joined) = self.answer(wire, msg_ref).await?;
         if !is_ok {
+            self.shared.recorder.was_told(Some(&joined));
             return Err(Cut);
         }
         // A place that the log has not: only a server that lost something says so. The device
@@ -395,6 +400,7 @@ impl Chatter {
     fn answered(&mut self, ask: Ask, op: u64, is_ok: bool, response: &Value) {
         let recorder = &self.shared.recorder;
         if !is_ok {
+            recorder.was_told(Some(response));
             let outcome = refusal(response);
             let (in_doubt, may_retry) = match &outcome {
                 Outcome::Unknown => (true, true),

@@ -1,6 +1,6 @@
 //! What the log and its views say in the end.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use quikapp_actors::conversation::wire;
 use quikapp_history::{Event, Kind, MemberSince};
@@ -13,9 +13,9 @@ use crate::support::{Client, Guest, Rest, Server};
 /// Entries read at once.
 const PAGE: usize = 500;
 
-/// Opens the data of a server beside it.
-pub(super) fn open(data_dir: &Path) -> SharedStore {
-    quikapp_storage::open(&Config::at(data_dir)).unwrap()
+/// Opens the stores of a server beside it.
+pub(super) async fn open(storage: &Config) -> SharedStore {
+    quikapp_storage::connect(storage).await.unwrap().store
 }
 
 /// Where the logs end.

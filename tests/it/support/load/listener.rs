@@ -107,6 +107,7 @@ impl Listener {
         let msg_ref = wire.push(&self.topic, "phx_join", params).await?;
         let (is_ok, mut joined) = self.answer(wire, msg_ref).await?;
         if !is_ok {
+            self.shared.recorder.was_told(Some(&joined));
             return Err(Cut);
         }
         for conversation in self.highs.keys() {

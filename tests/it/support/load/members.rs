@@ -55,10 +55,16 @@ async fn change(
                 id: None,
             },
             Ok(response) => match response.json::<Value>().await {
-                Ok(problem) => refusal(&problem),
+                Ok(problem) => {
+                    shared.recorder.was_told(Some(&problem));
+                    refusal(&problem)
+                }
                 Err(_) => Outcome::Unknown,
             },
-            Err(_) => Outcome::Unknown,
+            Err(_) => {
+                shared.recorder.was_told(None);
+                Outcome::Unknown
+            }
         };
         let is_done = matches!(outcome, Outcome::Ok { .. });
         shared.recorder.outcome(op, outcome);

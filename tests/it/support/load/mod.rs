@@ -19,6 +19,7 @@ use std::{
 };
 
 use quikapp_history::{Event, Verdict};
+use quikapp_realtime::errors::Reason;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use self::{
@@ -219,6 +220,41 @@ impl Load {
         reaches(counted, enough, "enough is refused").await;
     }
 
+    /// The same, and none of them is later than `pause` after the one before.
+    pub(crate) async fn goes_on(&self, more: u64, pause: Duration) {
+        let mut counted = self.shared.recorder.acknowledged.subscribe();
+        let enough = *counted.borrow_and_update() + more;
+        while *counted.borrow_and_update() < enough {
+            let next = tokio::time::timeout(pause, counted.changed()).await;
+            assert!(next.is_ok(), "nothing was acknowledged for {pause:?}");
+        }
+    }
+
+    /// Everybody was answered, and whoever was refused may try again; but what no store decides
+    /// is refused for good.
+    pub(crate) fn is_told_to_try_again(&self) {
+        let told = self.shared.recorder.told();
+        println!("refusals: {told:?}");
+        let of_the_load = [
+            Reason::NotAParticipant,
+            Reason::MessageNotFound,
+            Reason::UnmatchedTopic,
+        ];
+        let may_be_told = |text: &str| {
+            let mut reasons = Reason::ALL.iter();
+            let reason = reasons.find(|reason| reason.as_str() == text);
+            let is_crash = |reason| {
+                use Reason::{ChannelCrash, Internal, JoinCrashed};
+                matches!(reason, ChannelCrash | Internal | JoinCrashed)
+            };
+            reason.is_some_and(|reason| {
+                of_the_load.contains(reason) || (reason.retryable() && !is_crash(*reason))
+            })
+        };
+        let wrong: Vec<_> = told.keys().filter(|text| !may_be_told(text)).collect();
+        assert!(wrong.is_empty(), "clients were told {wrong:?}");
+    }
+
     /// Waits until somebody was removed and came back.
     pub(crate) async fn comes_back(&self) {
         let enough = *self.shared.returns.borrow() + 1;
@@ -233,9 +269,13 @@ impl Load {
 
     /// Writes down what is done to the servers.
     pub(crate) fn fault(&self, what: &str) {
-        self.shared.recorder.record(|at| Event::Fault {
-            at,
-            what: what.to_owned(),
+        let acknowledged = *self.shared.recorder.acknowledged.borrow();
+        self.shared.recorder.record(|at| {
+            println!("{at} ms, {acknowledged} acknowledged: {what}");
+            Event::Fault {
+                at,
+                what: what.to_owned(),
+            }
         });
     }
 
@@ -250,7 +290,7 @@ impl Load {
         let shared = &self.shared;
         shared.phase.send_replace(Phase::Quiet);
         reaches(&shared.quiet, self.tasks.len(), "nothing is in doubt").await;
-        let store = dump::open(&server.data_dir);
+        let store = dump::open(&server.storage).await;
         let tails = dump::tails(&store, &shared.conversations).await;
         shared.catch_up_began.send_replace(Some(Instant::now()));
         shared.phase.send_replace(Phase::CatchUp(Arc::new(tails)));

@@ -1,6 +1,7 @@
 //! The file that a history is written to.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufWriter, Write},
     path::Path,
@@ -9,9 +10,13 @@ use std::{
 
 use parking_lot::Mutex;
 use quikapp_history::{Change, Event};
+use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
 use super::super::Guest;
+
+/// The reason of a client that gave up waiting.
+pub(crate) const NO_ANSWER: &str = "no answer";
 
 /// Writes events in the order in which they happen.
 pub(crate) struct Recorder {
@@ -22,6 +27,8 @@ pub(crate) struct Recorder {
     pub(crate) acknowledged: watch::Sender<u64>,
     /// How many were refused.
     pub(crate) refused: watch::Sender<u64>,
+    /// What clients were told instead of what they asked for, and how often.
+    told: Mutex<BTreeMap<String, u64>>,
 }
 
 /// An outcome of an attempt.
@@ -43,6 +50,7 @@ impl Recorder {
             ops: AtomicU64::new(0),
             acknowledged: watch::Sender::new(0),
             refused: watch::Sender::new(0),
+            told: Mutex::default(),
         }
     }
 
@@ -53,6 +61,20 @@ impl Recorder {
         let at = u64::try_from(self.began.elapsed().as_millis()).unwrap();
         serde_json::to_writer(&mut *file, &event(at)).unwrap();
         file.write_all(b"\n").unwrap();
+    }
+
+    /// Notes why something was not done; nothing where no answer came.
+    pub(crate) fn was_told(&self, response: Option<&Value>) {
+        let reason = match response {
+            Some(response) => response["reason"].as_str().unwrap_or("no reason"),
+            None => NO_ANSWER,
+        };
+        *self.told.lock().entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// Every reason so far, with how often it was given.
+    pub(crate) fn told(&self) -> BTreeMap<String, u64> {
+        self.told.lock().clone()
     }
 
     pub(crate) fn flush(&self) {

@@ -1,4 +1,5 @@
-//! A proxy in front of the server, through its HTTP interface.
+//! A proxy in front of a server, through its HTTP interface. Shared by the tests of the stores and
+//! of the whole system.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +19,7 @@ impl Proxy {
     pub(crate) async fn to(control: &str, upstream: &str) -> Self {
         let mut proxy = Self {
             control: control.trim_start_matches("http://").to_owned(),
-            name: format!("mongo-{}", uuid::Uuid::new_v4().simple()),
+            name: format!("test-{}", uuid::Uuid::new_v4().simple()),
             address: String::new(),
         };
         let made = serde_json::json!({
