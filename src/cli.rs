@@ -35,13 +35,18 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Show what runs in a server: its live supervision tree.
     Tree(TreeArgs),
+    /// Erase a person: what they wrote and all that is kept of them. Cannot be undone.
+    ///
+    /// Asks a running server, and waits until it is done; the server goes on without this command,
+    /// and over restarts. docs/operation.md says what stays.
+    Erase(EraseArgs),
     /// Put load on a running server, check what arrives, and report what it costs.
     Bench(Box<quikapp_load::Args>),
     /// Say whether a recorded history keeps the promises of delivery.
     ///
     /// Exit status: 0 if it does, 1 if it does not, 2 if it cannot be read.
     CheckHistory(HistoryArgs),
-    /// Derive a projection anew from the logs, or all of them: queue, threads, timers.
+    /// Derive a projection anew from the logs, or all of them: queue, threads, timers, history.
     ///
     /// A server may run on the same store meanwhile.
     Rebuild(RebuildArgs),
@@ -157,20 +162,45 @@ pub(crate) struct HealthArgs {
     pub(crate) url: String,
 }
 
-/// Which server's tree, and by which right one sees it.
+/// Which server an administrator asks, and by which right.
 #[derive(Debug, Args)]
-pub(crate) struct TreeArgs {
+pub(crate) struct AdminArgs {
     /// Its address.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
     pub(crate) url: String,
     /// An administrator's token; otherwise one is minted with the installation's secret.
     #[arg(long, value_name = "JWT")]
     pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Which server's tree.
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) admin: AdminArgs,
+}
+
+/// Whom to erase.
+#[derive(Debug, Args)]
+pub(crate) struct EraseArgs {
+    /// The user id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: String,
+    /// Their tenant; with `--token` it is the token's.
+    #[arg(
+        long,
+        value_name = "W",
+        default_value = "default",
+        conflicts_with = "token"
+    )]
+    pub(crate) workspace: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 }
 
 /// Which history to check.

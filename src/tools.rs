@@ -1,5 +1,7 @@
 //! The commands that do not run a server.
 
+mod admin;
+pub(crate) mod erase;
 pub(crate) mod tree;
 
 use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};

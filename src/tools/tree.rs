@@ -2,52 +2,20 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use anyhow::{Context, bail};
-use quikapp_realtime::auth::Grant;
-use quikapp_storage::{Person, UserId, WorkspaceId};
 use serde_json::Value;
 
+use super::admin::{self, Admin};
 use crate::cli::TreeArgs;
-
-/// The minted token is used at once.
-const TOKEN_LIFE: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks a running server for its tree, and prints it.
 pub(crate) fn show(args: &TreeArgs) -> anyhow::Result<()> {
-    let token = match &args.token {
-        Some(token) => token.clone(),
-        None => minted(args)?,
-    };
-    let url = format!("{}/api/admin/tree", args.url.trim_end_matches('/'));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let tree = runtime.block_on(fetch(&url, &token))?;
+    let admin = Admin::of(&args.admin, admin::WORKSPACE)?;
+    let tree = admin::wait_for(admin.get(&["tree"]))?;
     match args.json {
         true => println!("{tree:#}"),
         false => print!("{}", drawn(&tree)),
     }
     Ok(())
-}
-
-fn minted(args: &TreeArgs) -> anyhow::Result<String> {
-    let operator = Person {
-        workspace: WorkspaceId::new("default")?,
-        user: UserId::new("operator")?,
-    };
-    super::mint(&args.place, &Grant::admin(operator), TOKEN_LIFE)
-}
-
-async fn fetch(url: &str, token: &str) -> anyhow::Result<Value> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
-    let response = client.get(url).bearer_auth(token).send().await?;
-    let status = response.status();
-    let body = response.text().await?;
-    if !status.is_success() {
-        bail!("{url}: {status} {body}");
-    }
-    serde_json::from_str(&body).with_context(|| format!("{url}: not JSON"))
 }
 
 /// One line per node, with what is worth a look behind its name.

@@ -173,7 +173,7 @@ async fn projections_are_rebuilt_while_the_server_runs() {
     let refused = rebuild("nothing").await;
     assert!(!refused.status.success());
     assert!(
-        said(&refused).contains("queue, threads, timers"),
+        said(&refused).contains("queue, threads, timers, history"),
         "{}",
         said(&refused)
     );

@@ -11,6 +11,7 @@ mod tree;
 mod architecture;
 mod command_line;
 mod durability;
+mod erasure;
 mod faults;
 mod later;
 mod metrics;
