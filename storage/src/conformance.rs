@@ -56,7 +56,7 @@ where
         registers:
             marks_only_move_forward, marks_do_not_pass_the_tail, versions_count_changes,
             marks_since_a_version, unread_counts_messages, marking_unread,
-            drafts_and_mutes_are_kept, writes_answer_in_order, device_cursors_only_rise,
+            drafts_and_mutes_are_kept, mutes_are_read_together, writes_answer_in_order, device_cursors_only_rise,
             stream_cursors_are_kept;
         history:
             pages_go_both_ways, only_visible_intervals_are_served, hidden_for_one_person_only,
@@ -76,7 +76,7 @@ where
             a_timer_is_kept_once, a_timer_moves_by_its_version, due_timers_come_in_order,
             timers_are_listed_by_group;
         queue:
-            what_a_device_lacks_is_queued, a_known_device_lacks_what_is_new_to_it,
+            what_a_device_lacks_is_queued, a_known_device_lacks_what_is_new_to_it, devices_are_known_by_their_cursors,
             acknowledged_entries_leave_the_queue, a_stale_projector_does_nothing,
             a_full_queue_drops_the_oldest, old_entries_leave_the_queue,
             urgent_conversations_come_first, a_backlog_counts_what_was_missed,

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use crate::{
     AcquireError, Acquired, Append, AppendError, Appended, Claim, Conversation, ConversationId,
     ConversationSummary, Created, DeviceCursor, DeviceId, Entry, Epoch, Key16, Marks, Member,
-    Message, MessageId, MessageSearch, Missed, NewConversation, Page, Person, Profile,
+    Message, MessageId, MessageSearch, Missed, Mute, NewConversation, Page, Person, Profile,
     ProfileChange, RegisterWrite, Registers, Revocation, RevokedSubject, Role, Seq, StoreError,
     StreamCursor, Timestamp, UserId, WorkspaceId,
 };
@@ -197,6 +197,13 @@ pub trait RegisterStore: Send + Sync {
 
     /// One person's registers.
     async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError>;
+
+    /// The mutes of several people in one conversation, in their order; `None` where there is none.
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError>;
 
     /// The marks of members that changed after `version`, at most `limit`, ascending by version.
     async fn marks_since(

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Composed, Registers};
 use crate::{
     Conversation, ConversationId, ConversationStore, ConversationSummary, Created, DeviceCursor,
-    DeviceId, Marks, Member, NewConversation, PeopleStore, Person, Profile, ProfileChange,
+    DeviceId, Marks, Member, Mute, NewConversation, PeopleStore, Person, Profile, ProfileChange,
     RegisterStore, RegisterWrite, Registers as Kept, Revocation, RevokedSubject, Role,
     SecurityStore, Seq, StoreError, StreamCursor, Timestamp, UserId, WorkspaceId,
 };
@@ -99,6 +99,14 @@ impl RegisterStore for Composed {
 
     async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Kept, StoreError> {
         self.registers().registers(id, user).await
+    }
+
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        self.registers().mutes(id, users).await
     }
 
     async fn marks_since(

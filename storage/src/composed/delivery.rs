@@ -5,10 +5,10 @@ use async_trait::async_trait;
 
 use super::Composed;
 use crate::{
-    Backlog, Consumer, ConversationId, Fired, HotConversation, MessageId, NewTimer, PendingEntry,
-    PendingQueue, Person, ProjectionStep, ProjectionStore, QueueStore, Seq, StoreError,
-    StreamCursor, ThreadEntry, ThreadUnread, Timer, TimerKind, TimerStore, Timestamp, UserId,
-    WorkspaceId,
+    Backlog, Consumer, ConversationId, DeviceId, Fired, HotConversation, MessageId, NewTimer,
+    PendingEntry, PendingQueue, Person, ProjectionStep, ProjectionStore, QueueStore, Seq,
+    StoreError, StreamCursor, ThreadEntry, ThreadUnread, Timer, TimerKind, TimerStore, Timestamp,
+    UserId, WorkspaceId,
 };
 
 #[async_trait]
@@ -74,6 +74,10 @@ impl QueueStore for Composed {
 
     async fn queue(&self, person: &Person, limit: usize) -> Result<PendingQueue, StoreError> {
         self.beside.queue(person, limit).await
+    }
+
+    async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError> {
+        self.beside.devices(person).await
     }
 
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {

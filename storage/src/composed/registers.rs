@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     ConversationId, ConversationSummary, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId,
-    Marks, Person, RegisterStore, RegisterWrite, Registers, Seq, SharedLog, StoreError,
+    Marks, Mute, Person, RegisterStore, RegisterWrite, Registers, Seq, SharedLog, StoreError,
     StreamCursor, UserId,
 };
 
@@ -87,6 +87,14 @@ impl RegisterStore for Detached {
 
     async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError> {
         self.registers.detached(id, user).await
+    }
+
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        self.registers.detached_mutes(id, users).await
     }
 
     async fn marks_since(

@@ -104,6 +104,22 @@ pub async fn a_known_device_lacks_what_is_new_to_it(store: SharedStore) {
     assert_eq!(queued(&next, "bob").await, [(1, 1, 1)]);
 }
 
+/// A device is known from its first cursor, in a conversation or over all; each person's apart.
+pub async fn devices_are_known_by_their_cursors(store: SharedStore) {
+    let room = talk(&store, 1).await;
+    let bob = room.person("bob");
+    assert_eq!(store.devices(&bob).await, Ok(Vec::new()));
+    reached(&room, "bob", "phone", 1).await;
+    reached(&room, "ana", "tablet", 1).await;
+    let laptop = DeviceId::new("laptop").expect("an id");
+    let now = store.cursor_now().await.expect("reads");
+    let written = store.write_stream_cursor(&bob, &laptop, &now).await;
+    written.expect("writes");
+    let devices = store.devices(&bob).await.expect("reads");
+    let names: Vec<_> = devices.iter().map(DeviceId::as_str).collect();
+    assert_eq!(names, ["laptop", "phone"]);
+}
+
 /// Rows go once every device has acknowledged them.
 pub async fn acknowledged_entries_leave_the_queue(store: SharedStore) {
     let room = talk(&store, 4).await;

@@ -211,6 +211,36 @@ pub async fn drafts_and_mutes_are_kept(store: SharedStore) {
     assert_eq!(others, Ok(Registers::default()));
 }
 
+/// The mutes of several people at once, in their order and of that conversation only; who has none,
+/// cleared it or was never there has none, and so has everybody where there is no conversation.
+pub async fn mutes_are_read_together(store: SharedStore) {
+    let (room, other) = (talk(&store, 1).await, talk(&store, 1).await);
+    let timed = Mute {
+        until: Some(Timestamp(NOW.0 + 60_000)),
+        mentions_only: true,
+    };
+    let for_ever = Mute {
+        until: None,
+        mentions_only: false,
+    };
+    let mute = RegisterChange::Mute;
+    change(&room, "ana", mute(Some(timed))).await;
+    change(&room, "bob", mute(Some(for_ever))).await;
+    change(&room, "cem", mute(Some(for_ever))).await;
+    change(&room, "cem", mute(None)).await;
+    change(&other, "dan", mute(Some(for_ever))).await;
+    let users = ["eve", "bob", "dan", "cem", "ana"].map(user);
+    let read = store.mutes(&room.id, &users).await;
+    let expected = [None, Some(for_ever), None, None, Some(timed)];
+    assert_eq!(read.expect("reads"), expected);
+    assert_eq!(store.mutes(&room.id, &[]).await, Ok(Vec::new()));
+    let many: Vec<_> = (0..1_100).map(|n| user(&format!("u{n}"))).collect();
+    let nobody = store.mutes(&room.id, &many).await.expect("reads");
+    assert_eq!(nobody, vec![None; many.len()]);
+    let nowhere = store.mutes(&ConversationId::generate(), &users).await;
+    assert_eq!(nowhere.expect("reads"), [None; 5]);
+}
+
 /// Many changes at once: each answer shows the registers right after its change; a conversation
 /// that does not exist keeps nothing and disturbs nobody.
 pub async fn writes_answer_in_order(store: SharedStore) {

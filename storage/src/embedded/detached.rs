@@ -11,8 +11,8 @@ use super::{
     row::{self, Columns, int},
 };
 use crate::{
-    ConversationId, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId, Fold, Marks, Person,
-    Registers, Seq, StoreError, StreamCursor, UserId,
+    ConversationId, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId, Fold, Marks, Mute,
+    Person, Registers, Seq, StoreError, StreamCursor, UserId,
 };
 
 #[async_trait]
@@ -30,6 +30,19 @@ impl DetachedRegisters for EmbeddedStore {
         self.read(move |conn| match find(conn, &id)? {
             Some(log) => registers::load(conn, log.conv, &user),
             None => Ok(Registers::default()),
+        })
+        .await
+    }
+
+    async fn detached_mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        let (id, users) = (id.clone(), users.to_vec());
+        self.read(move |conn| {
+            let conv = find(conn, &id)?.map(|log| log.conv);
+            registers::mutes(conn, conv, &users)
         })
         .await
     }

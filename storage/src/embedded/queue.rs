@@ -13,7 +13,7 @@ use super::{
     stream,
 };
 use crate::{
-    Backlog, ConversationId, PendingConversation, PendingEntry, PendingQueue, Person,
+    Backlog, ConversationId, DeviceId, PendingConversation, PendingEntry, PendingQueue, Person,
     ProjectionStep, QueueStore, Seq, StoreError, StreamCursor, Timestamp, UserId, WorkspaceId,
 };
 
@@ -65,6 +65,19 @@ impl QueueStore for EmbeddedStore {
             Ok(PendingQueue {
                 total: total(conn, workspace, user)?,
                 conversations: row::all(conn, sql, key, pending)?,
+            })
+        })
+        .await
+    }
+
+    async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError> {
+        let person = person.clone();
+        self.read(move |conn| {
+            let sql = "SELECT device FROM devices WHERE workspace = ?1 AND user = ?2
+                       ORDER BY device";
+            let key = (person.workspace.as_str(), person.user.as_str());
+            row::all(conn, sql, key, |row| {
+                DeviceId::new(row.text(0)?).map_err(|error| Fault::Corrupt(error.to_string()))
             })
         })
         .await

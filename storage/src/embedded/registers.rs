@@ -38,6 +38,16 @@ impl RegisterStore for EmbeddedStore {
         .await
     }
 
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        let (id, users) = (id.clone(), users.to_vec());
+        self.read(move |conn| mutes(conn, row::conversation_row(conn, &id)?, &users))
+            .await
+    }
+
     async fn marks_since(
         &self,
         id: &ConversationId,
@@ -268,6 +278,28 @@ fn write_mute(conn: &Connection, conv: i64, user: &UserId, mute: Option<Mute>) -
         ),
     )?;
     Ok(())
+}
+
+/// The mutes of people in a conversation; none where there is no conversation.
+pub(super) fn mutes(
+    conn: &Connection,
+    conv: Option<i64>,
+    users: &[UserId],
+) -> Sql<Vec<Option<Mute>>> {
+    let Some(conv) = conv else {
+        return Ok(vec![None; users.len()]);
+    };
+    let sql = "SELECT mute_until, mentions_only FROM personal
+               WHERE conv = ?1 AND user = ?2 AND muted";
+    let mute = |user: &UserId| {
+        row::first(conn, sql, (conv, user.as_str()), |row| {
+            Ok(Mute {
+                until: row.get::<_, Option<i64>>(0)?.map(Timestamp),
+                mentions_only: row.get(1)?,
+            })
+        })
+    };
+    users.iter().map(mute).collect()
 }
 
 /// One person's registers.

@@ -14,7 +14,7 @@ use super::{
     stream,
 };
 use crate::{
-    Backlog, ConversationId, PendingConversation, PendingEntry, PendingQueue, Person,
+    Backlog, ConversationId, DeviceId, PendingConversation, PendingEntry, PendingQueue, Person,
     ProjectionStep, QueueStore, Seq, StoreError, StreamCursor, Timestamp, UserId, WorkspaceId,
     position,
 };
@@ -74,6 +74,15 @@ impl QueueStore for MySqlStore {
             })
         })
         .await
+    }
+
+    async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError> {
+        let sql = "SELECT device FROM devices WHERE workspace = ? AND user = ? ORDER BY device";
+        let key = (person.workspace.as_str(), person.user.as_str());
+        let decode = |row: &mut mysql_async::Row| {
+            DeviceId::new(row.string(0)?).map_err(|error| Fault::Corrupt(error.to_string()))
+        };
+        run!(self.pool, |db| db.all(sql, key, decode).await).await
     }
 
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {

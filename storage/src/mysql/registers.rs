@@ -1,6 +1,8 @@
 //! Registers beside the log: marks, drafts, mutes, and the cursors of devices; of logs that are
 //! here, and of logs that another store keeps.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use mysql_async::Row;
 
@@ -30,6 +32,14 @@ impl RegisterStore for MySqlStore {
 
     async fn registers(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError> {
         self.detached(id, user).await
+    }
+
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        self.detached_mutes(id, users).await
     }
 
     async fn marks_since(
@@ -122,6 +132,18 @@ impl DetachedRegisters for MySqlStore {
         run!(self.pool, |db| match head::any_conv(db, id).await? {
             Some(conv) => load(db, conv, user).await,
             None => Ok(Registers::default()),
+        })
+        .await
+    }
+
+    async fn detached_mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        run!(self.pool, |db| match head::any_conv(db, id).await? {
+            Some(conv) => mutes(db, conv, users).await,
+            None => Ok(vec![None; users.len()]),
         })
         .await
     }
@@ -465,6 +487,29 @@ async fn load(db: &mut Db<'_>, conv: i64, user: &UserId) -> Sql<Registers> {
         draft: draft.map(JsonText::from),
         mute,
     })
+}
+
+/// The mutes of people in a conversation, in their order.
+async fn mutes(db: &mut Db<'_>, conv: i64, users: &[UserId]) -> Sql<Vec<Option<Mute>>> {
+    let mut found: HashMap<UserId, Mute> = HashMap::new();
+    for some in users.chunks(500) {
+        let sql = format!(
+            "SELECT user, mute_until, mentions_only FROM personal
+             WHERE conv = ? AND muted AND user IN ({})",
+            row::marks(some.len())
+        );
+        let mut key = vec![p(conv)];
+        key.extend(some.iter().map(|user| p(user.as_str())));
+        let page = db.all(&sql, key, |row| {
+            let mute = Mute {
+                until: row.value::<Option<i64>>(1)?.map(crate::Timestamp),
+                mentions_only: row.value(2)?,
+            };
+            Ok((row.user(0)?, mute))
+        });
+        found.extend(page.await?);
+    }
+    Ok(users.iter().map(|user| found.get(user).copied()).collect())
 }
 
 async fn know_device(db: &mut Db<'_>, person: &Person, device: &DeviceId) -> Sql<()> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    ConversationId, DeviceCursor, DeviceId, Marks, Person, RegisterWrite, Registers, Seq,
+    ConversationId, DeviceCursor, DeviceId, Marks, Mute, Person, RegisterWrite, Registers, Seq,
     StoreError, StreamCursor, UserId,
 };
 
@@ -47,6 +47,13 @@ pub trait DetachedRegisters: Send + Sync {
 
     /// One person's registers.
     async fn detached(&self, id: &ConversationId, user: &UserId) -> Result<Registers, StoreError>;
+
+    /// As [`RegisterStore::mutes`](crate::RegisterStore::mutes).
+    async fn detached_mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError>;
 
     /// The marks of one person in several conversations, in their order.
     async fn detached_marks(

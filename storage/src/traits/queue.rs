@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    Backlog, ConversationId, PendingEntry, PendingQueue, Person, ProjectionStep, Seq, StoreError,
-    StreamCursor, Timestamp, UserId, WorkspaceId,
+    Backlog, ConversationId, DeviceId, PendingEntry, PendingQueue, Person, ProjectionStep, Seq,
+    StoreError, StreamCursor, Timestamp, UserId, WorkspaceId,
 };
 
 /// The store-and-forward queue: a projection of the log that knows which of a person's entries
@@ -37,6 +37,9 @@ pub trait QueueStore: Send + Sync {
     /// A person's queue: the conversations with urgent entries first, each kind by its oldest
     /// entry, at most `limit`.
     async fn queue(&self, person: &Person, limit: usize) -> Result<PendingQueue, StoreError>;
+
+    /// The devices of a person that are known, by id.
+    async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError>;
 
     /// Drops entries older than a moment, at most `limit`; how many.
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;

@@ -305,6 +305,14 @@ impl RegisterStore for FaultyStore {
         self.inner.registers(id, user).await
     }
 
+    async fn mutes(
+        &self,
+        id: &ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Mute>>, StoreError> {
+        self.inner.mutes(id, users).await
+    }
+
     async fn marks_since(
         &self,
         id: &ConversationId,
@@ -474,6 +482,10 @@ impl QueueStore for FaultyStore {
 
     async fn queue(&self, person: &Person, limit: usize) -> Result<PendingQueue, StoreError> {
         self.inner.queue(person, limit).await
+    }
+
+    async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError> {
+        self.inner.devices(person).await
     }
 
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
