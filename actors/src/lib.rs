@@ -14,5 +14,6 @@ pub mod presence;
 pub mod registers;
 pub mod supervision;
 pub mod typing;
+pub mod users;
 
 pub use clock::{Clock, SystemClock};

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use quikapp_actors::{conversation, delivery, typing};
+use quikapp_actors::{conversation, delivery, entities, notify, typing};
 use quikapp_realtime::{auth, endpoint, policy, rest, socket, telemetry::LogFormat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,10 @@ pub struct NodeConfig {
     pub conversation: conversation::Config,
     /// Projections, timers and the store-and-forward queue.
     pub delivery: delivery::Config,
+    /// Entities: what is in memory of a person while somebody asks for it.
+    pub entities: entities::Config,
+    /// Who is told of messages that people are not looking at.
+    pub notify: notify::Config,
     /// Typing indicators.
     pub typing: typing::Config,
     /// Which store keeps what, and how the embedded store keeps its data.
@@ -83,6 +87,8 @@ impl Default for NodeConfig {
             rest: Default::default(),
             conversation: Default::default(),
             delivery: Default::default(),
+            entities: Default::default(),
+            notify: Default::default(),
             typing: Default::default(),
             storage: Default::default(),
         }
@@ -109,6 +115,7 @@ impl NodeConfig {
         section("typing", self.typing.validate())?;
         section("conversation", self.conversation.validate())?;
         section("delivery", self.delivery.validate())?;
+        section("entities", self.entities.validate())?;
         section("storage", self.storage.validate())?;
         refuse_if(
             "drain.batch",

@@ -19,6 +19,7 @@ mod identity;
 mod keys;
 mod members;
 mod messages;
+mod overview;
 mod presence;
 mod problem;
 mod scheduled;
@@ -70,6 +71,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(admin::erase))
         .routes(routes!(admin::erasure))
         .routes(routes!(account::profile, account::change_profile))
+        .routes(routes!(overview::show))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show))
         .routes(routes!(members::list, members::add))

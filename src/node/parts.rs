@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
-    delivery::{self, Delivery},
+    delivery::{self, Delivery, Projection},
     fanout::Fanout,
+    notify::{Notifier, Sink},
     people::People,
     presence::{Presence, ReplicaId},
     registers::Registers,
-    supervision::{ChildSpec, Ending, Supervisor, SupervisorSpec},
+    supervision::{ChildSpec, Ending, StartError, Supervisor, SupervisorSpec},
     typing::Typing,
+    users::{self, Changes, Users},
 };
 use quikapp_config::NodeConfig;
 use quikapp_realtime::{
@@ -36,6 +38,7 @@ pub(super) struct Parts {
     pub(super) health: Health,
     authenticator: Authenticator,
     conversations: Conversations,
+    users: Users,
     backend: Backend,
     store: SharedStore,
     /// Keeps everything running that runs in the background.
@@ -74,26 +77,33 @@ impl Parts {
             clock.clone(),
         );
         let typing = Typing::start_under(&tree, fanout.clone(), clock.clone(), &config.typing);
-        let settings = config.conversation.clone();
-        let registers = Registers::start_under(
+        let conversations = Conversations::start_under(
             &tree,
-            &settings,
+            config.conversation.clone(),
             store.clone(),
             fanout.clone(),
             clock.clone(),
+        )
+        .await?;
+        let changes = conversations.tails().changes().clone();
+        let registers = Registers::start_under(
+            &tree,
+            &config.conversation,
+            store.clone(),
+            fanout,
+            clock.clone(),
+            changes.clone(),
         );
-        let conversations =
-            Conversations::start_under(&tree, settings, store.clone(), fanout, clock.clone())
-                .await?;
-        let parts = delivery::Parts {
+        let users = users(&tree, &config, &store, &people, changes, &clock).await?;
+        let delivery = delivery::Parts {
             config: config.delivery.clone(),
             store: store.clone(),
             conversations: conversations.clone(),
             clock,
             may_send: policy.may_send(),
-            projections: Vec::new(),
+            projections: projections(&config, &store, &people, &hub),
         };
-        let delivery = Delivery::start_under(&tree, parts);
+        let delivery = Delivery::start_under(&tree, delivery);
         let health = health(&config, &hub, dependencies, &authenticator);
         Ok(Self {
             config,
@@ -102,6 +112,7 @@ impl Parts {
             health,
             authenticator,
             conversations: conversations.clone(),
+            users,
             backend: Backend {
                 policy,
                 people,
@@ -138,6 +149,7 @@ impl Parts {
             delivery: self.backend.delivery.clone(),
             fanout: self.hub.fanout.clone(),
             people: self.backend.people.clone(),
+            users: self.users.clone(),
             typing: self.backend.typing.clone(),
             clock: self.hub.clock.clone(),
             config: self.config.rest.clone(),
@@ -181,6 +193,38 @@ impl Parts {
         self.store.close().await;
         ending
     }
+}
+
+async fn users(
+    tree: &Supervisor,
+    config: &NodeConfig,
+    store: &SharedStore,
+    people: &People,
+    changes: Changes,
+    clock: &Arc<dyn Clock>,
+) -> Result<Users, StartError> {
+    let parts = users::Parts {
+        delivery: config.delivery.clone(),
+        store: store.clone(),
+        people: people.clone(),
+        changes,
+        clock: clock.clone(),
+    };
+    Users::start_under(tree, &config.entities, parts).await
+}
+
+/// Projections of the log besides those of delivery: who may be notified, if anybody is to hear.
+fn projections(
+    config: &NodeConfig,
+    store: &SharedStore,
+    people: &People,
+    hub: &Hub,
+) -> Vec<Arc<dyn Projection>> {
+    let sinks = config.notify.log.then(Sink::log).into_iter().collect();
+    let (people, clock) = (people.clone(), hub.clock.clone());
+    let notifier = Notifier::new(store.clone(), people, clock, sinks);
+    let notifier = notifier.map(|notifier| notifier as Arc<dyn Projection>);
+    notifier.into_iter().collect()
 }
 
 async fn authenticator(

@@ -15,6 +15,8 @@ mod erasure;
 mod faults;
 mod later;
 mod metrics;
+mod notify;
 mod operation;
+mod overview;
 mod shared_directory;
 mod start_and_stop;

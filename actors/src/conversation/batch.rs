@@ -137,6 +137,9 @@ async fn finish(
         Some(appended) => draft.committed(appended),
         None => (draft.abandoned(), Vec::new()),
     };
+    if !entries.is_empty() {
+        notices::count_changes(shared, &core, id, &entries);
+    }
     answer(batch, decisions, &entries);
     shared.live.publish(&shared.store, id, &entries).await;
     if !entries.is_empty() {
@@ -163,8 +166,9 @@ async fn acquire(
             Ok(acquired) => {
                 let core = Core::new(acquired, Arc::clone(&shared.limits));
                 shared.live.begin(&shared.store, id, core.tail()).await;
-                // What an owner before wrote last may not be projected yet.
+                // What an owner before wrote last may not be projected yet, nor counted.
                 shared.tails.grown(id);
+                shared.tails.changes().in_conversation(id);
                 return Ok(core);
             }
             Err(AcquireError::NotFound) => return Err(CommandError::ConversationNotFound),

@@ -200,6 +200,12 @@ impl Conversations {
         let created = self.shared.store.create_conversation(new).await;
         let created = created.map_err(|error| refusal_of(&error))?;
         if let Created::New(conversation) = &created {
+            for user in &members {
+                self.tails().changes().of_person(&Person {
+                    workspace: conversation.workspace.clone(),
+                    user: user.clone(),
+                });
+            }
             let shared = Arc::clone(&self.shared);
             let (by, at) = (conversation.created_by.clone(), conversation.created_at);
             let told = notices::joined(shared, conversation.clone(), members, by, at);

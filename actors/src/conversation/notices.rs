@@ -49,6 +49,25 @@ pub(crate) fn of_entries(
     }
 }
 
+/// Says that what was read of a conversation no longer holds, and of those whom entries made
+/// members, or made cease to be.
+pub(crate) fn count_changes(shared: &Shared, core: &Core, id: &ConversationId, entries: &[Entry]) {
+    let changes = shared.tails.changes();
+    changes.in_conversation(id);
+    let memberships = [EntryKind::MemberJoined, EntryKind::MemberLeft];
+    for entry in entries.iter().filter(|it| memberships.contains(&it.kind)) {
+        let Ok(update) = serde_json::from_str::<UpdatePayload>(&entry.payload) else {
+            continue;
+        };
+        for member in update.members {
+            changes.of_person(&Person {
+                workspace: core.workspace().clone(),
+                user: member.user_id,
+            });
+        }
+    }
+}
+
 fn tell_who_joined(shared: &Arc<Shared>, id: &ConversationId, entry: &Entry) {
     let Ok(update) = serde_json::from_str::<UpdatePayload>(&entry.payload) else {
         return;

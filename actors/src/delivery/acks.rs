@@ -65,7 +65,11 @@ async fn deal_with(
             }
         }
     }
+    let people: HashSet<_> = acknowledged.iter().map(|(it, _)| it.clone()).collect();
     shared.store.trim_queue(acknowledged).await?;
+    for person in &people {
+        shared.tails.changes().of_person(person);
+    }
     for id in conversations {
         let kind = TimerKind::UntilDelivered;
         let messages = shared.store.timers_of(kind, id.as_str(), MESSAGES).await?;

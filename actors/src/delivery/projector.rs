@@ -83,6 +83,9 @@ impl Projector {
             Ok(result) => result,
             Err(_) => Err(StoreError::Unavailable("took too long".to_owned())),
         };
+        if !matches!(result, Ok(0)) {
+            self.tails.changes().in_conversation(id);
+        }
         let settled = match result {
             Ok(_) => self.tails.settle(&self.store, id).await,
             Err(error) => Err(error),

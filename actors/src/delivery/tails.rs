@@ -11,6 +11,8 @@ use parking_lot::{Mutex, RwLock};
 use quikapp_storage::{Consumer, ConversationId, Epoch, Seq, SharedStore, StoreError};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::users::Changes;
+
 /// Conversations that wait in one lane, or to be released.
 const MOST: usize = 65_536;
 
@@ -25,6 +27,7 @@ struct Inner {
     consumers: RwLock<Vec<Consumer>>,
     /// Conversations that nobody sequences here any more, and that some projection is behind of.
     retired: Mutex<IndexMap<ConversationId, (Epoch, Seq)>>,
+    changes: Changes,
 }
 
 /// What one projection has to see.
@@ -52,6 +55,11 @@ pub(super) struct Lag {
 }
 
 impl Tails {
+    /// The counts for those who remember what they read.
+    pub fn changes(&self) -> &Changes {
+        &self.0.changes
+    }
+
     /// A conversation has grown, or may have. Never waits.
     pub(crate) fn grown(&self, id: &ConversationId) {
         for lane in self.0.lanes.read().iter() {

@@ -22,6 +22,18 @@ pub enum Reason {
     Urgent,
 }
 
+impl Reason {
+    /// The name, as JSON and metrics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Direct => "direct",
+            Self::Mention => "mention",
+            Self::Urgent => "urgent",
+        }
+    }
+}
+
 /// What the decision looks at of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntrySeen {
@@ -179,7 +191,8 @@ pub fn decide(entry: &EntrySeen, recipient: &Recipient, now: Timestamp) -> Optio
     })
 }
 
-fn is_in_force(mute: &Mute, now: Timestamp) -> bool {
+/// Whether a mute holds still.
+pub(crate) fn is_in_force(mute: &Mute, now: Timestamp) -> bool {
     mute.until.is_none_or(|until| now < until)
 }
 

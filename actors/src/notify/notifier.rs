@@ -7,9 +7,8 @@ use quikapp_storage::{
     Consumer, Conversation, Entry, Member, Person, Profile, ProjectionStep, SharedStore,
     StoreError, Timestamp,
 };
-use tokio::sync::mpsc;
 
-use super::{EntrySeen, MayNotify, Recipient, decide};
+use super::{EntrySeen, MayNotify, Recipient, Sink, decide};
 use crate::{
     Clock,
     delivery::Projection,
@@ -24,35 +23,36 @@ const FRESH_MS: i64 = 3_600_000;
 /// In larger conversations unread messages are not counted for everybody.
 const COUNTED_UP_TO: usize = 256;
 
-/// Follows the log and says who may have to be told. Its cursor is durable: what was written
-/// while it was down is decided when it is back, unless it is an hour old by then.
+/// Follows the log and says who may have to be told. Its cursor is durable and moves once every
+/// sink has taken what was decided: what was written while it was down, or was not taken, is
+/// decided when it is back, unless it is an hour old by then.
 ///
-/// The outlet is bounded. When it is full, this projection waits and falls behind, which its lag
-/// metric shows; nothing is dropped, and neither the writer nor another projection waits for it.
-/// With nobody at the other end any more, it goes on and says nothing.
+/// Nothing is queued: while a sink is slow this projection falls behind, which its lag metric
+/// shows; nothing is dropped, and neither the writer nor another projection waits for it.
 pub struct Notifier {
     store: SharedStore,
     people: People,
     clock: Arc<dyn Clock>,
-    outlet: mpsc::Sender<MayNotify>,
+    sinks: Vec<Sink>,
 }
 
 impl Notifier {
-    /// A projection for [`Delivery`](crate::delivery::Delivery), and its outlet.
+    /// A projection for [`Delivery`](crate::delivery::Delivery). A node with nobody to tell runs
+    /// none: it would decide in vain about every message and every member.
     pub fn new(
         store: SharedStore,
         people: People,
         clock: Arc<dyn Clock>,
-        capacity: usize,
-    ) -> (Arc<Self>, mpsc::Receiver<MayNotify>) {
-        let (outlet, receiver) = mpsc::channel(capacity);
-        let notifier = Self {
-            store,
-            people,
-            clock,
-            outlet,
-        };
-        (Arc::new(notifier), receiver)
+        sinks: Vec<Sink>,
+    ) -> Option<Arc<Self>> {
+        (!sinks.is_empty()).then(|| {
+            Arc::new(Self {
+                store,
+                people,
+                clock,
+                sinks,
+            })
+        })
     }
 
     /// Decides about one entry for every member.
@@ -69,15 +69,17 @@ impl Notifier {
             is_counted &= after.is_none() && members.len() < COUNTED_UP_TO;
             let recipients = self.recipients(conversation, &members).await?;
             let now = self.clock.now();
+            let mut told = Vec::new();
             for recipient in &recipients {
-                if let Some(mut told) = decide(entry, recipient, now) {
+                if let Some(mut one) = decide(entry, recipient, now) {
                     if is_counted {
                         let user = &recipient.person.user;
-                        told.unread = Some(self.store.unread(id, user).await?);
+                        one.unread = Some(self.store.unread(id, user).await?);
                     }
-                    self.tell(told).await;
+                    told.push(one);
                 }
             }
+            self.tell(told).await?;
             match members.last() {
                 Some(last) if members.len() == BATCH => after = Some(last.user.clone()),
                 _ => return Ok(()),
@@ -85,16 +87,26 @@ impl Notifier {
         }
     }
 
-    async fn tell(&self, told: MayNotify) {
-        let reason = match told.reason {
-            super::Reason::Group => "group",
-            super::Reason::Direct => "direct",
-            super::Reason::Mention => "mention",
-            super::Reason::Urgent => "urgent",
-        };
-        metrics::counter!("quikapp_may_notify_total", "reason" => reason).increment(1);
-        // An error means that nobody listens any more.
-        let _ = self.outlet.send(told).await;
+    /// Returns once every sink has taken it.
+    async fn tell(&self, told: Vec<MayNotify>) -> Result<(), StoreError> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        let told: Arc<[MayNotify]> = told.into();
+        for sink in &self.sinks {
+            if let Err(error) = sink.offer(Arc::clone(&told)).await {
+                let sink = sink.name();
+                tracing::warn!(sink, %error, "decisions not taken");
+                metrics::counter!("quikapp_may_notify_not_taken_total", "sink" => sink)
+                    .increment(1);
+                return Err(StoreError::Unavailable(format!("{sink}: {error}")));
+            }
+        }
+        for one in told.iter() {
+            let reason = one.reason.as_str();
+            metrics::counter!("quikapp_may_notify_total", "reason" => reason).increment(1);
+        }
+        Ok(())
     }
 
     /// How these members are at the moment.
@@ -104,10 +116,8 @@ impl Notifier {
         members: &[Member],
     ) -> Result<Vec<Recipient>, StoreError> {
         let (id, workspace) = (&conversation.id, &conversation.workspace);
-        let mut mutes = Vec::with_capacity(members.len());
-        for member in members {
-            mutes.push(self.store.registers(id, &member.user).await?.mute);
-        }
+        let users: Vec<_> = members.iter().map(|member| member.user.clone()).collect();
+        let mutes = self.store.mutes(id, &users).await?;
         let person = |member: &Member| Person {
             workspace: workspace.clone(),
             user: member.user.clone(),

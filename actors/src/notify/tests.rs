@@ -195,8 +195,9 @@ impl Kit {
         let presence = Presence::new(fanout.clone(), ReplicaId(1 << 8));
         let shared: Arc<dyn crate::Clock> = Arc::new(clock.clone());
         let people = People::start(fanout.clone(), presence, store.clone(), shared.clone());
-        let (notifier, told) =
-            Notifier::new(store.clone(), people.clone(), shared.clone(), capacity);
+        let (sink, told) = channel(capacity);
+        let parts = (store.clone(), people.clone(), shared.clone());
+        let notifier = Notifier::new(parts.0, parts.1, parts.2, vec![sink]).unwrap();
         let settings = conversation::Config::default();
         let conversations =
             Conversations::start(settings, store.clone(), fanout, shared.clone()).await;
@@ -270,6 +271,22 @@ impl Kit {
     }
 }
 
+/// A sink into a queue that it waits for.
+fn channel(capacity: usize) -> (Sink, mpsc::Receiver<MayNotify>) {
+    let (outlet, told) = mpsc::channel(capacity);
+    let sink = Sink::new("test", move |told: Arc<[MayNotify]>| {
+        let outlet = outlet.clone();
+        async move {
+            for one in told.iter() {
+                let sent = outlet.send(one.clone()).await;
+                sent.map_err(|_| NotTaken("closed".to_owned()))?;
+            }
+            Ok(())
+        }
+    });
+    (sink, told)
+}
+
 fn text(content: &str) -> SendMessage {
     SendMessage {
         kind: "text".to_owned(),
@@ -313,7 +330,7 @@ async fn members_are_told_with_what_is_true_of_them() {
 }
 
 #[tokio::test]
-async fn a_full_outlet_delays_nobody_but_the_notifier_and_loses_nothing() {
+async fn a_slow_sink_delays_nobody_but_the_notifier_and_loses_nothing() {
     let mut kit = Kit::new(1).await;
     let id = kit.group(&["ann", "bob"]).await;
     for n in 0..20 {
@@ -363,8 +380,63 @@ async fn what_is_an_hour_old_is_nothing_to_be_told_of() {
         kit.clock.advance_ms(later_ms);
         let clock = Arc::new(kit.clock.clone());
         let (store, people) = (kit.store.clone(), kit.people.clone());
-        let (notifier, mut told) = Notifier::new(store, people, clock, 8);
+        let (sink, mut told) = channel(8);
+        let notifier = Notifier::new(store, people, clock, vec![sink]).unwrap();
         notifier.project(&step, &entries).await.unwrap();
         assert_eq!(told.try_recv().is_ok(), is_told);
     }
+}
+
+#[tokio::test]
+async fn what_a_sink_did_not_take_is_offered_again() {
+    let kit = Kit::new(64).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let seq = kit.send("ann", &id, text("hello")).await;
+    let entries = kit.store.entries(&id, Seq(0), 10).await.unwrap();
+    let step = quikapp_storage::ProjectionStep {
+        consumer: quikapp_storage::Consumer::feed("test").unwrap(),
+        conversation: id.clone(),
+        from: Seq(0),
+        to: entries.last().unwrap().seq,
+    };
+    let offers = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let offered = Arc::clone(&offers);
+    let sink = Sink::new("test", move |told: Arc<[MayNotify]>| {
+        let mut offers = offered.lock();
+        offers.extend(told.iter().map(|one| (one.person.user.clone(), one.seq)));
+        let answer = match offers.len() {
+            1 => Err(NotTaken("full".to_owned())),
+            _ => Ok(()),
+        };
+        async move { answer }
+    });
+    let clock = Arc::new(kit.clock.clone());
+    let (store, people) = (kit.store.clone(), kit.people.clone());
+    let notifier = Notifier::new(store.clone(), people, clock, vec![sink]).unwrap();
+    let at = async || {
+        let places = store.projected(&step.consumer, std::slice::from_ref(&id));
+        places.await.unwrap()[0]
+    };
+    assert!(notifier.project(&step, &entries).await.is_err());
+    assert_eq!(at().await, Seq(0), "the cursor waits for the sink");
+    assert_eq!(notifier.project(&step, &entries).await, Ok(true));
+    assert_eq!(at().await, step.to);
+    assert_eq!(*offers.lock(), [(user("bob"), seq), (user("bob"), seq)]);
+}
+
+#[test]
+fn with_nobody_to_tell_there_is_no_projection() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let config = quikapp_storage::Config::at(dir.path().join("data"));
+        let store = quikapp_storage::open(&config).unwrap();
+        let (fanout, clock) = (Fanout::new(), Arc::new(ManualClock::at(NOW)));
+        let presence = Presence::new(fanout.clone(), ReplicaId(1));
+        let people = People::start(fanout, presence, store.clone(), clock.clone());
+        assert!(Notifier::new(store, people, clock, Vec::new()).is_none());
+    });
 }

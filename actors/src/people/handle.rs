@@ -203,6 +203,15 @@ impl People {
         self.0.shard(person).lock().seen_by_self(person)
     }
 
+    /// What a person has chosen, connected or not.
+    pub async fn chosen(&self, person: &Person) -> Result<Chosen, StoreError> {
+        if let Ok(chosen) = self.0.chosen(person) {
+            return Ok(chosen);
+        }
+        let profile = self.profile(person).await?;
+        Ok(profile.as_ref().map(Chosen::of).unwrap_or_default())
+    }
+
     /// Whether a connected person looks offline to others.
     pub fn is_invisible(&self, person: &Person) -> bool {
         self.myself(person)

@@ -21,6 +21,7 @@ use crate::{
     Clock,
     conversation::{CommandError, alias_topic, chat_topic, person_topic, refusal_of},
     fanout::{Broadcast, Fanout},
+    users::Changes,
 };
 
 /// For how long it is remembered whether a conversation is large.
@@ -36,6 +37,7 @@ pub(super) struct Flush {
     store: Store,
     fanout: Fanout,
     clock: Arc<dyn Clock>,
+    changes: Changes,
     receipts_up_to_members: usize,
     sizes: Mutex<HashMap<ConversationId, (bool, Instant)>>,
 }
@@ -61,12 +63,14 @@ impl Flush {
         store: SharedStore,
         fanout: Fanout,
         clock: Arc<dyn Clock>,
+        changes: Changes,
         receipts_up_to_members: usize,
     ) -> Self {
         Self {
             store: Store(store),
             fanout,
             clock,
+            changes,
             receipts_up_to_members,
             sizes: Mutex::default(),
         }
@@ -87,6 +91,7 @@ impl Flush {
                 } => {
                     let store = &self.store.0;
                     let written = store.write_stream_cursor(&person, &device, &cursor).await;
+                    self.changes.of_person(&person);
                     answer(waiters, written.as_ref().err());
                 }
             }
@@ -100,6 +105,7 @@ impl Flush {
             return;
         }
         let (mut cursors, waiters): (Vec<_>, Vec<_>) = cursors.into_iter().unzip();
+        let people: Vec<_> = cursors.iter().map(|it| it.person.clone()).collect();
         let written = async {
             let ids = cursors.iter().map(|cursor| cursor.conversation.clone());
             let tails = self.tails(ids.collect()).await?;
@@ -109,6 +115,9 @@ impl Flush {
             self.store.0.write_cursors(cursors).await
         };
         let written = written.await;
+        for person in &people {
+            self.changes.of_person(person);
+        }
         answer(waiters.into_iter().flatten(), written.as_ref().err());
     }
 
@@ -118,6 +127,10 @@ impl Flush {
         }
         let (mut marks, waiters): (Vec<_>, Vec<_>) = marks.into_iter().unzip();
         let written = self.persist(&mut marks).await;
+        // Also when nobody knows whether it was written.
+        for mark in marks.iter().filter(|mark| mark.counts()) {
+            self.changes.in_conversation(&mark.conversation);
+        }
         if let Ok(stored) = &written {
             self.publish(&marks, stored).await;
         }
@@ -290,6 +303,18 @@ impl Flush {
     fn tell(&self, person: &Person, event: &str, payload: &impl Serialize) {
         if let Some(broadcast) = broadcast(person_topic(person), event, payload) {
             self.fanout.publish(broadcast);
+        }
+    }
+}
+
+impl Mark {
+    /// Whether it changes what is unread, or who hears of it.
+    fn counts(&self) -> bool {
+        match self.change {
+            RegisterChange::Read(_) | RegisterChange::UnreadFrom(_) | RegisterChange::Mute(_) => {
+                true
+            }
+            RegisterChange::Delivered(_) | RegisterChange::Draft(_) => false,
         }
     }
 }

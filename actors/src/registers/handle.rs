@@ -18,6 +18,7 @@ use crate::{
     conversation::{CommandError, Config},
     fanout::Fanout,
     supervision::{ChildSpec, Supervisor, SupervisorSpec},
+    users::Changes,
 };
 
 /// Changes that are merged into one write at most.
@@ -73,9 +74,10 @@ impl Registers {
         store: SharedStore,
         fanout: Fanout,
         clock: Arc<dyn Clock>,
+        changes: Changes,
     ) -> Self {
         let alone = Supervisor::start(SupervisorSpec::new("alone"));
-        Self::start_under(&alone, config, store, fanout, clock)
+        Self::start_under(&alone, config, store, fanout, clock, changes)
     }
 
     /// Starts the task that writes and broadcasts. After a panic it goes on with what is still
@@ -86,10 +88,11 @@ impl Registers {
         store: SharedStore,
         fanout: Fanout,
         clock: Arc<dyn Clock>,
+        counts: Changes,
     ) -> Self {
         let (changes, receiver) = mpsc::channel(config.register_queue);
         let most = config.receipts_up_to_members;
-        let flush = Arc::new(Flush::new(store, fanout, clock, most));
+        let flush = Arc::new(Flush::new(store, fanout, clock, counts, most));
         let receiver = Arc::new(Mutex::new(receiver));
         let (window, queued) = (config.register_window, changes.downgrade());
         let task = ChildSpec::task("registers", "registers", move |stop| {

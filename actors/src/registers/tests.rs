@@ -40,11 +40,14 @@ impl Kit {
         let settings = quikapp_storage::Config::at(dir.path().join("data"));
         let store = quikapp_storage::open(&settings).unwrap();
         let (fanout, clock) = (Fanout::new(), Arc::new(SystemClock));
-        let registers = Registers::start(&config, store.clone(), fanout.clone(), clock.clone());
-        let started = Conversations::start(config, store.clone(), fanout.clone(), clock);
+        let started =
+            Conversations::start(config.clone(), store.clone(), fanout.clone(), clock.clone());
+        let conversations = started.await.unwrap();
+        let changes = conversations.tails().changes().clone();
+        let registers = Registers::start(&config, store.clone(), fanout.clone(), clock, changes);
         let kit = Self {
             registers,
-            conversations: started.await.unwrap(),
+            conversations,
             store,
             fanout,
             id: ConversationId::generate(),

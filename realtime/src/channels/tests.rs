@@ -81,6 +81,7 @@ impl World {
             clock.clone(),
         );
         let conversations = conversations.await.unwrap();
+        let changes = conversations.tails().changes().clone();
         let backend = Backend {
             delivery: match delivery {
                 Some(config) => node.delivery_with(&conversations, config),
@@ -101,6 +102,7 @@ impl World {
                 node.store.clone(),
                 node.fanout.clone(),
                 clock.clone(),
+                changes,
             ),
             store: node.store.clone(),
         };

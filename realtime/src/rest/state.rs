@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use quikapp_actors::{
     Clock, conversation::Conversations, delivery::Delivery, fanout::Fanout, people::People,
-    supervision::Supervisor, typing::Typing,
+    supervision::Supervisor, typing::Typing, users::Users,
 };
 use quikapp_storage::{Person, SharedStore};
 use tokio::time::Instant;
@@ -35,6 +35,8 @@ pub struct RestParts {
     pub fanout: Fanout,
     /// Who is online.
     pub people: People,
+    /// What waits for whom.
+    pub users: Users,
     /// Who types.
     pub typing: Typing,
     /// Now.

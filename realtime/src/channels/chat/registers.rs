@@ -55,6 +55,8 @@ impl ChatChannel {
         let (store, id, principal) = (&self.backend.store, &state.conversation, cx.assigns());
         let user = principal.user();
         let thread = store.read_thread(id, user, root, seq).await?;
+        let tails = self.backend.conversations.tails();
+        tails.changes().in_conversation(id);
         let thread =
             thread.ok_or_else(|| Refusal::invalid_field("thread_root", "no such thread"))?;
         let marks = store.registers(id, user).await?.marks;

@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use quikapp_actors::{delivery::is_urgent, registers::Change};
+use quikapp_actors::{
+    delivery::{self, Places, Reach, is_urgent},
+    registers::Change,
+};
 use quikapp_storage::{ConversationId, DeviceCursor, Entry, Seq, StreamCursor};
 use serde::{Deserialize, Serialize};
 
@@ -51,59 +54,15 @@ impl UserChannel {
         from: &StreamCursor,
     ) -> Result<Option<Batch>, Refusal> {
         let (store, principal) = (&self.backend.store, cx.assigns());
-        let Some(backlog) = store.backlog(&principal.person, from).await? else {
+        let (config, device) = (self.backend.delivery.config(), principal.device.as_ref());
+        let reach = delivery::reach(store, config, cx.now(), &principal.person, device, from);
+        let Reach::Within(backlog) = reach.await? else {
             return Ok(None);
         };
-        let config = self.backend.delivery.config();
-        let is_old = |at| cx.now().since_ms(at) > config.queue_ttl_ms();
-        let is_beyond = backlog.count > config.queue_entries as u64;
-        if (is_beyond || backlog.oldest.is_some_and(is_old))
-            && self.lacks_too_much(cx, from).await?
-        {
-            return Ok(None);
-        }
         if backlog.count > BATCH as u64 {
             self.begin_with_urgent(cx, state, from).await?;
         }
         self.batch(cx, state, from).await.map(Some)
-    }
-
-    /// Whether what the device has not acknowledged, conversation by conversation, is too much or
-    /// too old. Looks at twice as much as a queue holds, and no further.
-    async fn lacks_too_much(
-        &self,
-        cx: &Context<Principal>,
-        from: &StreamCursor,
-    ) -> Result<bool, Refusal> {
-        let config = self.backend.delivery.config();
-        let (store, principal) = (&self.backend.store, cx.assigns());
-        if principal.device.is_none() {
-            return Ok(true);
-        }
-        let mut places = HashMap::new();
-        let (mut lacking, mut looked_at) = (0, 0);
-        let mut after = from.clone();
-        loop {
-            let missed = store.missed(&principal.person, &after, BATCH).await?;
-            looked_at += missed.entries.len();
-            for (id, entry) in &missed.entries {
-                if entry.seq <= self.on_device(cx, id, &mut places).await? {
-                    continue;
-                }
-                lacking += 1;
-                let is_old = cx.now().since_ms(entry.at) > config.queue_ttl_ms();
-                if is_old || lacking > config.queue_entries {
-                    return Ok(true);
-                }
-            }
-            if !missed.more {
-                return Ok(false);
-            }
-            if looked_at > 2 * config.queue_entries {
-                return Ok(true);
-            }
-            after = missed.next;
-        }
     }
 
     /// Finds out which conversations are to be replayed first.
@@ -153,16 +112,17 @@ impl UserChannel {
         state: &mut State,
         mut urgent: Urgent,
     ) -> Result<Vec<GapEntry>, Refusal> {
-        let person = &cx.assigns().person;
-        let mut places = HashMap::new();
+        let (store, principal) = (&self.backend.store, cx.assigns());
+        let person = &principal.person;
+        let mut places = Places::of(store, person, principal.device.as_ref());
         let mut entries = Vec::new();
         loop {
-            let missed = self.backend.store.missed(person, &urgent.scanned, BATCH);
+            let missed = store.missed(person, &urgent.scanned, BATCH);
             let missed = missed.await?;
             let mut found = Vec::new();
             for (id, entry) in &missed.entries {
                 let is_meant = urgent.ids.contains(id);
-                if is_meant && entry.seq > self.on_device(cx, id, &mut places).await? {
+                if is_meant && entry.seq > places.get(id).await? {
                     found.push((id, entry));
                 }
             }
@@ -190,16 +150,16 @@ impl UserChannel {
         state: &mut State,
         from: &StreamCursor,
     ) -> Result<Batch, Refusal> {
-        let person = &cx.assigns().person;
-        let missed = self.backend.store.missed(person, from, BATCH).await?;
-        let mut places = HashMap::new();
+        let (store, principal) = (&self.backend.store, cx.assigns());
+        let missed = store.missed(&principal.person, from, BATCH).await?;
+        let mut places = Places::of(store, &principal.person, principal.device.as_ref());
         let mut shown: Vec<&(ConversationId, Entry)> = Vec::new();
         for missed in &missed.entries {
             let (id, entry) = missed;
             let before = state.shown.get(id).copied().unwrap_or_default();
             state.shown.insert(id.clone(), entry.seq.max(before));
             let first = state.first.shown.get(id).copied().unwrap_or_default();
-            let on_device = self.on_device(cx, id, &mut places).await?;
+            let on_device = places.get(id).await?;
             if entry.seq > on_device.max(first) {
                 shown.push(missed);
             }
@@ -218,29 +178,6 @@ impl UserChannel {
             next: missed.next,
             more: missed.more,
         })
-    }
-
-    /// Up to where the client's device has acknowledged a conversation.
-    async fn on_device(
-        &self,
-        cx: &Context<Principal>,
-        id: &ConversationId,
-        known: &mut HashMap<ConversationId, Seq>,
-    ) -> Result<Seq, Refusal> {
-        if let Some(seq) = known.get(id) {
-            return Ok(*seq);
-        }
-        let principal = cx.assigns();
-        let seq = match &principal.device {
-            None => Seq(0),
-            Some(device) => {
-                let store = &self.backend.store;
-                let cursor = store.device_cursor(&principal.person, device, id).await?;
-                cursor.unwrap_or_default()
-            }
-        };
-        known.insert(id.clone(), seq);
-        Ok(seq)
     }
 
     /// The client has what it was sent out of turn: its cursor over all does not say so, so the

@@ -9,6 +9,7 @@ use quikapp_actors::{
     presence::{Presence, ReplicaId},
     supervision::{Supervisor, SupervisorSpec},
     typing::Typing,
+    users::{self, Users},
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -79,7 +80,17 @@ impl Api {
             clock.clone(),
         );
         let conversations = conversations.await.unwrap();
+        let users = users::Parts {
+            delivery: Default::default(),
+            store: store.clone(),
+            people: people.clone(),
+            changes: conversations.tails().changes().clone(),
+            clock: clock.clone(),
+        };
+        let settings = Default::default();
+        let users = Users::start_under(&tree, &settings, users);
         let rest = Rest::new(RestParts {
+            users: users.await.unwrap(),
             delivery: node.delivery(&conversations),
             conversations,
             authenticator: node.authenticator.clone(),

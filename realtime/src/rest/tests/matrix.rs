@@ -78,6 +78,7 @@ async fn the_matrix_is_complete() {
         "GET /admin/erasures/{user}",
         "GET /users/me",
         "PATCH /users/me",
+        "GET /users/me/overview",
         "POST /broadcast",
         "POST /users/{id}/block",
         "DELETE /users/{id}/block",

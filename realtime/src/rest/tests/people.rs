@@ -208,3 +208,35 @@ async fn ones_profile_is_changed_and_synced_to_ones_devices() {
         assert_eq!(refused.reason(), (422, "invalid_field"));
     }
 }
+
+#[tokio::test]
+async fn one_sees_what_waits_for_oneself() {
+    let api = Api::start().await;
+    let (ada, bob) = (member("acme", "ada"), member("acme", "bob"));
+    let id = super::conversations::group(&api, &ada, &["bob"]).await;
+    let path = "GET /users/me/overview";
+    let empty = api.call(&bob, path, Value::Null).await;
+    assert_eq!((empty.status, &empty.body["badge"]), (200, &json!(0)));
+    let call = format!("POST /conversations/{id}/messages");
+    for content in ["one", "two"] {
+        let sent = api.call(&ada, &call, json!({"content": content})).await;
+        assert_eq!(sent.status, 201, "{:?}", sent.body);
+    }
+    let waits = api.call(&bob, path, Value::Null).await.body;
+    let expected = json!({
+        "chosen": {"status": "online"},
+        "badge": 2,
+        "unread": 2,
+        "conversations": [{"conversation_id": id, "unread": 2, "mute": null, "threads": []}],
+        "more": false,
+        "pending": {"count": 0, "oldest": null, "devices": []},
+    });
+    assert_eq!(waits, expected);
+    let own = api.call(&ada, path, Value::Null).await.body;
+    assert_eq!(own["unread"], 0, "what one said oneself is read");
+    let namesake = api
+        .call(&member("umbrella", "bob"), path, Value::Null)
+        .await;
+    assert_eq!(namesake.body["unread"], 0);
+    assert_eq!(api.call_unsigned(path, Value::Null).await.status, 401);
+}

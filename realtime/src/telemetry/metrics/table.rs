@@ -140,6 +140,12 @@ pub const METRICS: &[Metric] = &[
         "Long-poll sessions open now.",
     ),
     metric(
+        "quikapp_may_notify_not_taken_total",
+        Counter,
+        &["sink"],
+        "Times that a sink of notifications could not take what was decided; it is offered again.",
+    ),
+    metric(
         "quikapp_may_notify_total",
         Counter,
         &["reason"],

@@ -1,0 +1,184 @@
+//! The shell: one person's entity.
+
+use std::{collections::HashMap, sync::Arc};
+
+use quikapp_storage::{ConversationId, Person, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Changes, Overview, Parts, Watch,
+    core::{Core, Effect, Input},
+    read,
+};
+use crate::{
+    delivery::{Reach, reach},
+    entities::{ActivateError, Kind},
+};
+
+/// How often a question looks at the counts. The first look finds what has changed, the second
+/// what a membership that is new brings; what changes meanwhile is for the next question.
+const LOOKS: usize = 2;
+
+/// What a person's entity can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// What waits for them.
+    Overview,
+}
+
+/// The store could not say now. Nothing is lost by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("what waits for the person cannot be read now")]
+pub struct NotKnown;
+
+/// Persons, as a kind of entity.
+pub(super) struct Persons(pub(super) Parts);
+
+/// One person in memory. Dropping it, however that comes about, ends its watches.
+pub(super) struct Active {
+    core: Core,
+    person: Watch<Person>,
+    /// Of their own conversation: what is said there waits for their devices, too.
+    own: Watch<ConversationId>,
+    conversations: HashMap<ConversationId, Watch<ConversationId>>,
+}
+
+impl Active {
+    fn new(changes: &Changes, person: &Person) -> Self {
+        Self {
+            core: Core::default(),
+            person: changes.watch_person(person),
+            own: changes.watch_conversation(&person.own_conversation()),
+            conversations: HashMap::new(),
+        }
+    }
+
+    fn look(&self) -> Input {
+        let counts = self.conversations.iter();
+        Input::Look {
+            person: self.person.count() + self.own.count(),
+            conversations: counts.map(|(id, it)| (id.clone(), it.count())).collect(),
+        }
+    }
+}
+
+impl Persons {
+    /// Reads again what has changed.
+    async fn refresh(&self, person: &Person, active: &mut Active) -> Result<(), StoreError> {
+        for _ in 0..LOOKS {
+            let look = active.look();
+            let mut effects = active.core.handle(look, self.0.clock.now());
+            if effects.is_empty() {
+                break;
+            }
+            while !effects.is_empty() {
+                let mut next = Vec::new();
+                for effect in effects {
+                    for input in self.run(person, active, effect).await? {
+                        next.extend(active.core.handle(input, self.0.clock.now()));
+                    }
+                }
+                effects = next;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        person: &Person,
+        active: &mut Active,
+        effect: Effect,
+    ) -> Result<Vec<Input>, StoreError> {
+        let store = &self.0.store;
+        Ok(match effect {
+            Effect::ReadMemberships => {
+                vec![Input::Memberships(read::memberships(store, person).await?)]
+            }
+            Effect::Watch(ids) => {
+                let changes = &self.0.changes;
+                let watches = ids.into_iter().map(|id| {
+                    let watch = changes.watch_conversation(&id);
+                    (id, watch)
+                });
+                active.conversations.extend(watches);
+                Vec::new()
+            }
+            Effect::Unwatch(ids) => {
+                active.conversations.retain(|id, _| !ids.contains(id));
+                Vec::new()
+            }
+            Effect::Count(ids) => {
+                let tallies = read::tallies(store, person, ids).await?.into_iter();
+                tallies
+                    .map(|(id, tally)| Input::Counted(id, tally))
+                    .collect()
+            }
+            Effect::ReadWaiting => {
+                let (queue, devices) = read::waiting(store, person).await?;
+                vec![Input::Waiting { queue, devices }]
+            }
+            Effect::Measure(devices) => {
+                let mut measured = Vec::with_capacity(devices.len());
+                for (device, cursor) in devices {
+                    let (config, now) = (&self.0.delivery, self.0.clock.now());
+                    let reach = reach(store, config, now, person, Some(&device), &cursor);
+                    let is_beyond = matches!(reach.await?, Reach::Beyond);
+                    measured.push(Input::Measured(device, is_beyond));
+                }
+                measured
+            }
+        })
+    }
+
+    async fn overview(&self, person: &Person, active: &mut Active) -> Result<Overview, StoreError> {
+        self.refresh(person, active).await?;
+        let seen = self.0.people.myself(person);
+        let devices = seen.into_iter().flat_map(|seen| seen.devices);
+        let connected: Vec<_> = devices.filter_map(|device| device.device_id).collect();
+        Ok(Overview {
+            chosen: self.0.people.chosen(person).await?,
+            ..active.core.overview(&connected, self.0.clock.now())
+        })
+    }
+}
+
+impl Kind for Persons {
+    const NAME: &'static str = "user";
+    type Id = Arc<Person>;
+    type Message = Ask;
+    type Reply = Result<Overview, NotKnown>;
+    type Entity = Box<Active>;
+
+    fn label(id: &Arc<Person>) -> String {
+        id.user.to_string()
+    }
+
+    fn tenant(id: &Arc<Person>) -> Option<String> {
+        Some(id.workspace.to_string())
+    }
+
+    /// Everything is read before the first question is answered; watches stand before that.
+    async fn activate(&self, id: &Arc<Person>) -> Result<Box<Active>, ActivateError> {
+        let mut active = Box::new(Active::new(&self.0.changes, id));
+        self.refresh(id, &mut active).await?;
+        Ok(active)
+    }
+
+    async fn handle(
+        &self,
+        id: &Arc<Person>,
+        active: &mut Box<Active>,
+        Ask::Overview: Ask,
+    ) -> Result<Overview, NotKnown> {
+        self.overview(id, active).await.map_err(|error| {
+            tracing::warn!(%error, "what waits for a person cannot be read");
+            NotKnown
+        })
+    }
+
+    /// Nothing is in memory that the store does not have.
+    async fn passivate(&self, _: &Arc<Person>, _: &mut Box<Active>) -> Result<(), ActivateError> {
+        Ok(())
+    }
+}
