@@ -22,10 +22,14 @@ use exceptions::Exceptions;
 use recording::Recording;
 use reference_app::ReferenceApp;
 
+/// How many `ws-*` and `lp-*` recordings there are: one that is not found would agree with anything.
+const RECORDINGS: usize = 47;
+
 /// Every `ws-*` and `lp-*` recording, each against a server of its own, all at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_answers_as_phoenix_did() -> Result<()> {
     let recordings = recordings()?;
+    assert_eq!(recordings.len(), RECORDINGS);
     let exceptions = Arc::new(Exceptions::load(&folder().join("exceptions.toml"))?);
     exceptions.check_all_are_used(&recordings)?;
     let replays: Vec<_> = recordings

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 /// How sockets are closed when the process stops.
@@ -87,8 +87,8 @@ impl Connections {
         self.0.is_draining.load(Ordering::Acquire)
     }
 
-    /// Refuses new connections and closes the open ones with 1012, in batches. Returns how many
-    /// were still there at the deadline.
+    /// Refuses new connections and closes the open ones with 1012, in batches; at the deadline
+    /// those that are left, all at once. Returns how many were still there then.
     pub async fn drain(&self, options: &DrainOptions) -> usize {
         let deadline = Instant::now() + options.deadline;
         self.0.is_draining.store(true, Ordering::Release);
@@ -102,8 +102,8 @@ impl Connections {
             for outbox in batch {
                 outbox.close(Close::restart());
             }
-            if batches.peek().is_some() && Instant::now() < deadline {
-                sleep(options.interval).await;
+            if batches.peek().is_some() {
+                sleep_until(deadline.min(Instant::now() + options.interval)).await;
             }
         }
         let _ = timeout_at(deadline, self.emptied()).await;
@@ -163,5 +163,85 @@ impl Drop for Registered {
         if is_empty {
             self.registry.emptied.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use quikapp_actors::fanout::OutboxLimits;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Open connections that do what the test makes them do.
+    fn open(connections: &Connections, count: usize) -> Vec<(Arc<Outbox>, Registered)> {
+        let one = |_| {
+            let id = connections.next_id();
+            let outbox = Arc::new(Outbox::new(id, OutboxLimits::default()));
+            let registered = connections.register(&outbox);
+            (outbox, registered)
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn closing(open: &[(Arc<Outbox>, Registered)]) -> usize {
+        let told = open.iter().filter_map(|(outbox, _)| outbox.closing());
+        told.inspect(|close| assert_eq!(close.code, 1012)).count()
+    }
+
+    fn drain(connections: &Connections, options: DrainOptions) -> tokio::task::JoinHandle<usize> {
+        let connections = connections.clone();
+        tokio::spawn(async move { connections.drain(&options).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_follow_one_another_and_the_last_socket_ends_the_wait() {
+        let connections = Connections::new();
+        let open = open(&connections, 5);
+        let began = Instant::now();
+        let draining = drain(
+            &connections,
+            DrainOptions {
+                batch: 2,
+                interval: SECOND,
+                deadline: SECOND * 30,
+            },
+        );
+        for (after_ms, told) in [(1, 2), (999, 2), (1001, 4), (1999, 4), (2001, 5)] {
+            sleep_until(began + Duration::from_millis(after_ms)).await;
+            assert_eq!(closing(&open), told, "after {after_ms} ms");
+        }
+        assert!(connections.is_draining());
+        drop(open);
+        assert_eq!(draining.await.unwrap(), 0);
+        assert!(began.elapsed() < SECOND * 3, "and not at the deadline");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_holds_for_sockets_that_do_not_go_and_for_batches_to_come() {
+        let connections = Connections::new();
+        let open = open(&connections, 5);
+        let began = Instant::now();
+        let draining = drain(
+            &connections,
+            DrainOptions {
+                batch: 1,
+                interval: SECOND * 2,
+                deadline: SECOND * 3,
+            },
+        );
+        assert_eq!(draining.await.unwrap(), 5);
+        assert_eq!(began.elapsed(), SECOND * 3);
+        assert_eq!(closing(&open), 5, "all have been told");
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_the_others_go_is_told_at_once() {
+        let connections = Connections::new();
+        assert_eq!(connections.drain(&DrainOptions::default()).await, 0);
+        assert_eq!(closing(&open(&connections, 1)), 1);
     }
 }
