@@ -2,14 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{self, Poll},
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use quikapp_actors::fanout::{Broadcast, Close};
 use quikapp_protocol::{Payload, Vsn};
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -197,6 +207,8 @@ async fn only_inbound_frames_keep_a_socket_open() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_cut() {
+    let counted = Counted::new();
+    let _counting = counted.count_here();
     let limits = Limits {
         write_timeout: Duration::from_secs(15),
         ..Limits::default()
@@ -217,10 +229,13 @@ async fn a_client_that_takes_nothing_is_cut() {
         .publish(Broadcast::new("room:1", "big", big.into()));
     task.await.unwrap();
     assert_eq!(started.elapsed().as_secs(), 15);
+    assert_eq!(counted.slow_consumers(), 1);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_is_cut_and_the_publisher_never_waits() {
+    let counted = Counted::new();
+    let _counting = counted.count_here();
     let mut limits = Limits::default();
     limits.outbox.messages = 100;
     let mount = room(MountOptions {
@@ -242,6 +257,87 @@ async fn a_client_that_reads_too_slowly_is_cut_and_the_publisher_never_waits() {
     }
     slow_task.await.unwrap();
     assert_eq!(mount.hub().fanout.subscribers("room:1"), 1);
+    assert_eq!(counted.slow_consumers(), 1, "and the quick one is none");
+}
+
+#[tokio::test]
+async fn everything_that_is_queued_goes_out_in_one_write() {
+    const QUEUED: usize = 50;
+    let mount = room(MountOptions::default());
+    let session = mount.connect(connect_info(Vsn::V2, &[])).await.unwrap();
+    let (client, server) = duplex(64 * 1024);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let server = CountingWrites {
+        io: server,
+        writes: Arc::clone(&writes),
+    };
+    let _task = tokio::spawn(serve_websocket(session, server, None, b""));
+    let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    join(&mut client).await;
+    let before = writes.load(Ordering::Relaxed);
+    for n in 0..QUEUED {
+        let broadcast = Broadcast::new("room:1", "news", json!({ "n": n }).into());
+        mount.hub().fanout.publish(broadcast);
+    }
+    for _ in 0..QUEUED {
+        assert!(client.next().await.unwrap().unwrap().is_text());
+    }
+    assert_eq!(writes.load(Ordering::Relaxed) - before, 1);
+}
+
+/// Counts the writes that reach a stream.
+struct CountingWrites {
+    io: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for CountingWrites {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for CountingWrites {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The metrics of one test, whose tasks all run on its thread.
+struct Counted(PrometheusRecorder);
+
+impl Counted {
+    fn new() -> Self {
+        Self(PrometheusBuilder::new().build_recorder())
+    }
+
+    fn count_here(&self) -> metrics::LocalRecorderGuard<'_> {
+        metrics::set_default_local_recorder(&self.0)
+    }
+
+    fn slow_consumers(&self) -> u64 {
+        let text = self.0.handle().render();
+        let lines = text.lines();
+        let values = lines.filter_map(|line| line.strip_prefix("quikapp_slow_consumers_total "));
+        values.map(|value| value.parse::<u64>().unwrap()).sum()
+    }
 }
 
 /// The socket itself (a `NetStream` is 40 bytes), the session and its timers: what ten thousand
