@@ -8,6 +8,8 @@ pub mod conversation;
 pub mod delivery;
 pub mod entities;
 pub mod fanout;
+#[cfg(test)]
+mod gossip_kit;
 pub mod notify;
 pub mod people;
 pub mod presence;

@@ -15,6 +15,7 @@
 mod core;
 mod diff;
 mod entry;
+mod exchange;
 mod handle;
 mod message;
 mod rooms;

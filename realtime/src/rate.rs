@@ -1,20 +1,69 @@
-//! How often somebody may do something. Pure: time is handed in.
+//! How often somebody may do something: counted by each node, and over all nodes where they share
+//! a count.
 
 use std::{
     collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
+use quikapp_storage::{Rate, SharedCounters};
 use tokio::time::Instant;
 
 /// How many are remembered at a time. Beyond it, those that are not limited at the moment go first.
 const MAX_KEYS: usize = 64 * 1024;
 
-/// A token bucket for each of many: a burst may come at once, and is earned back evenly.
+/// A limit for each of many, over all nodes. While the shared count cannot be asked, each node's
+/// own count decides; what that one refuses the shared one is not asked about.
 #[derive(Debug)]
-pub(crate) struct Buckets<K> {
+pub(crate) struct Limiter {
+    name: &'static str,
+    rate: Rate,
+    own: Mutex<Buckets<String>>,
+    shared: Option<Arc<dyn SharedCounters>>,
+}
+
+impl Limiter {
+    /// At most `burst` at once, and as many again within a minute; 0 is without limit. Limits of
+    /// one name are one limit over all nodes.
+    pub(crate) fn per_minute(
+        name: &'static str,
+        burst: u32,
+        shared: Option<Arc<dyn SharedCounters>>,
+    ) -> Self {
+        let period = Duration::from_secs(60);
+        Self {
+            name,
+            rate: Rate { burst, period },
+            own: Mutex::new(Buckets::new(burst, period)),
+            shared,
+        }
+    }
+
+    /// Takes one, or says how long to wait for the next.
+    pub(crate) async fn admit(&self, key: String) -> Result<(), Duration> {
+        let written = format!("{}:{key}", self.name);
+        self.own.lock().admit(key, Instant::now())?;
+        let Some(shared) = self.shared.as_ref().filter(|_| self.rate.burst > 0) else {
+            return Ok(());
+        };
+        match shared.admit(&written, self.rate).await {
+            Some(answer) => answer,
+            None => {
+                metrics::counter!("quikapp_rates_unshared_total").increment(1);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A token bucket for each of many: a burst may come at once, and is earned back evenly. Pure: time
+/// is handed in.
+#[derive(Debug)]
+struct Buckets<K> {
     burst: f64,
     per_second: f64,
     buckets: HashMap<K, Bucket>,
@@ -28,7 +77,7 @@ struct Bucket {
 
 impl<K: Hash + Eq> Buckets<K> {
     /// At most `burst` at once, and as many again over `period`. 0 is without limit.
-    pub(crate) fn new(burst: u32, period: Duration) -> Self {
+    fn new(burst: u32, period: Duration) -> Self {
         Self {
             burst: f64::from(burst),
             per_second: f64::from(burst) / period.as_secs_f64(),
@@ -37,7 +86,7 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     /// Takes one, or says how long to wait for the next.
-    pub(crate) fn admit(&mut self, key: K, now: Instant) -> Result<(), Duration> {
+    fn admit(&mut self, key: K, now: Instant) -> Result<(), Duration> {
         if self.burst == 0.0 {
             return Ok(());
         }
@@ -87,6 +136,10 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -103,6 +156,48 @@ mod tests {
         assert_eq!(rate.admit("b", start), Ok(()), "others are not touched");
         assert!(rate.admit("a", start + wait / 2).is_err());
         assert_eq!(rate.admit("a", start + wait), Ok(()));
+    }
+
+    /// A shared count that answers the same to everybody, and counts how often it is asked.
+    #[derive(Debug)]
+    struct Answers(Option<Result<(), Duration>>, AtomicU32);
+
+    #[async_trait]
+    impl SharedCounters for Answers {
+        async fn admit(&self, _: &str, _: Rate) -> Option<Result<(), Duration>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0
+        }
+    }
+
+    /// How two requests of one key fare under a limit of `burst`, and how often the count was asked.
+    async fn two(burst: u32, answer: Option<Result<(), Duration>>) -> ([bool; 2], u32) {
+        let shared = Arc::new(Answers(answer, AtomicU32::new(0)));
+        let limiter = Limiter::per_minute("test", burst, Some(shared.clone()));
+        let first = limiter.admit("a".into()).await.is_ok();
+        let second = limiter.admit("a".into()).await.is_ok();
+        ([first, second], shared.1.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shared_count_decides_and_without_it_each_nodes_own() {
+        assert_eq!(two(2, Some(Err(MINUTE))).await, ([false, false], 2));
+        assert_eq!(two(2, Some(Ok(()))).await, ([true, true], 2));
+        assert_eq!(
+            two(1, None).await,
+            ([true, false], 1),
+            "fails open, within bounds"
+        );
+        assert_eq!(
+            two(1, Some(Ok(()))).await,
+            ([true, false], 1),
+            "floods stay here"
+        );
+        assert_eq!(
+            two(0, Some(Err(MINUTE))).await,
+            ([true, true], 0),
+            "no limit"
+        );
     }
 
     #[test]

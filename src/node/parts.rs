@@ -24,7 +24,7 @@ use quikapp_realtime::{
     rest::{Rest, RestParts},
     socket::{Hub, Mount},
 };
-use quikapp_storage::{Connected, Dependency, SharedStore};
+use quikapp_storage::{Connected, Dependency, SharedCounters, SharedStore};
 
 /// How often the counts of presence topics joined in count mode are published.
 const COUNT_PERIOD: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ pub(super) struct Parts {
     users: Users,
     backend: Backend,
     store: SharedStore,
+    counters: Option<Arc<dyn SharedCounters>>,
     /// Keeps everything running that runs in the background.
     tree: Supervisor,
 }
@@ -54,6 +55,7 @@ impl Parts {
         let Connected {
             store,
             dependencies,
+            shared,
         } = quikapp_storage::connect(&config.storage).await?;
         let fanout = Fanout::new();
         let hub = Hub::new(fanout.clone(), clock.clone());
@@ -77,6 +79,10 @@ impl Parts {
             clock.clone(),
         );
         let typing = Typing::start_under(&tree, fanout.clone(), clock.clone(), &config.typing);
+        if let Some(shared) = &shared {
+            presence.share_under(&tree, shared);
+            typing.share_under(&tree, shared, node);
+        }
         let conversations = Conversations::start_under(
             &tree,
             config.conversation.clone(),
@@ -124,6 +130,7 @@ impl Parts {
                 store: store.clone(),
             },
             store,
+            counters: shared.map(|shared| shared.counters),
             tree,
         })
     }
@@ -134,6 +141,7 @@ impl Parts {
         let options = self.config.endpoint.mount_options(limits);
         let authenticator = self.authenticator.clone();
         let handler = ProductSocket::new(&self.config.auth, authenticator, self.hub.fanout.clone())
+            .counting_in(&self.config.auth, self.counters.clone())
             .in_development(self.development);
         let router = channels::router(&self.backend);
         Mount::new("/socket", handler, router, &self.hub, options)
@@ -156,6 +164,7 @@ impl Parts {
             auth: self.config.auth.clone(),
             origins: self.config.endpoint.allowed_origins.clone(),
             tree: self.tree.clone(),
+            counters: self.counters.clone(),
             development: self.development,
         })
     }

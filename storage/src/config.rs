@@ -27,10 +27,14 @@ pub struct Config {
     pub people: Backend,
     /// The store of tickets and revocations: `embedded` or `mysql://...`.
     pub security: Backend,
-    /// A Redis beside the stores (`redis://...`): it takes tickets off the store of `security`,
-    /// and spreads revocations at once. What must last is never in it alone, and without it nodes
-    /// go on.
+    /// A Redis beside the stores (`redis://user:password@host:port/number`, or `rediss://` for
+    /// TLS): it takes tickets off the store of `security`, spreads revocations at once, and lets
+    /// nodes share rates, presence and typing. What must last is never in it alone, and without
+    /// it nodes go on.
     pub redis: Option<ServerUrl>,
+    /// The certificates (a PEM file) by which a `rediss://` server is known; those of the system,
+    /// without.
+    pub redis_roots: Option<PathBuf>,
     /// Connections to each server, besides the one that asks it how it is.
     pub connections: usize,
     /// For how long, in milliseconds, a request waits for a connection to a server; after that
@@ -64,6 +68,7 @@ impl Default for Config {
             people: Backend::Embedded,
             security: Backend::Embedded,
             redis: None,
+            redis_roots: None,
             connections: 16,
             connection_wait_ms: 2000,
             server_timeout_ms: 10_000,
@@ -148,7 +153,7 @@ impl Config {
             .as_ref()
             .is_some_and(|url| url.scheme() != Scheme::Redis)
         {
-            let (key, problem) = ("redis", "must be redis://...");
+            let (key, problem) = ("redis", "must be redis://... or rediss://...");
             return Err(ConfigError { key, problem });
         }
         Ok(())

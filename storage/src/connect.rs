@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, Config, Keeper, Keepers, MongoLog, OpenError, Scheme, SharedKeeper, SharedLog,
+    Backend, Config, Keeper, Keepers, MongoLog, OpenError, Scheme, Shared, SharedKeeper, SharedLog,
     SharedStore, compose,
     composed::compose_with,
     mysql, open_keeper,
-    redis::{RedisProbe, RedisSecurity},
+    redis::{Beside, RedisProbe},
 };
 
 /// Why the stores did not open. No message holds a secret of an address.
@@ -40,6 +40,8 @@ pub struct Connected {
     pub store: SharedStore,
     /// Each of them, for readiness.
     pub dependencies: Vec<Dependency>,
+    /// What nodes share besides, if there is something to share it through.
+    pub shared: Option<Shared>,
 }
 
 /// A server or a store that the node works with.
@@ -97,19 +99,21 @@ pub async fn connect(config: &Config) -> Result<Connected, ConnectError> {
         return Ok(Connected {
             store,
             dependencies,
+            shared: None,
         });
     };
     let durable: SharedStore = Arc::<dyn Keeper>::clone(&keepers.security);
-    let redis = Arc::new(RedisSecurity::start(url, durable)?);
+    let beside = Beside::start(url, config.redis_roots.as_deref(), durable)?;
     dependencies.push(Dependency {
         name: "redis".to_owned(),
-        keeps: "tickets, hints".to_owned(),
+        keeps: "tickets, hints, rates, presence, typing".to_owned(),
         is_optional: true,
-        probe: Probe::Redis(redis.probe()),
+        probe: Probe::Redis(beside.probe),
     });
     Ok(Connected {
-        store: compose_with(&keepers, redis),
+        store: compose_with(&keepers, beside.security),
         dependencies,
+        shared: Some(beside.shared),
     })
 }
 

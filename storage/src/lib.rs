@@ -20,6 +20,7 @@ mod numbered;
 mod position;
 mod redis;
 mod server_url;
+mod shared;
 mod spans;
 mod traits;
 mod types;
@@ -39,6 +40,9 @@ pub use mongo::{MongoError, MongoLog};
 pub use mongo::{Mutant, Pause, Step, Testing};
 pub use mutant::ServerMutant;
 pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
+pub use shared::{
+    Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
+};
 pub use traits::{
     ConversationStore, DetachedRegisters, DetachedWrite, ErasureStore, Fold, Health, LogKeeper,
     LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore,

@@ -1,83 +1,85 @@
-//! Redis beside the durable stores: it takes tickets off them, and spreads revocations at once.
+//! Redis beside the durable stores: it takes tickets off them, spreads revocations at once, and
+//! carries what nodes share ([`Shared`]): rates, who is present, who types.
 //!
 //! What Redis holds may be gone after a restart or a failover, so nothing that must last is here
-//! alone: a ticket that is lost is issued again, and every node reads revocations from the durable
-//! store whether it was told of them or not. A Redis that is slow or away costs 200 ms once a
-//! second; everything else goes past it.
+//! alone: a ticket that is lost is issued again, every node reads revocations from the durable
+//! store whether it was told of them or not, and rates and presence are each node's own while it
+//! is away. A Redis that is slow or away costs one request 200 ms once a second; everything else
+//! goes past it.
 
-use std::{sync::Arc, time::Duration};
+mod counters;
+mod follower;
+mod gossip;
+mod link;
+mod security;
 
-use async_trait::async_trait;
-use futures_util::StreamExt;
-use parking_lot::Mutex;
-use redis::{Client, RedisError, aio::MultiplexedConnection};
-use tokio::{
-    sync::watch,
-    task::AbortHandle,
-    time::{Instant, sleep, timeout},
+use std::{path::Path, sync::Arc, time::Duration};
+
+use redis::{Client, TlsCertificates};
+use tokio::time::Instant;
+
+use self::{
+    counters::RedisCounters, follower::Follower, gossip::RedisGossip, link::Link,
+    security::RedisSecurity,
 };
+use crate::{Channel, ConnectError, Health, SecurityStore, ServerUrl, Shared, SharedStore};
 
-use crate::{
-    ConnectError, Health, Revocation, RevokedSubject, SecurityStore, ServerUrl, SharedStore,
-    StoreError, Timestamp,
-};
-
-/// A request takes no longer than this.
+/// A request that somebody waits for takes no longer than this.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// After a failure nothing is asked for so long.
-const RESPITE: Duration = Duration::from_secs(1);
-/// A ticket that nobody takes leaves by itself; whether it is still good is decided by its own
-/// expiry.
-const TICKET_SECONDS: u64 = 3600;
+/// One that nobody waits for, and that may carry a whole snapshot, no longer than this.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What Redis does for the store of tickets and revocations.
-pub(crate) struct RedisSecurity {
-    durable: SharedStore,
-    redis: Redis,
-    heard: watch::Receiver<u64>,
-    follower: AbortHandle,
+/// What Redis does.
+pub(crate) struct Beside {
+    pub(crate) security: Arc<dyn SecurityStore>,
+    pub(crate) shared: Shared,
+    pub(crate) probe: RedisProbe,
 }
 
-impl RedisSecurity {
-    /// Goes without Redis until it is there: only an address that cannot be read is refused.
-    pub(crate) fn start(url: &ServerUrl, durable: SharedStore) -> Result<Self, ConnectError> {
-        let client = Client::open(url.with_secrets()).map_err(|error| ConnectError::Server {
+impl Beside {
+    /// Goes without Redis until it is there: only an address that cannot be read is refused, or
+    /// certificates (PEM) that cannot.
+    pub(crate) fn start(
+        url: &ServerUrl,
+        roots: Option<&Path>,
+        durable: SharedStore,
+    ) -> Result<Self, ConnectError> {
+        let client = client(url, roots).map_err(|reason| ConnectError::Server {
             url: url.to_string(),
-            reason: url.scrub(&error.to_string()),
+            reason: url.scrub(&reason),
         })?;
         // Stores that are not the same data do not share names either.
-        let prefix = format!("quikapp:{}", durable.store_id().simple());
-        let redis = Redis(Arc::new(Inner {
-            url: url.clone(),
-            client,
-            prefix,
-            link: Mutex::default(),
-        }));
-        let (hear, heard) = watch::channel(0);
-        let follower = tokio::spawn(follow(redis.clone(), hear)).abort_handle();
+        let names = Names(format!("quikapp:{}", durable.store_id().simple()).into());
+        let link = Link::new(url, &client, PATIENCE);
+        let follower = Follower::start(url, &client, &names);
+        let gossip = Arc::new(RedisGossip {
+            link: Link::new(url, &client, BACKGROUND_PATIENCE),
+            names: names.clone(),
+            follower: follower.clone(),
+        });
         Ok(Self {
-            durable,
-            redis,
-            heard,
-            follower,
+            probe: RedisProbe(link.clone()),
+            shared: Shared {
+                counters: Arc::new(RedisCounters {
+                    link: link.clone(),
+                    names: names.clone(),
+                }),
+                gossip: gossip.clone(),
+                snapshots: gossip,
+            },
+            security: Arc::new(RedisSecurity {
+                durable,
+                link,
+                names,
+                follower,
+            }),
         })
-    }
-
-    /// Whether Redis answers.
-    pub(crate) fn probe(&self) -> RedisProbe {
-        RedisProbe(self.redis.clone())
-    }
-}
-
-impl Drop for RedisSecurity {
-    fn drop(&mut self) {
-        self.follower.abort();
     }
 }
 
 /// Asks Redis whether it is there.
 #[derive(Clone)]
-pub(crate) struct RedisProbe(Redis);
+pub(crate) struct RedisProbe(Link);
 
 impl RedisProbe {
     /// How it is.
@@ -96,195 +98,42 @@ impl RedisProbe {
     }
 }
 
-#[async_trait]
-impl SecurityStore for RedisSecurity {
-    /// Either here or in the durable store, never in both: a ticket in both could be taken twice.
-    /// So where it is not known whether Redis has kept it, this ticket is given up.
-    async fn put_ticket(
-        &self,
-        hash: [u8; 32],
-        claims: &str,
-        expires: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut put = redis::cmd("SET");
-        put.arg(self.redis.ticket(hash))
-            .arg(format!("{}\n{claims}", expires.0))
-            .arg("EX")
-            .arg(TICKET_SECONDS);
-        match self.redis.ask(&put).await {
-            Ok(()) => Ok(()),
-            Err(Trouble::NotAsked) => self.durable.put_ticket(hash, claims, expires).await,
-            Err(trouble) => Err(StoreError::Unavailable(trouble.to_string())),
-        }
-    }
+/// What things are called in Redis.
+#[derive(Debug, Clone)]
+struct Names(Arc<str>);
 
-    async fn take_ticket(
-        &self,
-        hash: [u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<String>, StoreError> {
-        let mut take = redis::cmd("GETDEL");
-        take.arg(self.redis.ticket(hash));
-        let taken: Result<Option<String>, Trouble> = self.redis.ask(&take).await;
-        if let Ok(Some(ticket)) = taken {
-            let (expires, claims) = ticket.split_once('\n').unwrap_or_default();
-            let expires: i64 = expires.parse().unwrap_or(i64::MIN);
-            return Ok((expires > now.0).then(|| claims.to_owned()));
-        }
-        self.durable.take_ticket(hash, now).await
-    }
-
-    /// Durable first; telling the other nodes is a courtesy.
-    async fn revoke(
-        &self,
-        subject: RevokedSubject,
-        at: Timestamp,
-        forget_after: Timestamp,
-    ) -> Result<Revocation, StoreError> {
-        let revocation = self.durable.revoke(subject, at, forget_after).await?;
-        let mut tell = redis::cmd("PUBLISH");
-        tell.arg(self.redis.channel()).arg(revocation.number);
-        // Who is not told reads it at the next poll.
-        let _: Result<i64, Trouble> = self.redis.ask(&tell).await;
-        Ok(revocation)
-    }
-
-    async fn revocations_since(&self, number: u64) -> Result<Vec<Revocation>, StoreError> {
-        self.durable.revocations_since(number).await
-    }
-
-    async fn revocation_hint(&self, above: u64) -> u64 {
-        let mut heard = self.heard.clone();
-        let number = heard.wait_for(|number| *number > above).await;
-        match number.map(|number| *number) {
-            Ok(number) => number,
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-/// Why Redis did not do something.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    /// It was away a moment ago, or no connection could be made: nothing was sent.
-    #[error("redis is away")]
-    NotAsked,
-    /// It did not answer in time. It may have done it.
-    #[error("redis does not answer in time")]
-    Unanswered,
-    /// It answered with an error, or the connection was lost.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// One connection that everybody shares, made anew when it was lost.
-#[derive(Clone)]
-struct Redis(Arc<Inner>);
-
-struct Inner {
-    url: ServerUrl,
-    client: Client,
-    prefix: String,
-    link: Mutex<Link>,
-}
-
-#[derive(Default)]
-struct Link {
-    conn: Option<MultiplexedConnection>,
-    failed_at: Option<Instant>,
-}
-
-impl Redis {
+impl Names {
     fn ticket(&self, hash: [u8; 32]) -> Vec<u8> {
-        let mut key = format!("{}:ticket:", self.0.prefix).into_bytes();
+        let mut key = format!("{}:ticket:", self.0).into_bytes();
         key.extend(hash);
         key
     }
 
-    fn channel(&self) -> String {
-        format!("{}:revocations", self.0.prefix)
+    fn revocations(&self) -> String {
+        format!("{}:revocations", self.0)
     }
 
-    /// Asks, unless it failed a moment ago.
-    async fn ask<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T, Trouble> {
-        let failed_at = self.0.link.lock().failed_at;
-        if failed_at.is_some_and(|at| at.elapsed() < RESPITE) {
-            return Err(Trouble::NotAsked);
-        }
-        self.ask_anyway(cmd).await
+    fn rate(&self, key: &str) -> String {
+        format!("{}:rate:{key}", self.0)
     }
 
-    async fn ask_anyway<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> Result<T, Trouble> {
-        let mut conn = match self.connection().await {
-            Ok(conn) => conn,
-            Err(trouble) => {
-                self.failed(&trouble);
-                return Err(Trouble::NotAsked);
-            }
-        };
-        let outcome = match timeout(PATIENCE, cmd.query_async(&mut conn)).await {
-            Ok(Ok(answer)) => {
-                self.0.link.lock().failed_at = None;
-                return Ok(answer);
-            }
-            Ok(Err(error)) => Trouble::Failed(self.clean(&error)),
-            Err(_) => Trouble::Unanswered,
-        };
-        self.failed(&outcome);
-        Err(outcome)
+    fn channel(&self, channel: Channel) -> String {
+        format!("{}:{}", self.0, channel.name())
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, Trouble> {
-        let known = self.0.link.lock().conn.clone();
-        if let Some(conn) = known {
-            return Ok(conn);
-        }
-        let made = timeout(PATIENCE, self.0.client.get_multiplexed_async_connection());
-        let conn = match made.await {
-            Ok(Ok(conn)) => conn,
-            Ok(Err(error)) => return Err(Trouble::Failed(self.clean(&error))),
-            Err(_) => return Err(Trouble::Unanswered),
-        };
-        self.0.link.lock().conn = Some(conn.clone());
-        Ok(conn)
-    }
-
-    fn failed(&self, trouble: &Trouble) {
-        let mut link = self.0.link.lock();
-        if link.failed_at.is_none() {
-            tracing::warn!(%trouble, "going on without redis");
-        }
-        link.conn = None;
-        link.failed_at = Some(Instant::now());
-        metrics::counter!("quikapp_redis_failures_total").increment(1);
-    }
-
-    fn clean(&self, error: &RedisError) -> String {
-        self.0.url.scrub(&error.to_string())
+    fn kept(&self, replica: u64) -> String {
+        format!("{}:present:{replica:016x}", self.0)
     }
 }
 
-/// Hears of revocations, as long as Redis is there; otherwise they are polled.
-async fn follow(redis: Redis, hear: watch::Sender<u64>) {
-    loop {
-        if let Err(error) = listen(&redis, &hear).await {
-            tracing::debug!(error = redis.clean(&error), "not told of revocations");
-        }
-        sleep(RESPITE).await;
-    }
-}
-
-async fn listen(redis: &Redis, hear: &watch::Sender<u64>) -> Result<(), RedisError> {
-    let mut pubsub = redis.0.client.get_async_pubsub().await?;
-    pubsub.subscribe(redis.channel()).await?;
-    let mut messages = pubsub.into_on_message();
-    while let Some(message) = messages.next().await {
-        let number: u64 = message.get_payload()?;
-        hear.send_if_modified(|known| {
-            let is_new = number > *known;
-            *known = number.max(*known);
-            is_new
-        });
-    }
-    Ok(())
+fn client(url: &ServerUrl, roots: Option<&Path>) -> Result<Client, String> {
+    let Some(roots) = roots else {
+        return Client::open(url.with_secrets()).map_err(|error| error.to_string());
+    };
+    let pem = std::fs::read(roots).map_err(|error| format!("{}: {error}", roots.display()))?;
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(pem),
+    };
+    Client::build_with_tls(url.with_secrets(), certificates).map_err(|error| error.to_string())
 }

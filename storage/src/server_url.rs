@@ -13,16 +13,17 @@ pub enum Scheme {
     MySql,
     /// `mongodb://` and `mongodb+srv://`: MongoDB, or what speaks its protocol.
     MongoDb,
-    /// `redis://`.
+    /// `redis://`, and `rediss://` for TLS.
     Redis,
 }
 
 impl Scheme {
-    const NAMES: [(&'static str, Self); 4] = [
+    const NAMES: [(&'static str, Self); 5] = [
         ("mysql", Self::MySql),
         ("mongodb", Self::MongoDb),
         ("mongodb+srv", Self::MongoDb),
         ("redis", Self::Redis),
+        ("rediss", Self::Redis),
     ];
 
     /// What people call it.
@@ -37,7 +38,9 @@ impl Scheme {
 
 /// The text is no address of a server that is known. It is not repeated: it may hold a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected embedded, mysql://..., mongodb://..., mongodb+srv://... or redis://...")]
+#[error(
+    "expected embedded, mysql://..., mongodb://..., mongodb+srv://..., redis://... or rediss://..."
+)]
 pub struct ServerUrlError;
 
 /// The address of a server: `scheme://user:password@host:port/name?option=value`.

@@ -3,6 +3,8 @@
 
 #[path = "../support/disk.rs"]
 mod disk;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
 mod support;
 #[path = "../support/toxiproxy.rs"]
 mod toxiproxy;
@@ -18,5 +20,6 @@ mod metrics;
 mod notify;
 mod operation;
 mod overview;
+mod redis;
 mod shared_directory;
 mod start_and_stop;

@@ -193,6 +193,15 @@ impl Replica {
         self.delta_since(since)
     }
 
+    /// Own operations after `since`, or everything of this replica where they are not remembered;
+    /// without `since`, everything. `None` when there is nothing new.
+    pub fn own_since(&self, since: Option<u64>) -> Option<Message> {
+        match since {
+            Some(since) => self.answer(self.id, since),
+            None => (self.clock > 0).then(|| self.snapshot(self.id, self.clock)),
+        }
+    }
+
     /// The heartbeat: the clocks this replica knows.
     pub fn digest(&self) -> Message {
         let mut clocks: Vec<_> = self.peers.iter().map(|(id, clock)| (*id, *clock)).collect();
@@ -274,12 +283,16 @@ impl Replica {
         }
         match self.delta_since(since).filter(|_| own) {
             Some(delta) => Some(Message::Delta(delta)),
-            None => Some(Message::Snapshot(Snapshot {
-                replica,
-                clock,
-                entries: self.view.of_replica(replica),
-            })),
+            None => Some(self.snapshot(replica, clock)),
         }
+    }
+
+    fn snapshot(&self, replica: ReplicaId, clock: u64) -> Message {
+        Message::Snapshot(Snapshot {
+            replica,
+            clock,
+            entries: self.view.of_replica(replica),
+        })
     }
 
     fn receive_snapshot(&mut self, snapshot: Snapshot) -> Reaction {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,10 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use quikapp_storage::Shared;
 
 use super::{
     AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Outlet, Replica, ReplicaId,
-    Tracker, outlets,
+    Tracker, exchange, outlets,
 };
 use crate::{
     fanout::{ConnectionId, Fanout},
@@ -41,7 +41,6 @@ pub struct Presence(Arc<Inner>);
 struct Inner {
     fanout: Fanout,
     shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
     counting: AtomicBool,
 }
 
@@ -64,7 +63,6 @@ impl Presence {
         Self(Arc::new(Inner {
             fanout,
             shards: (0..SHARDS).map(shard).collect(),
-            hasher: RandomState::new(),
             counting: AtomicBool::new(false),
         }))
     }
@@ -204,6 +202,26 @@ impl Presence {
         reaction.replies
     }
 
+    /// What is new of each shard of this node since the clock up to which it is known elsewhere,
+    /// in the order of the shards: see [`Replica::own_since`].
+    pub(super) fn own_since(&self, known: &[Option<u64>]) -> Vec<Option<Message>> {
+        let shards = self.0.shards.iter().zip(known);
+        shards
+            .map(|(shard, since)| shard.lock().replica.own_since(*since))
+            .collect()
+    }
+
+    /// The replicas of this node, shard by shard.
+    pub(super) fn replicas(&self) -> Vec<ReplicaId> {
+        let shards = self.0.shards.iter();
+        shards.map(|shard| shard.lock().replica.id()).collect()
+    }
+
+    /// Shares with the other nodes who is present: see the module `exchange`.
+    pub fn share_under(&self, supervisor: &Supervisor, shared: &Shared) {
+        exchange::start(supervisor, self, shared);
+    }
+
     /// Another node has been seen alive.
     pub fn node_up(&self, node: ReplicaId) {
         for (number, shard) in (0..).zip(&self.0.shards) {
@@ -252,8 +270,7 @@ impl Presence {
     }
 
     fn shard(&self, topic: &str) -> &Mutex<Shard> {
-        let hash = self.0.hasher.hash_one(topic);
-        let number = hash % SHARDS;
+        let number = fnv1a(topic) % SHARDS;
         &self.0.shards[number as usize]
     }
 
@@ -269,5 +286,17 @@ impl Presence {
 }
 
 fn shard_of(node: ReplicaId, number: u64) -> ReplicaId {
-    ReplicaId(node.0 & !0xff | number)
+    ReplicaId(node_of(node).0 | number)
+}
+
+/// A topic's shard must be the same on every node, of whatever build: so not a hash of the standard
+/// library (FNV-1a, 64 bits).
+fn fnv1a(topic: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    topic.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// The node whose shard a replica is.
+pub(super) fn node_of(replica: ReplicaId) -> ReplicaId {
+    ReplicaId(replica.0 & !0xff)
 }

@@ -1,6 +1,7 @@
 //! The core by script, and several replicas under a transport that loses, repeats and reorders.
 #![allow(clippy::unwrap_used)]
 
+mod exchange;
 mod script;
 mod simulation;
 

@@ -9,7 +9,7 @@ use quikapp_storage::{ConversationId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::presence::Tracker;
+use crate::presence::{ReplicaId, Tracker};
 
 /// How long typing lasts, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,26 @@ impl Config {
 #[error("too many people are typing")]
 pub struct Full;
 
+/// Who says that somebody types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A channel of this node.
+    Here(Tracker),
+    /// Another node, for all channels that the person has there.
+    There {
+        /// Which.
+        node: ReplicaId,
+        /// Of whom.
+        user: UserId,
+    },
+}
+
+impl From<Tracker> for Source {
+    fn from(tracker: Tracker) -> Self {
+        Self::Here(tracker)
+    }
+}
+
 /// What the others of a conversation shall hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypingEvent {
@@ -66,15 +86,15 @@ pub struct TypingEvent {
     pub user: UserId,
     /// Began (or goes on), or ended.
     pub typing: bool,
-    /// The channel that caused it, which does not hear it.
-    pub from: Tracker,
+    /// Who caused it. A channel does not hear itself.
+    pub from: Source,
 }
 
-/// One channel of a typist.
+/// One channel of a typist, or another node's word for all that they have there.
 #[derive(Debug)]
 struct Typist {
     user: UserId,
-    tracker: Tracker,
+    source: Source,
     until: Duration,
     /// When the others last heard of it.
     told: Duration,
@@ -102,19 +122,20 @@ impl Core {
         }
     }
 
-    /// A channel says that its person types.
+    /// A channel says that its person types, or another node that somebody there does.
     pub fn start(
         &mut self,
         conversation: &ConversationId,
         user: &UserId,
-        tracker: Tracker,
+        source: impl Into<Source>,
         now: Duration,
     ) -> Result<Option<TypingEvent>, Full> {
+        let source = source.into();
         let here = self
             .typists
             .get(conversation)
             .map_or(&[][..], Vec::as_slice);
-        let is_known = here.iter().any(|typist| typist.tracker == tracker);
+        let is_known = here.iter().any(|typist| typist.source == source);
         if !is_known && self.deadlines.len() >= self.config.max_typists {
             return Err(Full);
         }
@@ -123,14 +144,18 @@ impl Core {
         let tell = told.is_none_or(|told| now >= told + self.config.repeat_every);
 
         let told = if tell { now } else { told.unwrap_or(now) };
-        self.forget(conversation, tracker);
-        self.remember(conversation, user, tracker, now, told);
-        Ok(tell.then(|| event(conversation, user, true, tracker)))
+        self.forget(conversation, &source);
+        self.remember(conversation, user, source.clone(), now, told);
+        Ok(tell.then(|| event(conversation, user, true, source)))
     }
 
-    /// A channel says that its person no longer types, or is gone.
-    pub fn stop(&mut self, conversation: &ConversationId, tracker: Tracker) -> Option<TypingEvent> {
-        let gone = self.forget(conversation, tracker)?;
+    /// A channel says that its person no longer types, or is gone; or another node says so.
+    pub fn stop(
+        &mut self,
+        conversation: &ConversationId,
+        source: impl Into<Source>,
+    ) -> Option<TypingEvent> {
+        let gone = self.forget(conversation, &source.into())?;
         self.ended(conversation, &gone)
     }
 
@@ -178,7 +203,7 @@ impl Core {
         &mut self,
         conversation: &ConversationId,
         user: &UserId,
-        tracker: Tracker,
+        source: Source,
         now: Duration,
         told: Duration,
     ) {
@@ -189,15 +214,15 @@ impl Core {
         let here = self.typists.entry(conversation.clone()).or_default();
         here.push(Typist {
             user: user.clone(),
-            tracker,
+            source,
             until,
             told,
             id,
         });
     }
 
-    fn forget(&mut self, conversation: &ConversationId, tracker: Tracker) -> Option<Typist> {
-        self.forget_where(conversation, |typist| typist.tracker == tracker)
+    fn forget(&mut self, conversation: &ConversationId, source: &Source) -> Option<Typist> {
+        self.forget_where(conversation, |typist| typist.source == *source)
     }
 
     fn forget_id(&mut self, conversation: &ConversationId, id: u64) -> Option<Typist> {
@@ -223,11 +248,11 @@ impl Core {
     fn ended(&self, conversation: &ConversationId, gone: &Typist) -> Option<TypingEvent> {
         let mut here = self.typists.get(conversation).into_iter().flatten();
         let types_on = here.any(|typist| typist.user == gone.user);
-        (!types_on).then(|| event(conversation, &gone.user, false, gone.tracker))
+        (!types_on).then(|| event(conversation, &gone.user, false, gone.source.clone()))
     }
 }
 
-fn event(conversation: &ConversationId, user: &UserId, typing: bool, from: Tracker) -> TypingEvent {
+fn event(conversation: &ConversationId, user: &UserId, typing: bool, from: Source) -> TypingEvent {
     TypingEvent {
         conversation: conversation.clone(),
         user: user.clone(),

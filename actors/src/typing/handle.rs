@@ -2,22 +2,25 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use quikapp_protocol::Payload;
-use quikapp_storage::{ConversationId, Timestamp, UserId};
+use quikapp_storage::{ConversationId, Shared, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, time::Instant};
 use ts_rs::TS;
 
-use super::{Config, Core, Full, TypingEvent};
+use super::{
+    Config, Core, Full, Source, TypingEvent,
+    share::{Said, Telling},
+};
 use crate::{
     Clock,
     fanout::{Broadcast, Fanout},
-    presence::Tracker,
+    presence::{ReplicaId, Tracker},
     supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 
@@ -50,6 +53,8 @@ struct Inner {
     hasher: RandomState,
     /// Wakes the task when there may be an earlier deadline than the one it waits for.
     earlier: Arc<Notify>,
+    /// How other nodes are told, where nodes share it.
+    telling: OnceLock<Telling>,
 }
 
 impl Typing {
@@ -75,6 +80,7 @@ impl Typing {
             shards: (0..SHARDS).map(shard).collect(),
             hasher: RandomState::new(),
             earlier: Arc::new(Notify::new()),
+            telling: OnceLock::new(),
         });
         let (watched, earlier) = (Arc::downgrade(&inner), inner.earlier.clone());
         supervisor.launch(ChildSpec::task("typing", "typing", move |stop| {
@@ -86,6 +92,14 @@ impl Typing {
         Self(inner)
     }
 
+    /// Tells the other nodes who types here, and hears of them who types there; `node` is this one.
+    /// Nothing of it is kept: what is lost is told again while it lasts, and ends by itself.
+    pub fn share_under(&self, supervisor: &Supervisor, shared: &Shared, node: ReplicaId) {
+        let telling = Telling::start(supervisor, self, shared, node);
+        // Who was told to share before goes on as before.
+        let _ = self.0.telling.set(telling);
+    }
+
     /// A channel says that its person types. The caller has checked that they may write here.
     pub fn started(
         &self,
@@ -93,10 +107,19 @@ impl Typing {
         user: &UserId,
         tracker: Tracker,
     ) -> Result<(), Full> {
+        self.begin(conversation, user, tracker.into())
+    }
+
+    fn begin(
+        &self,
+        conversation: &ConversationId,
+        user: &UserId,
+        source: Source,
+    ) -> Result<(), Full> {
         let now = self.0.now();
         let mut core = self.0.shard(conversation).lock();
         let was_idle = core.is_empty();
-        let event = core.start(conversation, user, tracker, now)?;
+        let event = core.start(conversation, user, source, now)?;
         self.0.publish(event);
         drop(core);
         if was_idle {
@@ -107,9 +130,26 @@ impl Typing {
 
     /// A channel says that its person no longer types, or ends. Harmless when they did not.
     pub fn stopped(&self, conversation: &ConversationId, tracker: Tracker) {
+        self.end(conversation, tracker.into());
+    }
+
+    fn end(&self, conversation: &ConversationId, source: Source) {
         let mut core = self.0.shard(conversation).lock();
-        let event = core.stop(conversation, tracker);
+        let event = core.stop(conversation, source);
         self.0.publish(event);
+    }
+
+    /// Another node has said who types there.
+    pub(super) fn heard(&self, node: ReplicaId, said: &Said) -> Result<(), Full> {
+        let user = said.user.clone();
+        let source = Source::There { node, user };
+        match said.typing {
+            true => self.begin(&said.conversation, &said.user, source),
+            false => {
+                self.end(&said.conversation, source);
+                Ok(())
+            }
+        }
     }
 
     /// A guard for one channel in one conversation.
@@ -176,10 +216,19 @@ impl Inner {
     /// Under the shard's lock, so that starts and stops go out in the order in which they happened.
     fn publish(&self, events: impl IntoIterator<Item = TypingEvent>) {
         for event in events {
-            let from = event.from;
             let broadcast = broadcast(&event, self.clock.now());
-            self.fanout
-                .publish_from(from.connection, from.slot, broadcast);
+            match (&event.from, self.telling.get()) {
+                (Source::There { .. }, _) => self.fanout.publish_local(broadcast),
+                (Source::Here(it), None) => {
+                    self.fanout.publish_from(it.connection, it.slot, broadcast)
+                }
+                // The others publish their own, and know that it ends.
+                (Source::Here(it), Some(telling)) => {
+                    telling.tell(&event);
+                    self.fanout
+                        .publish_local_from(it.connection, it.slot, broadcast)
+                }
+            };
         }
     }
 }

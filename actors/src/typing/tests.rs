@@ -13,7 +13,9 @@ use crate::{
     fanout::{
         ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
     },
-    presence::Tracker,
+    gossip_kit::Wire,
+    presence::{ReplicaId, Tracker},
+    supervision::{Supervisor, SupervisorSpec},
 };
 
 fn conversation(id: &str) -> ConversationId {
@@ -255,5 +257,51 @@ async fn a_later_start_is_not_missed_by_the_task() {
         let heard = bob.hears().await;
         assert_eq!(heard[0].0, "typing:start", "round {round}");
         assert_eq!(bob.hears().await[0].0, "typing:stop", "round {round}");
+    }
+}
+
+/// Who types on one node is heard on the other, ends there when it ends here, and by itself when
+/// nothing more is heard.
+#[tokio::test(start_paused = true)]
+async fn who_types_on_another_node_is_heard() {
+    let wire = Wire::default();
+    let tree = Supervisor::start(SupervisorSpec::new("test"));
+    let node = |id| {
+        let (fanout, clock) = (Fanout::new(), Arc::new(ManualClock::at(Timestamp(0))));
+        let typing = Typing::start(fanout.clone(), clock, &Config::default());
+        let end = wire.end();
+        typing.share_under(&tree, &end.shared(), ReplicaId(id));
+        (typing, Ear::on(&fanout, 9), end)
+    };
+    let (here, heard_here, end) = node(1);
+    let (there, heard_there, _) = node(2);
+    // The tasks listen once they have run.
+    tokio::time::sleep(at(10)).await;
+    for lost in [false, true] {
+        here.started(&conversation("c"), &user("alice"), tracker(1))
+            .unwrap();
+        assert_eq!(heard_there.hears().await[0].0, "typing:start");
+        assert_eq!(
+            heard_here.hears().await.len(),
+            1,
+            "its own node tells it once"
+        );
+        assert_eq!(there.list(&conversation("c")), [user("alice")]);
+        end.lose(lost);
+        let stopped = tokio::time::Instant::now();
+        here.stopped(&conversation("c"), tracker(1));
+        assert_eq!(heard_there.hears().await[0].0, "typing:stop");
+        let expected = if lost {
+            at(4900)..at(5100)
+        } else {
+            at(0)..at(100)
+        };
+        assert!(
+            expected.contains(&stopped.elapsed()),
+            "{:?}",
+            stopped.elapsed()
+        );
+        assert_eq!(heard_here.hears().await[0].0, "typing:stop");
+        assert!(there.list(&conversation("c")).is_empty());
     }
 }

@@ -1,17 +1,15 @@
 //! Who may open a socket of the product, and for how long.
 
-use std::{net::IpAddr, time::Duration};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use quikapp_actors::fanout::Fanout;
-use quikapp_storage::{DeviceId, Timestamp};
-use tokio::time::Instant;
+use quikapp_storage::{DeviceId, SharedCounters, Timestamp};
 
 use super::{Authenticator, Config, Credential, Principal};
 use crate::{
     channel::JoinError,
     errors::{Reason, Refusal},
-    rate::{Buckets, network_of},
+    rate::{Limiter, network_of},
     rest::is_direct,
     socket::{ConnectInfo, ConnectRefusal, Connected, SocketHandler},
 };
@@ -23,7 +21,7 @@ pub struct ProductSocket {
     fanout: Fanout,
     sockets_per_user: u32,
     is_development: bool,
-    connects: Mutex<Buckets<IpAddr>>,
+    connects: Limiter,
 }
 
 impl ProductSocket {
@@ -34,11 +32,15 @@ impl ProductSocket {
             fanout,
             sockets_per_user: config.sockets_per_user,
             is_development: false,
-            connects: Mutex::new(Buckets::new(
-                config.connects_per_address_per_minute,
-                Duration::from_secs(60),
-            )),
+            connects: connects(config, None),
         }
+    }
+
+    /// Counts the connects of an address over all nodes.
+    #[must_use]
+    pub fn counting_in(mut self, config: &Config, shared: Option<Arc<dyn SharedCounters>>) -> Self {
+        self.connects = connects(config, shared);
+        self
     }
 
     /// In development mode only direct requests to a loopback host are let in.
@@ -52,7 +54,7 @@ impl ProductSocket {
         if self.is_development && !is_direct(None, &info.headers) {
             return Err(Reason::RequestRefused.into());
         }
-        self.admit_address(info)?;
+        self.admit_address(info).await?;
         let device = device_of(info)?;
         let credential = credential_of(info).ok_or(Reason::Unauthorized)?;
         let principal = self.authenticator.authenticate(&credential).await?;
@@ -63,12 +65,12 @@ impl ProductSocket {
         })
     }
 
-    fn admit_address(&self, info: &ConnectInfo) -> Result<(), Refusal> {
+    async fn admit_address(&self, info: &ConnectInfo) -> Result<(), Refusal> {
         let address = network_of(info.peer.ip());
         if address.is_loopback() {
             return Ok(());
         }
-        let admitted = self.connects.lock().admit(address, Instant::now());
+        let admitted = self.connects.admit(address.to_string()).await;
         admitted.map_err(Refusal::rate_limited)
     }
 
@@ -122,6 +124,11 @@ impl SocketHandler for ProductSocket {
     ) -> Result<Principal, JoinError> {
         self.renew(principal, token).await.map_err(JoinError::from)
     }
+}
+
+fn connects(config: &Config, shared: Option<Arc<dyn SharedCounters>>) -> Limiter {
+    let limit = config.connects_per_address_per_minute;
+    Limiter::per_minute("connects", limit, shared)
 }
 
 /// The first that is there: a ticket, the tokens of the parameters, the token that phoenix.js 1.8

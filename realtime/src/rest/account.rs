@@ -62,7 +62,7 @@ impl FromRequestParts<Rest> for Anybody {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Answer<Self> {
-        identity::admit_address(parts, rest).map(|()| Self)
+        identity::admit_address(parts, rest).await.map(|()| Self)
     }
 }
 

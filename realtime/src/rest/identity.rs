@@ -18,17 +18,17 @@ impl FromRequestParts<Rest> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Problem> {
         let Some(token) = bearer(&parts.headers) else {
-            admit_address(parts, rest)?;
+            admit_address(parts, rest).await?;
             return Err(Reason::Unauthorized.into());
         };
         let credential = Credential::Token(token.to_owned());
         match rest.authenticator.authenticate(&credential).await {
             Ok(principal) => {
-                rest.admit_person(&principal.person)?;
+                rest.admit_person(&principal.person).await?;
                 Ok(Self(principal))
             }
             Err(refusal) => {
-                admit_address(parts, rest)?;
+                admit_address(parts, rest).await?;
                 Err(refusal.into())
             }
         }
@@ -36,9 +36,9 @@ impl FromRequestParts<Rest> for Signed {
 }
 
 /// Counts a request of nobody we know by its address.
-pub(super) fn admit_address(parts: &Parts, rest: &Rest) -> Result<(), Problem> {
+pub(super) async fn admit_address(parts: &Parts, rest: &Rest) -> Result<(), Problem> {
     match parts.extensions.get::<Client>() {
-        Some(client) => Ok(rest.admit_address(client.ip)?),
+        Some(client) => Ok(rest.admit_address(client.ip).await?),
         None => Ok(()),
     }
 }

@@ -1,14 +1,12 @@
 //! What the routes work with.
 
-use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
-use parking_lot::Mutex;
 use quikapp_actors::{
     Clock, conversation::Conversations, delivery::Delivery, fanout::Fanout, people::People,
     supervision::Supervisor, typing::Typing, users::Users,
 };
-use quikapp_storage::{Person, SharedStore};
-use tokio::time::Instant;
+use quikapp_storage::{Person, SharedCounters, SharedStore};
 
 use super::Config;
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     endpoint::OriginPolicy,
     errors::Refusal,
     policy::Policy,
-    rate::{Buckets, network_of},
+    rate::{Limiter, network_of},
 };
 
 /// The handles that routes use.
@@ -49,6 +47,8 @@ pub struct RestParts {
     pub origins: OriginPolicy,
     /// What runs in the background.
     pub tree: Supervisor,
+    /// Rates that count over all nodes, if nodes share any.
+    pub counters: Option<Arc<dyn SharedCounters>>,
     /// Whether guests may sign in.
     pub development: bool,
 }
@@ -59,34 +59,34 @@ pub struct Rest(Arc<Shared>);
 
 pub(super) struct Shared {
     parts: RestParts,
-    by_person: Mutex<Buckets<Person>>,
-    by_address: Mutex<Buckets<IpAddr>>,
+    by_person: Limiter,
+    by_address: Limiter,
 }
 
 impl Rest {
     /// Routes over these handles.
     pub fn new(parts: RestParts) -> Self {
-        let minute = Duration::from_secs(60);
-        let limit = parts.config.requests_per_minute;
+        let limiter = |name| {
+            let limit = parts.config.requests_per_minute;
+            Limiter::per_minute(name, limit, parts.counters.clone())
+        };
+        let (by_person, by_address) = (limiter("rest_person"), limiter("rest_address"));
         Self(Arc::new(Shared {
             parts,
-            by_person: Mutex::new(Buckets::new(limit, minute)),
-            by_address: Mutex::new(Buckets::new(limit, minute)),
+            by_person,
+            by_address,
         }))
     }
 
-    pub(super) fn admit_person(&self, person: &Person) -> Result<(), Refusal> {
-        let admitted = self
-            .0
-            .by_person
-            .lock()
-            .admit(person.clone(), Instant::now());
+    pub(super) async fn admit_person(&self, person: &Person) -> Result<(), Refusal> {
+        let key = format!("{}\u{1f}{}", person.workspace, person.user);
+        let admitted = self.0.by_person.admit(key).await;
         admitted.map_err(Refusal::rate_limited)
     }
 
-    pub(super) fn admit_address(&self, address: IpAddr) -> Result<(), Refusal> {
-        let address = network_of(address);
-        let admitted = self.0.by_address.lock().admit(address, Instant::now());
+    pub(super) async fn admit_address(&self, address: IpAddr) -> Result<(), Refusal> {
+        let key = network_of(address).to_string();
+        let admitted = self.0.by_address.admit(key).await;
         admitted.map_err(Refusal::rate_limited)
     }
 }

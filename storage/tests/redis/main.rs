@@ -1,7 +1,13 @@
 //! Redis beside the stores, against the server that `TEST_REDIS_URL` names: every promise is kept
 //! with it, a ticket is taken once over two nodes, another node is told of a revocation at once,
-//! and without it everything goes on.
+//! rates count over nodes, what replicas show is kept for a while, and without it everything goes
+//! on.
 #![allow(clippy::unwrap_used)]
 
 mod beside;
+#[allow(dead_code)] // Other suites stop and restart it.
+#[path = "../../../tests/support/redis_server.rs"]
+mod redis_server;
+mod secured;
+mod shared;
 mod support;

@@ -104,6 +104,7 @@ impl Api {
             auth: node.config.clone(),
             origins: options.origins,
             tree,
+            counters: None,
             development: options.development,
         });
         Self {

@@ -110,6 +110,12 @@ pub const METRICS: &[Metric] = &[
         "Reads of log entries that a subscriber had missed.",
     ),
     metric(
+        "quikapp_gossip_dropped_total",
+        Counter,
+        &["channel"],
+        "Frames between nodes that were lost: a queue was full, or they could not be sent or read.",
+    ),
+    metric(
         "quikapp_http_request_duration_seconds",
         Histogram,
         &["method"],
@@ -192,6 +198,12 @@ pub const METRICS: &[Metric] = &[
         Gauge,
         &["consumer"],
         "For how long the conversation that a projection is furthest behind of has waited.",
+    ),
+    metric(
+        "quikapp_rates_unshared_total",
+        Counter,
+        &[],
+        "Requests whose rate this node counted alone, because Redis did not answer.",
     ),
     metric(
         "quikapp_redis_failures_total",
