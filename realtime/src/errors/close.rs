@@ -19,8 +19,8 @@ pub enum CloseCode {
     Undecodable,
     /// The server restarts.
     Restart,
-    /// Overloaded, or the client read too slowly.
-    Overloaded,
+    /// The client read too slowly.
+    SlowConsumer,
     /// The token ended.
     TokenExpired,
 }
@@ -36,7 +36,7 @@ impl CloseCode {
         Self::TooBig,
         Self::Undecodable,
         Self::Restart,
-        Self::Overloaded,
+        Self::SlowConsumer,
         Self::TokenExpired,
     ];
 
@@ -93,9 +93,9 @@ impl CloseCode {
                 "The server restarts.",
                 "Reconnect with the usual back-off; nothing acknowledged is lost.",
             ),
-            Self::Overloaded => (
+            Self::SlowConsumer => (
                 1013,
-                "The server is overloaded, or the client read too slowly.",
+                "The client read too slowly: it was owed more than is kept for it.",
                 "Reconnect after the delay that the reason names.",
             ),
             Self::TokenExpired => (
