@@ -67,8 +67,7 @@ impl Node {
             metrics,
             listeners,
         } = self;
-        let tree = parts.tree();
-        let metrics = metrics.observing(move || tree.tree().record());
+        let metrics = metrics.observing(parts.observer());
         let main = Endpoint::builder(&parts.config.endpoint)
             .routes(routes::main(&parts, &metrics))
             .mount(parts.socket())

@@ -183,9 +183,16 @@ impl Parts {
         self.tree.launch(task);
     }
 
-    /// What runs in the background.
-    pub(super) fn tree(&self) -> Supervisor {
-        self.tree.clone()
+    /// Sets the gauges that nobody keeps current: what runs in the background, who is there, and
+    /// who types.
+    pub(super) fn observer(&self) -> impl Fn() + Send + Sync + 'static {
+        let tree = self.tree.clone();
+        let (people, typing) = (self.backend.people.clone(), self.backend.typing.clone());
+        move || {
+            tree.tree().record();
+            metrics::gauge!("quikapp_online_users").set(people.count() as f64);
+            metrics::gauge!("quikapp_typing").set(typing.count() as f64);
+        }
     }
 
     /// Returns when the supervision tree has given up: the process had better begin anew.

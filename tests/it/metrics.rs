@@ -28,10 +28,27 @@ async fn promtool_finds_nothing_to_complain_about() {
         )
         .await
         .unwrap();
+    socket.expect(&topic, "message:new").await;
+    socket.call(&topic, "typing:start", json!({})).await;
 
     let (_, text) = rest.request(Method::GET, "/metrics", None, None).await;
     let text = text.as_str().unwrap();
-    assert!(text.contains("\nquikapp_connections 1"), "{text}");
+    for line in [
+        "quikapp_connections 1",
+        "quikapp_online_users 1",
+        "quikapp_typing 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    for series in [
+        "quikapp_delivery_seconds_count",
+        r#"quikapp_messages_sent_total{type="broadcast"}"#,
+        r#"quikapp_messages_sent_total{type="direct"}"#,
+    ] {
+        let values = text.lines().filter_map(|line| line.strip_prefix(series));
+        let counted = values.map(|value| value.trim().parse::<u64>().unwrap());
+        assert!(counted.sum::<u64>() > 0, "{series}: {text}");
+    }
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -3,10 +3,12 @@
 use std::{
     borrow::Cow,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use quikapp_protocol::{Encoded, Payload, Vsn};
 use quikapp_storage::Seq;
+use tokio::time::Instant;
 
 /// An event on its way to all subscribers of a topic, shared between them.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Broadcast {
     /// Under the topic and under its alias, each for V1 and V2. Filled by the first subscriber
     /// that needs it; `None` inside where the broadcast has no form (bytes for V1).
     encoded: [OnceLock<Option<Encoded>>; 4],
+    /// When it was published, if its way is timed.
+    published: OnceLock<Instant>,
 }
 
 impl Broadcast {
@@ -31,6 +35,7 @@ impl Broadcast {
             payload,
             seq: None,
             encoded: Default::default(),
+            published: OnceLock::new(),
         }
     }
 
@@ -100,6 +105,18 @@ impl Broadcast {
             tracing::debug!(topic, event = &*self.event, %error, "broadcast not encodable");
         }
         encoded.ok()
+    }
+
+    /// How long ago it was published: of one publication in many, so that nobody reads a clock for
+    /// every delivery.
+    pub fn timed(&self) -> Option<Duration> {
+        self.published.get().map(Instant::elapsed)
+    }
+
+    /// It is published now, and its way is timed.
+    pub(super) fn time(&self) {
+        // Published twice, it is timed from the first time on.
+        let _ = self.published.set(Instant::now());
     }
 
     /// What it counts against an outbox's byte bound. The bytes are shared, but each slow reader

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -15,6 +18,9 @@ use super::{
 
 /// Enough that publishers of different topics rarely meet.
 const SHARDS: usize = 64;
+
+/// One publication in so many is timed on its way to the clients, the first one included.
+const TIMED: u64 = 32;
 
 /// Carries broadcasts to the other nodes of the cluster.
 pub trait Relay: Send + Sync + fmt::Debug {
@@ -31,6 +37,7 @@ struct Registry {
     shards: Box<[Arc<Shard>]>,
     hasher: RandomState,
     relay: OnceLock<Arc<dyn Relay>>,
+    publications: AtomicU64,
     metrics: Metrics,
 }
 
@@ -89,12 +96,16 @@ impl Fanout {
     /// Like [`publish`](Self::publish) for broadcasts that follow one another, all of one topic:
     /// each subscriber gets them at once.
     pub fn publish_all(&self, broadcasts: &[Arc<Broadcast>]) {
-        let Some(topic) = broadcasts.first().map(|first| first.topic()) else {
+        let Some(first) = broadcasts.first() else {
             return;
         };
+        let topic = first.topic();
         debug_assert!(broadcasts.iter().all(|it| it.topic() == topic));
         let found = self.0.topic(topic);
-        let reached = found.map_or(0, |topic| topic.deliver_all(broadcasts));
+        let reached = found.map_or(0, |topic| {
+            self.0.time(first);
+            topic.deliver_all(broadcasts)
+        });
         let count = broadcasts.len() as u64;
         self.0.metrics.broadcasts.increment(count);
         self.0.metrics.deliveries.increment(count * reached as u64);
@@ -170,7 +181,10 @@ impl Fanout {
         except: Option<(ConnectionId, SlotKey)>,
     ) -> usize {
         let topic = self.0.topic(broadcast.topic());
-        let delivered = topic.map_or(0, |topic| topic.deliver(broadcast, except));
+        let delivered = topic.map_or(0, |topic| {
+            self.0.time(broadcast);
+            topic.deliver(broadcast, except)
+        });
         self.0.metrics.broadcasts.increment(1);
         self.0.metrics.deliveries.increment(delivered as u64);
         delivered
@@ -178,6 +192,17 @@ impl Fanout {
 }
 
 impl Registry {
+    /// Times one publication in many. Of broadcasts that are published together, the first.
+    fn time(&self, broadcast: &Broadcast) {
+        if self
+            .publications
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(TIMED)
+        {
+            broadcast.time();
+        }
+    }
+
     fn shard(&self, topic: &str) -> &Arc<Shard> {
         let hash = self.hasher.hash_one(topic) as usize;
         &self.shards[hash % self.shards.len()]
@@ -194,6 +219,7 @@ impl Default for Registry {
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             hasher: RandomState::new(),
             relay: OnceLock::new(),
+            publications: AtomicU64::new(0),
             metrics: Metrics {
                 broadcasts: metrics::counter!("quikapp_broadcasts_total"),
                 deliveries: metrics::counter!("quikapp_broadcast_deliveries_total"),

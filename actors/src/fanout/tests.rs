@@ -56,6 +56,25 @@ fn a_broadcast_reaches_its_topic_until_the_subscription_ends() {
     assert_eq!((fanout.topics(), fanout.subscribers("b")), (1, 1));
 }
 
+/// The first is among them, so that a quiet server has a figure too.
+#[test]
+fn one_publication_in_many_is_timed() {
+    let fanout = Fanout::new();
+    fanout.publish(broadcast("nobody listens", 0));
+    let alice = outbox(1);
+    let _here = fanout.subscribe("a", &alice, SlotKey(0), Lane::Own);
+    for n in 0..65 {
+        fanout.publish(broadcast("a", n));
+    }
+    let timed = drain(&alice)
+        .into_iter()
+        .filter_map(|delivery| match delivery {
+            Delivery::Broadcast { broadcast, .. } => broadcast.timed().and(broadcast.seq()),
+            other => panic!("unexpected {other:?}"),
+        });
+    assert_eq!(timed.collect::<Vec<_>>(), [Seq(0), Seq(32), Seq(64)]);
+}
+
 #[test]
 fn the_sender_is_left_out_by_channel_not_by_connection() {
     let fanout = Fanout::new();

@@ -3,7 +3,6 @@
 use std::{sync::Arc, task::Context};
 
 use quikapp_actors::fanout::{Broadcast, Close, Delivery, Lane, Note, SlotKey};
-use quikapp_protocol::Vsn;
 
 use super::{
     FrameSink, Session,
@@ -11,11 +10,12 @@ use super::{
     sequence::{Sequence, Verdict},
     slot::{Queued, Slot},
 };
-use crate::channel::Input;
+use crate::{channel::Input, socket::Link};
 
 impl Session {
     pub(super) fn write_backlog<S: FrameSink>(&mut self, cx: &mut Context<'_>, sink: &mut S) {
         let mut counting = Counting { sink, sent: 0 };
+        let mut direct = 0;
         while !counting.is_full() {
             if let Some(frame) = self.filled.pop_front() {
                 counting.send(&frame);
@@ -24,9 +24,12 @@ impl Session {
             let Some(delivery) = self.backlog.pop_front() else {
                 break;
             };
+            direct += u64::from(matches!(delivery, Delivery::Frame(_)));
             self.deliver_one(cx, &mut counting, delivery);
         }
-        self.link.hub.metrics.sent.increment(counting.sent);
+        let metrics = &self.link.hub.metrics;
+        metrics.sent_direct.increment(direct);
+        metrics.sent_broadcasts.increment(counting.sent - direct);
     }
 
     fn deliver_one<S: FrameSink>(
@@ -110,7 +113,7 @@ impl Session {
             None => Verdict::Pass,
         };
         match verdict {
-            Verdict::Pass => write(slot, self.link.vsn, broadcast, sink),
+            Verdict::Pass => write(slot, &self.link, broadcast, sink),
             Verdict::Drop => {}
             Verdict::Fill(missing) => self.enqueue_input(cx, key, Input::Gap(missing)),
         }
@@ -121,7 +124,7 @@ impl Session {
             return;
         }
         if let Some(slot) = self.slots.get(key) {
-            write(slot, self.link.vsn, broadcast, sink);
+            write(slot, &self.link, broadcast, sink);
         }
     }
 
@@ -235,9 +238,12 @@ impl Slot {
     }
 }
 
-fn write<S: FrameSink>(slot: &Slot, vsn: Vsn, broadcast: &Broadcast, sink: &mut S) {
-    if let Some(frame) = broadcast.encoded_as(slot.address.topic(), vsn) {
+fn write<S: FrameSink>(slot: &Slot, link: &Link, broadcast: &Broadcast, sink: &mut S) {
+    if let Some(frame) = broadcast.encoded_as(slot.address.topic(), link.vsn) {
         sink.send(&frame);
+    }
+    if let Some(taken) = broadcast.timed() {
+        link.hub.metrics.delivery.record(taken);
     }
 }
 

@@ -80,6 +80,12 @@ pub const METRICS: &[Metric] = &[
         "Connections turned away at a cap.",
     ),
     metric(
+        "quikapp_delivery_seconds",
+        Histogram,
+        &[],
+        "Time from a broadcast's publication to its being written for a client; one publication in 32 is timed.",
+    ),
+    metric(
         "quikapp_entities_quarantined",
         Gauge,
         &["kind"],
@@ -166,8 +172,14 @@ pub const METRICS: &[Metric] = &[
     metric(
         "quikapp_messages_sent_total",
         Counter,
+        &["type"],
+        "Messages written to clients: broadcasts, or direct, which are replies and pushes to one.",
+    ),
+    metric(
+        "quikapp_online_users",
+        Gauge,
         &[],
-        "Messages written to clients.",
+        "People connected to this node, on any number of devices, invisible ones included.",
     ),
     metric(
         "quikapp_open_descriptors",
@@ -312,6 +324,12 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &[],
         "TLS handshakes that failed or took too long.",
+    ),
+    metric(
+        "quikapp_typing",
+        Gauge,
+        &[],
+        "People who are typing on this node, once per conversation and open topic.",
     ),
 ];
 
