@@ -1,6 +1,6 @@
 //! One command starts everything; a signal stops it in good order.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{ffi::OsStr, os::unix::fs::PermissionsExt};
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -15,6 +15,15 @@ async fn a_fresh_directory_serves_a_page_and_is_ready() {
     let rest = Rest::of(&server);
     let (status, ready) = rest.request(Method::GET, "/health/ready", None, None).await;
     assert_eq!(status, StatusCode::OK, "{ready}");
+    let (_, health) = rest.request(Method::GET, "/health", None, None).await;
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        (&health["status"], &health["service"], &health["version"]),
+        (&json!("ok"), &json!("quikapp"), &json!(version)),
+        "{health}"
+    );
+    let alone = json!({ "nodes": [health["node"]], "connected": 1 });
+    assert_eq!(health["cluster"], alone, "{health}");
     let (status, page) = rest.request(Method::GET, "/", None, None).await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.as_str().unwrap().contains("<!doctype html>"));
@@ -103,4 +112,45 @@ async fn sigterm_sends_clients_elsewhere_with_1012() {
         assert_eq!(u16::from(close.code), 1012);
     }
     assert!(server.ended().await.success());
+}
+
+/// A client that does not answer the closing frame is waited for until the deadline, and no longer.
+#[tokio::test]
+async fn a_client_that_does_not_go_is_left_at_the_deadline() {
+    let dir = tempdir().unwrap();
+    let settings = [("QUIKAPP_DRAIN__DEADLINE", OsStr::new("200ms"))];
+    let data = dir.path().join("data");
+    let server = Server::start_as(dir.path(), &data, "127.0.0.1:0", &[], &settings).await;
+    let rest = Rest::of(&server);
+    let alice = rest.guest("Alice").await;
+    let mut stuck = Client::connect(&server, &alice).await;
+    stuck.join("broadcast:room", json!({})).await;
+
+    server.signal("TERM").await;
+    let log = server.log_file();
+    assert!(server.ended().await.success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("sockets did not close in time"), "{log}");
+    let close = stuck.closed().await.expect("a closing frame");
+    assert_eq!(u16::from(close.code), 1012);
+}
+
+#[tokio::test]
+async fn a_role_is_taken_and_an_unknown_one_is_refused() {
+    let dir = tempdir().unwrap();
+    let server = Server::start_with(dir.path(), "127.0.0.1:0", &["--role", "node"]).await;
+    let rest = Rest::of(&server);
+    assert_eq!(rest.status("/health/ready", &[]).await, StatusCode::OK);
+
+    let data = dir.path().join("other");
+    let output = quikapp()
+        .args(["serve", "--listen", "127.0.0.1:0", "--role", "nod"])
+        .arg("--data-dir")
+        .arg(&data)
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains("nod"), "{}", said(&output));
+    assert!(!data.exists());
 }

@@ -81,6 +81,11 @@ impl Client {
         Some((status, reply[4]["response"].take()))
     }
 
+    /// Sends a text frame as it is. Whether it was taken is seen by what follows.
+    pub(crate) async fn send(&mut self, text: String) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
     /// The payload of the next broadcast or push of this event.
     pub(crate) async fn expect(&mut self, topic: &str, event: &str) -> Value {
         let found = self

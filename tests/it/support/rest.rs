@@ -50,6 +50,40 @@ impl Rest {
         )
     }
 
+    /// The status of a GET with these headers.
+    pub(crate) async fn status(&self, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        self.answer(path, headers).await.0
+    }
+
+    /// A GET with these headers, answered by status and body.
+    pub(crate) async fn answer(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, Value) {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return (status, Value::Null);
+        }
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (status, body)
+    }
+
+    /// What a WebSocket handshake with a token and these headers is answered with; 101 is accepted.
+    pub(crate) async fn handshake(&self, token: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let mut all = vec![
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        all.extend_from_slice(headers);
+        let path = format!("/socket/websocket?vsn=2.0.0&token={token}");
+        self.status(&path, &all).await
+    }
+
     pub(crate) async fn get(&self, path: &str, guest: &Guest) -> Value {
         let (status, body) = self
             .request(Method::GET, path, Some(&guest.token), None)

@@ -126,6 +126,11 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
+    /// Where it logs.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
