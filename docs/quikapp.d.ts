@@ -92,9 +92,11 @@ export type Change = "members_added" | "member_removed" | "role_changed" | "rena
 export type ChatJoin = {
   /**
   * The last place the client has; everything after it is replayed. Without it, and with a
-  * `device_id` on the socket, the device's cursor counts.
+  * `device_id` here or on the socket, the device's cursor counts.
   */
   last_seq?: number;
+  /** Which device this is, where the socket does not say so; never another than the socket's. */
+  device_id?: string;
   /** The version of the registers that the client has; those that changed since are returned. */
   registers_version?: number;
   /** How presence is shown. */
@@ -901,9 +903,12 @@ export type UserAcked = {
 export type UserJoin = {
   /**
   * Where the client stands in the stream, as the server said; everything after it is
-  * replayed. Without it, and with a `device_id` on the socket, the device's cursor counts.
+  * replayed. Without it, and with a `device_id` here or on the socket, the device's cursor
+  * counts.
   */
   cursor?: string;
+  /** Which device this is, where the socket does not say so; never another than the socket's. */
+  device_id?: string;
 };
 
 /** The reply to a join. */
@@ -1154,6 +1159,27 @@ export interface Topics {
       "presence_state": Record<string, PresenceEntry>;
       "presence_diff": PresenceDiff;
       "presence_count": PresenceCount;
+    };
+  };
+  "webrtc:<call_id>": {
+    join: { payload: unknown; reply: never };
+    in: {
+    };
+    out: {
+    };
+  };
+  "call:<call_id>": {
+    join: { payload: unknown; reply: never };
+    in: {
+    };
+    out: {
+    };
+  };
+  "huddle:<huddle_id>": {
+    join: { payload: unknown; reply: never };
+    in: {
+    };
+    out: {
     };
   };
 }

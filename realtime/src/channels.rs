@@ -4,6 +4,7 @@
 //! reply `{reason, field?}`. Payload keys are taken in camelCase and snake_case.
 
 pub(crate) mod broadcast;
+mod calls;
 pub(crate) mod chat;
 mod lobby;
 pub(crate) mod payload;
@@ -22,6 +23,7 @@ use quikapp_storage::SharedStore;
 
 use crate::{auth::Principal, channel::Router, policy::Policy};
 use broadcast::BroadcastChannel;
+use calls::CallsChannel;
 use chat::ChatChannel;
 use lobby::LobbyChannel;
 use presence::PresenceChannel;
@@ -60,4 +62,7 @@ pub fn router(backend: &Backend) -> Router<Principal> {
         .channel("chat:*", ChatChannel::new(backend.clone()))
         .alias("conversation:*", "chat:*")
         .channel("user:*", UserChannel::new(backend.clone()))
+        .channel("webrtc:*", CallsChannel)
+        .channel("call:*", CallsChannel)
+        .channel("huddle:*", CallsChannel)
 }

@@ -93,7 +93,7 @@ pub enum ConversationAct {
     Append,
     /// Be seen typing: not where a block stands between the two of a direct conversation.
     Type,
-    /// Add and remove members (admins and owners).
+    /// Add and remove members, rename (admins and owners).
     ManageMembers,
     /// Change roles (owners).
     ChangeRoles,

@@ -73,7 +73,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(overview::show))
         .routes(routes!(conversations::list, conversations::create))
-        .routes(routes!(conversations::show))
+        .routes(routes!(conversations::show, conversations::rename))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::set_role, members::remove))
         .routes(routes!(members::leave))

@@ -132,5 +132,6 @@ pub(crate) fn topics() -> Vec<Topic> {
         people::lobby(),
         people::presence(),
         rooms::broadcast(),
+        rooms::calls(),
     ]
 }

@@ -76,7 +76,8 @@ impl BroadcastChannel {
         let room = room_topic(cx.assigns().workspace(), cx.topic());
         let shown = if params.presence {
             let shown = Room::new(here(&room), here(&room), params.mode);
-            Some(Room::enter(&self.backend, cx, shown).await?)
+            let device = cx.assigns().device.clone();
+            Some(Room::enter(&self.backend, cx, shown, device).await?)
         } else {
             None
         };

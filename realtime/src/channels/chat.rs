@@ -17,7 +17,7 @@ use quikapp_actors::{
     fanout::{Broadcast, Note},
 };
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{ConversationId, Seq};
+use quikapp_storage::{ConversationId, DeviceId, Seq};
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, payload::read, room::Room};
@@ -32,6 +32,8 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct State {
     conversation: ConversationId,
+    /// Whose cursor moves.
+    device: Option<DeviceId>,
     room: Room,
     /// The last place of the batch that the client is to acknowledge before more follows.
     catching_up: Option<Seq>,

@@ -40,7 +40,8 @@ impl LobbyChannel {
         let events = lobby_room(principal.workspace());
         let here = here(&events);
         let room = Room::new(here.clone(), here, params.mode).with_events(events);
-        let room = Room::enter(&self.backend, cx, room).await?;
+        let device = cx.assigns().device.clone();
+        let room = Room::enter(&self.backend, cx, room, device).await?;
         let reply = json(&RoomJoined { mode: room.mode });
         Ok((room, reply))
     }

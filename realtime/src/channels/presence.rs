@@ -135,7 +135,8 @@ impl PresenceChannel {
                 .await?;
         }
         let room = Room::new(room, outlet, params.mode);
-        let room = Room::enter(&self.backend, cx, room).await?;
+        let device = cx.assigns().device.clone();
+        let room = Room::enter(&self.backend, cx, room, device).await?;
         let reply = json(&RoomJoined { mode: room.mode });
         let typed_in = Vec::new();
         Ok((State { room, typed_in }, reply))

@@ -8,7 +8,7 @@ use quikapp_actors::{
     presence::{Metas, Tracker, count_outlet},
 };
 use quikapp_protocol::Payload;
-use quikapp_storage::{Person, UserId};
+use quikapp_storage::{DeviceId, Person, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
@@ -96,6 +96,7 @@ impl Room {
         backend: &Backend,
         cx: &mut Context<Principal>,
         mut room: Self,
+        device: Option<DeviceId>,
     ) -> Result<Self, Refusal> {
         let principal = cx.assigns();
         if backend.presence.counts(&room.room).metas > LARGEST_LIST {
@@ -103,7 +104,7 @@ impl Room {
         }
         room.is_filtered = !backend.policy.sees_everyone(&principal).await?;
 
-        let joined = come_online(backend, cx).await?;
+        let joined = come_online(backend, cx, device).await?;
         room.subscribe(cx);
         room.show(backend, cx).await;
         let name: Arc<str> = room.room.as_str().into();
@@ -218,13 +219,29 @@ pub(super) fn here(topic: &str) -> String {
     format!("{topic}\u{1f}here")
 }
 
+/// The device of a join: the socket's, or the one that the join names where the socket names none.
+pub(super) fn device_of(
+    principal: &Principal,
+    named: Option<&str>,
+) -> Result<Option<DeviceId>, Refusal> {
+    let Some(named) = named else {
+        return Ok(principal.device.clone());
+    };
+    let invalid = |detail: String| Refusal::invalid_field("device_id", detail);
+    let named = DeviceId::new(named).map_err(|error| invalid(error.to_string()))?;
+    match &principal.device {
+        Some(device) if *device != named => Err(invalid("the socket is another device's".into())),
+        _ => Ok(Some(named)),
+    }
+}
+
 /// Makes the person online for as long as what it returns is kept.
 pub(super) async fn come_online(
     backend: &Backend,
     cx: &Context<Principal>,
+    device: Option<DeviceId>,
 ) -> Result<Joined, Refusal> {
     let principal = cx.assigns();
-    let device = principal.device.clone();
     let joined = backend
         .people
         .joined(&principal.person, tracker(cx), device);

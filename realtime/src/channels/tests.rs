@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod broadcast;
+mod calls;
 mod chat;
 mod classes;
+mod device;
 mod forward;
+mod frozen;
 mod lobby;
 mod presence;
 mod replay;
@@ -32,9 +35,10 @@ use serde_json::{Value, json};
 use super::{Backend, router};
 use crate::{
     auth::{
-        Grant, ProductSocket,
+        Grant, Principal, ProductSocket,
         test_kit::{NOW, Node, member},
     },
+    channel::Router,
     policy::{self, OpenRooms},
     socket::{Hub, Mount, MountOptions},
     testing::{Received, TestClient},
@@ -106,24 +110,18 @@ impl World {
             ),
             store: node.store.clone(),
         };
-        let socket = ProductSocket::new(
-            &node.config,
-            node.authenticator.clone(),
-            node.fanout.clone(),
-        );
-        let hub = Hub::new(node.fanout.clone(), clock);
-        let mount = Mount::new(
-            "/socket",
-            socket,
-            router(&backend),
-            &hub,
-            MountOptions::default(),
-        );
+        let mount = mount(&node, router(&backend));
         Self {
             node,
             backend,
             mount,
         }
+    }
+
+    /// With other channels than the product's router has.
+    fn with_router(self, router: Router<Principal>) -> Self {
+        let mount = mount(&self.node, router);
+        Self { mount, ..self }
     }
 
     /// A socket of a user in the workspace `acme`.
@@ -160,6 +158,17 @@ impl World {
         self.node.store.create_conversation(new).await.unwrap();
         id
     }
+}
+
+/// The product's socket with these channels.
+fn mount(node: &Node, router: Router<Principal>) -> Mount {
+    let socket = ProductSocket::new(
+        &node.config,
+        node.authenticator.clone(),
+        node.fanout.clone(),
+    );
+    let hub = Hub::new(node.fanout.clone(), Arc::new(node.clock.clone()));
+    Mount::new("/socket", socket, router, &hub, MountOptions::default())
 }
 
 /// Asserts what an object holds, whatever else is in it.

@@ -17,7 +17,7 @@ use quikapp_actors::{
     registers::Change,
 };
 use quikapp_protocol::Payload;
-use quikapp_storage::{ConversationId, DeviceCursor, Entry, Seq, StreamCursor, UserId};
+use quikapp_storage::{ConversationId, DeviceCursor, DeviceId, Entry, Seq, StreamCursor, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
         replay::{gap_entry, is_visible},
     },
     payload::read,
-    room::come_online,
+    room::{come_online, device_of},
 };
 use crate::{
     auth::Principal,
@@ -44,6 +44,8 @@ const BATCH: usize = 100;
 /// What one membership remembers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct State {
+    /// Whose cursor moves.
+    device: Option<DeviceId>,
     /// Up to where the stream was read from the store.
     cursor: StreamCursor,
     /// The client is still acknowledging what it missed: live entries wait in the log.
@@ -90,12 +92,14 @@ impl UserChannel {
         let user = UserId::new(user).map_err(|_| Reason::Forbidden)?;
         let principal = cx.assigns();
         self.authorize(cx, &user).await?;
+        let device = device_of(&principal, params.device_id.as_deref())?;
         // First one's own topic, so that a conversation that is begun from here on is heard of.
         cx.subscribe(&person_topic(&principal.person), Lane::Intercept);
         self.follow_all(cx).await?;
         let store = &self.backend.store;
-        let from = self.place_of(cx, params.cursor).await?;
+        let from = self.place_of(cx, params.cursor, device.as_ref()).await?;
         let mut state = State {
+            device,
             cursor: store.cursor_now().await?,
             catching_up: false,
             shown: HashMap::new(),
@@ -119,7 +123,7 @@ impl UserChannel {
                 None => reply.reset_required = true,
             }
         }
-        let online: Joined = come_online(&self.backend, cx).await?;
+        let online: Joined = come_online(&self.backend, cx, state.device.clone()).await?;
         cx.attach(online);
         Ok((state, json(&reply)))
     }
@@ -147,13 +151,13 @@ impl UserChannel {
         &self,
         cx: &Context<Principal>,
         cursor: Option<StreamCursor>,
+        device: Option<&DeviceId>,
     ) -> Result<Option<StreamCursor>, Refusal> {
-        let principal = cx.assigns();
-        match (cursor, &principal.device) {
+        match (cursor, device) {
             (Some(cursor), _) => Ok(Some(cursor)),
             (None, Some(device)) => {
-                let store = &self.backend.store;
-                Ok(store.stream_cursor(&principal.person, device).await?)
+                let (store, person) = (&self.backend.store, &cx.assigns().person);
+                Ok(store.stream_cursor(person, device).await?)
             }
             (None, None) => Ok(None),
         }
@@ -185,7 +189,7 @@ impl UserChannel {
     ) -> Result<Payload, Refusal> {
         match (ack.cursor, ack.conversation_id, ack.seq) {
             (Some(cursor), _, _) => self.acknowledge_stream(state, cx, cursor).await,
-            (None, Some(id), Some(seq)) => self.acknowledge_place(cx, &id, seq).await,
+            (None, Some(id), Some(seq)) => self.acknowledge_place(state, cx, &id, seq).await,
             (None, Some(_), None) => Err(Refusal::invalid_field("seq", "is missing")),
             (None, None, _) => Err(Refusal::invalid_field("cursor", "is missing")),
         }
@@ -201,7 +205,7 @@ impl UserChannel {
         if !self.backend.store.cursor_valid(&cursor).await? {
             return Err(Refusal::invalid_field("cursor", "was not issued here"));
         }
-        if let Some(device) = &principal.device {
+        if let Some(device) = &state.device {
             let change = Change::Stream {
                 person: principal.person.clone(),
                 device: device.clone(),
@@ -228,6 +232,7 @@ impl UserChannel {
     /// Moves the device's cursor in one conversation.
     async fn acknowledge_place(
         &self,
+        state: &State,
         cx: &Context<Principal>,
         id: &str,
         seq: Seq,
@@ -238,7 +243,7 @@ impl UserChannel {
         let act = ConversationAct::Read;
         let action = Action::Conversation { id: &id, act };
         self.backend.policy.check(&principal, action).await?;
-        if let Some(device) = &principal.device {
+        if let Some(device) = &state.device {
             let cursor = DeviceCursor {
                 person: principal.person.clone(),
                 device: device.clone(),

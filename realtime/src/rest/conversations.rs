@@ -2,7 +2,10 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use quikapp_actors::{conversation::wire, registers::payload::ThreadPayload};
+use quikapp_actors::{
+    conversation::{Command, wire},
+    registers::payload::ThreadPayload,
+};
 use quikapp_storage::{
     Conversation, ConversationId, ConversationKind, ConversationSummary, Created, NewConversation,
     Role, Seq, Timestamp, UserId,
@@ -16,6 +19,7 @@ use super::{
     body::{Body, Params, Segments},
     cursor,
     identity::Signed,
+    members::change,
     messages::{self, MessageDocument, ThreadDocument},
     problem::{Answer, ProblemDocument},
 };
@@ -275,6 +279,40 @@ pub(super) async fn show(
     Segments(id): Segments<String>,
 ) -> Answer<Json<ConversationAnswer>> {
     let id = admitted(&rest, &principal, &id, ConversationAct::Read).await?;
+    let conversation = summary(&rest, &principal, &id).await?;
+    Ok(Json(ConversationAnswer { conversation }))
+}
+
+/// What to change of a conversation.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ChangeRequest {
+    /// The new name of the group; null takes it away.
+    #[serde(deserialize_with = "Option::deserialize")]
+    name: Option<String>,
+}
+
+/// Rename a group (admins and owners). Its members hear `conversation:updated`.
+#[utoipa::path(
+    patch, path = "/conversations/{id}", tag = "conversations",
+    params(("id" = String, Path, description = "the conversation")),
+    request_body = ChangeRequest,
+    responses(
+        (status = 200, description = "the conversation as it is now", body = ConversationAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+        (status = 403, description = "not allowed by one's role, or no group", body = ProblemDocument),
+        (status = 404, description = "no such conversation", body = ProblemDocument),
+        (status = 422, description = "not a name", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn rename(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+    Segments(id): Segments<String>,
+    Body(request): Body<ChangeRequest>,
+) -> Answer<Json<ConversationAnswer>> {
+    let id = admitted(&rest, &principal, &id, ConversationAct::ManageMembers).await?;
+    let name = request.name;
+    change(&rest, &principal, &id, Command::Rename { name }).await?;
     let conversation = summary(&rest, &principal, &id).await?;
     Ok(Json(ConversationAnswer { conversation }))
 }

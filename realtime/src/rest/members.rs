@@ -224,7 +224,8 @@ pub(super) async fn leave(
     change(&rest, &principal, &id, Command::RemoveMember { user }).await
 }
 
-async fn change(
+/// Has something changed by the conversation's sequencer.
+pub(super) async fn change(
     rest: &Rest,
     principal: &Principal,
     id: &ConversationId,

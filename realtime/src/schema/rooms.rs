@@ -45,3 +45,16 @@ pub(super) fn broadcast() -> Topic {
     .sends("<any>", Type::written("unknown"), "What somebody sent.");
     shown(topic)
 }
+
+pub(super) fn calls() -> Topic {
+    Topic::new(
+        "webrtc:<call_id>",
+        "Calls and huddles, which this server does not offer: every join is refused.",
+    )
+    .also(&["call:<call_id>", "huddle:<huddle_id>"])
+    .join(
+        Type::written("unknown"),
+        Type::written("never"),
+        &[Reason::NotSupported],
+    )
+}

@@ -4,7 +4,7 @@ use quikapp_actors::{
     conversation::payload::MemberPayload, presence::room_of, registers::payload::ThreadPayload,
 };
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{ConversationId, Member, Seq, UserId};
+use quikapp_storage::{ConversationId, DeviceId, Member, Seq, UserId};
 
 use super::{
     ChatChannel, State,
@@ -14,7 +14,10 @@ use super::{
 use crate::{
     auth::Principal,
     channel::{Context, json},
-    channels::{payload::read, room::Room},
+    channels::{
+        payload::read,
+        room::{Room, device_of},
+    },
     errors::{Reason, Refusal},
     policy::ConversationAct,
 };
@@ -45,14 +48,17 @@ impl ChatChannel {
         let params: ChatJoin = read(params)?;
         let id = conversation_of(cx)?;
         self.check(cx, &id, ConversationAct::Read).await?;
+        let device = device_of(&cx.assigns(), params.device_id.as_deref())?;
         // From here on broadcasts wait behind the reply; what is read below may overlap them.
         cx.subscribe_now();
         let tail = self.backend.conversations.observe(&id).await?;
         let principal = cx.assigns();
         let visible = self.backend.store.membership(&id, principal.user()).await?;
-        let missed = self
-            .missed(cx, &id, &visible, params.last_seq, tail)
-            .await?;
+        let place = self.place_of(cx, &id, params.last_seq, device.as_ref());
+        let missed = match place.await? {
+            Some(after) => self.missed(cx, &id, &visible, after, tail).await?,
+            None => Missed::Nothing,
+        };
         let registers = self.registers(cx, &id, params.registers_version).await?;
         let (members, member_count) = self.members(&id).await?;
         let mut reply = ChatJoined {
@@ -82,9 +88,10 @@ impl ChatChannel {
         }
         let room = room_of(principal.workspace(), cx.source());
         let room = Room::new(room.clone(), room, params.mode);
-        let room = Room::enter(&self.backend, cx, room).await?;
+        let room = Room::enter(&self.backend, cx, room, device.clone()).await?;
         let state = State {
             conversation: id,
+            device,
             room,
             catching_up,
             has_typed: false,
@@ -97,13 +104,10 @@ impl ChatChannel {
         cx: &Context<Principal>,
         id: &ConversationId,
         visible: &[Member],
-        last_seq: Option<Seq>,
+        after: Seq,
         tail: Seq,
     ) -> Result<Missed, Refusal> {
         let store = &self.backend.store;
-        let Some(after) = self.place_of(cx, id, last_seq).await? else {
-            return Ok(Missed::Nothing);
-        };
         let (now, config) = (cx.now(), self.backend.delivery.config());
         if replay::is_out_of_reach(store, id, visible, after, tail, now, config).await? {
             return Ok(Missed::TooMuch);
@@ -118,13 +122,13 @@ impl ChatChannel {
         cx: &Context<Principal>,
         id: &ConversationId,
         last_seq: Option<Seq>,
+        device: Option<&DeviceId>,
     ) -> Result<Option<Seq>, Refusal> {
-        let principal = cx.assigns();
-        match (last_seq, &principal.device) {
+        match (last_seq, device) {
             (Some(seq), _) => Ok(Some(seq)),
             (None, Some(device)) => {
-                let store = &self.backend.store;
-                Ok(store.device_cursor(&principal.person, device, id).await?)
+                let (store, person) = (&self.backend.store, &cx.assigns().person);
+                Ok(store.device_cursor(person, device, id).await?)
             }
             (None, None) => Ok(None),
         }

@@ -18,9 +18,12 @@ use crate::errors::Refusal;
 #[serde(default)]
 pub(crate) struct ChatJoin {
     /// The last place the client has; everything after it is replayed. Without it, and with a
-    /// `device_id` on the socket, the device's cursor counts.
+    /// `device_id` here or on the socket, the device's cursor counts.
     #[ts(optional, as = "Option<u32>")]
     pub last_seq: Option<Seq>,
+    /// Which device this is, where the socket does not say so; never another than the socket's.
+    #[ts(optional)]
+    pub device_id: Option<String>,
     /// The version of the registers that the client has; those that changed since are returned.
     #[ts(optional, as = "Option<u32>")]
     pub registers_version: Option<u64>,

@@ -93,7 +93,7 @@ impl ChatChannel {
         ack: MessageAck,
     ) -> Result<Payload, Refusal> {
         let principal = cx.assigns();
-        if let Some(device) = &principal.device {
+        if let Some(device) = &state.device {
             let cursor = DeviceCursor {
                 person: principal.person.clone(),
                 device: device.clone(),
@@ -174,7 +174,7 @@ impl ChatChannel {
         let principal = cx.assigns();
         let mark = Mark {
             person: principal.person.clone(),
-            device: principal.device.clone(),
+            device: state.device.clone(),
             conversation: state.conversation.clone(),
             message,
             change,

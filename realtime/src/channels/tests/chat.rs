@@ -79,6 +79,65 @@ async fn a_join_says_who_is_there_and_where_the_log_ends() {
 }
 
 #[tokio::test]
+async fn a_join_lists_the_first_members_and_counts_all() {
+    let world = World::start().await;
+    let names: Vec<String> = (0..120).map(|nth| format!("m{nth:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let id = world.conversation(&names).await;
+    let mut last = world.socket("m119").await;
+    let reply = last.join(&format!("chat:{id}"), nothing()).await.ok();
+    assert_eq!(reply["member_count"], 120);
+    let members = reply["members"].as_array().unwrap();
+    let listed: Vec<_> = members.iter().map(|it| it["user_id"].as_str()).collect();
+    let first: Vec<_> = names[..100].iter().copied().map(Some).collect();
+    assert_eq!(listed, first);
+}
+
+#[tokio::test]
+async fn a_join_with_a_version_of_the_registers_is_told_what_has_changed_since() {
+    let mut chat = Chat::start().await;
+    chat.sent("hi").await;
+    let topic = chat.topic.clone();
+    let marked = |reply: &Value| -> Vec<String> {
+        let marks = reply["registers"]["marks"].as_array().unwrap();
+        let who = marks.iter().map(|mark| mark["user_id"].as_str().unwrap());
+        who.map(str::to_owned).collect()
+    };
+    chat.bob("message:read", json!({"seq": 1})).await.ok();
+    chat.bob_hears("message:read").await;
+    let mut carol = chat.world.socket("carol").await;
+    let joined = carol.join(&topic, nothing()).await.ok();
+    let all = ["ann", "bob", "carol"];
+    assert_eq!(marked(&joined), all, "who sends has read");
+    let known = json!({"registers_version": joined["registers"]["version"]});
+
+    let again = carol.join(&topic, known.clone()).await.ok();
+    assert_eq!(marked(&again), ["carol"], "nothing new but one's own");
+    assert_eq!(again["registers"]["version"], known["registers_version"]);
+    chat.sent("and again").await;
+    let again = carol.join(&topic, known).await.ok();
+    assert_eq!(marked(&again), ["ann", "carol"], "bob's was known");
+}
+
+#[tokio::test]
+async fn what_a_message_carries_is_stored_as_it_was_sent() {
+    let mut chat = Chat::start().await;
+    let carried = json!({
+        "type": "image", "is_forwarded": true, "forwarded_from": "elsewhere", "silent": true,
+        "envelope": {"ciphertext": "AAEC", "n": 1.50},
+    });
+    let reply = chat.ann("message:send", carried.clone()).await.ok();
+    holds(&reply, carried.clone());
+    holds(&chat.bob_hears("message:new").await, carried.clone());
+    let history = chat.bob("message:history", nothing()).await.ok();
+    holds(&history["messages"][0], carried);
+    let plain = chat.sent("plain").await;
+    let defaults = json!({"type": "text", "is_forwarded": false, "forwarded_from": null,
+        "silent": false, "envelope": null});
+    holds(&plain, defaults);
+}
+
+#[tokio::test]
 async fn only_members_join() {
     let world = World::start().await;
     let id = world.conversation(&["ann"]).await;

@@ -1,15 +1,18 @@
 //! Every topic and event, tried by people who have no business there.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use quikapp_actors::conversation::Command;
 use quikapp_storage::UserId;
 use serde_json::{Value, json};
 
 use super::World;
-use crate::auth::{
-    Grant,
-    test_kit::{admin, member, person, until},
+use crate::{
+    auth::{
+        Grant,
+        test_kit::{admin, member, person, until},
+    },
+    schema,
 };
 
 /// People without access to what belongs to `acme` and its members ada and bob: another tenant's
@@ -61,6 +64,16 @@ async fn events_are_not_taken_from_whoever_has_not_joined() {
     }
 }
 
+/// Strangers of names that no member has: where one of them shows, it is seen.
+fn outsiders() -> [(Grant, bool); 4] {
+    [
+        (member("umbrella", "mallory"), false),
+        (admin("umbrella", "trudy"), false),
+        (member("acme", "eve"), true),
+        (admin("acme", "oscar"), true),
+    ]
+}
+
 /// From a topic that is one's own, an event that names somebody else's conversation is refused.
 #[tokio::test]
 async fn an_event_that_names_a_foreign_conversation_is_refused() {
@@ -71,9 +84,10 @@ async fn an_event_that_names_a_foreign_conversation_is_refused() {
         listener.join(&topic, json!({})).await.ok();
     }
     listener.so_far().await;
-    for (grant, _) in strangers() {
-        let mut client = world.socket_of(&grant, &[]).await;
-        for topic in ["chat:lobby", "presence:lobby", "presence:global"] {
+    for (grant, _) in outsiders() {
+        let mut client = world.socket_of(&grant, &[("device_id", "phone")]).await;
+        let own = format!("user:{}", grant.person.user);
+        for topic in ["chat:lobby", "presence:lobby", "presence:global", &own] {
             client.join(topic, json!({})).await.ok();
             for (event, payload) in events(id.as_str()) {
                 if !is_about_oneself(event) {
@@ -83,11 +97,43 @@ async fn an_event_that_names_a_foreign_conversation_is_refused() {
         }
     }
     let heard = listener.so_far().await;
-    let about_strangers = heard.iter().any(|received| {
-        let payload = received.payload.to_string();
-        !received.event.starts_with("phx_") && payload.contains(r#""eve""#)
+    let names = outsiders().map(|(grant, _)| format!("\"{}\"", grant.person.user));
+    let is_about_one = |payload: &str| names.iter().any(|name| payload.contains(name));
+    let leaked = heard.iter().any(|received| {
+        !received.event.starts_with("phx_") && is_about_one(&received.payload.to_string())
     });
-    assert!(!about_strangers, "{heard:?}");
+    assert!(!leaked, "{heard:?}");
+}
+
+/// One's own stream moves no cursor in a conversation that is not one's own.
+#[tokio::test]
+async fn a_place_in_a_foreign_conversation_is_not_acknowledged() {
+    let world = World::start().await;
+    let id = world.conversation(&["ada", "bob"]).await;
+    for (grant, same_workspace) in strangers() {
+        let mut client = world.socket_of(&grant, &[("device_id", "phone")]).await;
+        let own = format!("user:{}", grant.person.user);
+        client.join(&own, json!({})).await.ok();
+        let place = json!({"conversation_id": id.as_str(), "seq": 1});
+        let refused = client.push(&own, "message:ack", place).await;
+        let expected = match same_workspace {
+            true => "not_a_participant",
+            false => "conversation_not_found",
+        };
+        assert_eq!(refused.reason(), expected, "as {grant:?}");
+    }
+}
+
+/// What is tried is all there is: an event that is added to the product is added here.
+#[test]
+fn the_list_of_events_is_complete() {
+    let tried: BTreeSet<_> = events("id").into_iter().map(|(event, _)| event).collect();
+    let topics = schema::topics();
+    let taken = topics.iter().flat_map(|topic| &topic.takes);
+    // Any event may be said in a broadcast room, and a token concerns the socket.
+    let elsewhere = |event: &&str| !matches!(*event, "<any>" | "access_token");
+    let known: BTreeSet<_> = taken.map(|taken| taken.name).filter(elsewhere).collect();
+    assert_eq!(tried, known);
 }
 
 #[tokio::test]
@@ -247,7 +293,7 @@ async fn internal_topics_cannot_be_named() {
 }
 
 fn is_about_oneself(event: &str) -> bool {
-    event.starts_with("status:") || matches!(event, "presence:get" | "activity:typing")
+    event.starts_with("status:") || matches!(event, "presence:get" | "stream:cursor")
 }
 
 /// Every event of the product that names, or is about, a conversation, with a valid payload.
@@ -295,6 +341,7 @@ fn events(id: &str) -> Vec<(&'static str, Value)> {
         ("status:custom", json!({"text": "x"})),
         ("status:clear_custom", json!({})),
         ("presence:get", json!({"user_ids": ["ada"]})),
+        ("stream:cursor", json!({})),
     ]
 }
 

@@ -108,3 +108,24 @@ async fn signing_out_closes_the_sockets_of_that_token_only() {
     assert_eq!((close.code, &*close.reason), (1001, "signed_out"));
     laptop.join("chat:lobby", json!({})).await.ok();
 }
+
+/// In a room any event is broadcast, but this one is the socket's own: nobody else sees the token,
+/// whether it is good or not.
+#[tokio::test]
+async fn a_token_that_is_renewed_in_a_room_is_told_nobody() {
+    let world = World::with_open_rooms().await;
+    let room = "broadcast:game";
+    let (mut ada, mut bob) = (world.socket("ada").await, world.socket("bob").await);
+    for client in [&mut ada, &mut bob] {
+        client.join(room, json!({})).await.ok();
+    }
+    let fresh = json!({"access_token": world.node.token(&member("acme", "ada"))});
+    ada.push(room, "access_token", fresh).await.ok();
+    let junk = json!({"access_token": "junk"});
+    ada.push(room, "access_token", junk).await.error();
+    ada.push(room, "move", json!({})).await.ok();
+    for client in [&mut ada, &mut bob] {
+        client.event(room, "move").await;
+        assert_eq!(client.so_far().await, [], "and nothing before it");
+    }
+}

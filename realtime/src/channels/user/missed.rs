@@ -54,7 +54,7 @@ impl UserChannel {
         from: &StreamCursor,
     ) -> Result<Option<Batch>, Refusal> {
         let (store, principal) = (&self.backend.store, cx.assigns());
-        let (config, device) = (self.backend.delivery.config(), principal.device.as_ref());
+        let (config, device) = (self.backend.delivery.config(), state.device.as_ref());
         let reach = delivery::reach(store, config, cx.now(), &principal.person, device, from);
         let Reach::Within(backlog) = reach.await? else {
             return Ok(None);
@@ -114,7 +114,8 @@ impl UserChannel {
     ) -> Result<Vec<GapEntry>, Refusal> {
         let (store, principal) = (&self.backend.store, cx.assigns());
         let person = &principal.person;
-        let mut places = Places::of(store, person, principal.device.as_ref());
+        let device = state.device.clone();
+        let mut places = Places::of(store, person, device.as_ref());
         let mut entries = Vec::new();
         loop {
             let missed = store.missed(person, &urgent.scanned, BATCH);
@@ -152,7 +153,8 @@ impl UserChannel {
     ) -> Result<Batch, Refusal> {
         let (store, principal) = (&self.backend.store, cx.assigns());
         let missed = store.missed(&principal.person, from, BATCH).await?;
-        let mut places = Places::of(store, &principal.person, principal.device.as_ref());
+        let device = state.device.clone();
+        let mut places = Places::of(store, &principal.person, device.as_ref());
         let mut shown: Vec<&(ConversationId, Entry)> = Vec::new();
         for missed in &missed.entries {
             let (id, entry) = missed;
@@ -189,7 +191,7 @@ impl UserChannel {
     ) -> Result<(), Refusal> {
         let principal = cx.assigns();
         let places = std::mem::take(&mut state.first.unacknowledged);
-        let Some(device) = &principal.device else {
+        let Some(device) = &state.device else {
             return Ok(());
         };
         for (conversation, seq) in places {

@@ -11,9 +11,13 @@ use super::super::chat::params::GapEntry;
 #[serde(default)]
 pub(crate) struct UserJoin {
     /// Where the client stands in the stream, as the server said; everything after it is
-    /// replayed. Without it, and with a `device_id` on the socket, the device's cursor counts.
+    /// replayed. Without it, and with a `device_id` here or on the socket, the device's cursor
+    /// counts.
     #[ts(optional, type = "string")]
     pub cursor: Option<StreamCursor>,
+    /// Which device this is, where the socket does not say so; never another than the socket's.
+    #[ts(optional)]
+    pub device_id: Option<String>,
 }
 
 /// The reply to a join.

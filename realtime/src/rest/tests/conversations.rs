@@ -1,5 +1,13 @@
 //! Conversations and their members.
 
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use quikapp_actors::fanout::{
+    ConnectionId, Deliveries, Delivery, Lane, Outbox, OutboxLimits, SlotKey,
+};
 use serde_json::{Value, json};
 
 use super::kit::{Api, NO_CONTENT};
@@ -230,6 +238,59 @@ async fn members_come_change_and_go_by_role() {
         member_ids(&api, &ada, &id).await,
         pairs(&[("ada", "owner")])
     );
+}
+
+#[tokio::test]
+async fn a_group_is_renamed_by_its_admins_and_its_members_hear_of_it() {
+    let api = Api::start().await;
+    let [ada, bob] = ["ada", "bob"].map(|user| member("acme", user));
+    let id = group(&api, &ada, &["bob"]).await;
+    let topic = format!("chat:{id}");
+    let outbox = Arc::new(Outbox::new(ConnectionId(1), OutboxLimits::default()));
+    let fanout = &api.node.fanout;
+    let _listening = fanout.subscribe(&topic, &outbox, SlotKey(0), Lane::Own);
+    let call = format!("PATCH /conversations/{id}");
+
+    let refused = api.call(&bob, &call, json!({"name": "mine"})).await;
+    assert_eq!(refused.reason(), (403, "forbidden"));
+    let missing = api.call(&ada, &call, json!({})).await;
+    assert_eq!(missing.reason(), (422, "invalid_field"));
+    for name in [json!("ours"), Value::Null] {
+        let renamed = api.call(&ada, &call, json!({ "name": name })).await;
+        assert_eq!(renamed.status, 200);
+        assert_eq!(renamed.body["conversation"]["name"], name);
+        let show = format!("GET /conversations/{id}");
+        let shown = api.call(&bob, &show, Value::Null).await;
+        assert_eq!(
+            shown.body,
+            json!({"conversation": shown.body["conversation"]})
+        );
+        assert_eq!(shown.body["conversation"]["name"], name);
+    }
+    let told = renames(&outbox);
+    assert_eq!(told, [json!("ours"), Value::Null]);
+
+    let pair = json!({"type": "direct", "members": ["bob"]});
+    let pair = api.call(&ada, "POST /conversations", pair).await;
+    let pair = pair.body["conversation"]["id"].as_str().unwrap();
+    let call = format!("PATCH /conversations/{pair}");
+    let refused = api.call(&ada, &call, json!({"name": "us"})).await;
+    assert_eq!(refused.reason(), (403, "forbidden"));
+}
+
+/// The names in the `conversation:updated` that wait in an outbox.
+fn renames(outbox: &Outbox) -> Vec<Value> {
+    let mut waiting = Deliveries::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(outbox.poll_drain(&mut cx, &mut waiting).is_ready());
+    let mut names = Vec::new();
+    while let Some(Delivery::Broadcast { broadcast, .. }) = waiting.pop_front() {
+        assert_eq!(broadcast.event(), "conversation:updated");
+        let update: Value = broadcast.payload().parse().unwrap();
+        assert_eq!(update["change"], "renamed");
+        names.push(update["name"].clone());
+    }
+    names
 }
 
 #[tokio::test]

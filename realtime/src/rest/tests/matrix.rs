@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 
 use super::{
     conversations::group,
-    kit::{Api, NO_CONTENT},
+    kit::{Api, NO_CONTENT, Options},
+    people::{connect, enter},
 };
-use crate::auth::{
-    Grant,
-    test_kit::{admin, member},
+use crate::{
+    auth::{
+        AccountRole, Grant,
+        test_kit::{admin, member},
+    },
+    policy::{self, OpenRooms},
 };
 
 /// A route about a conversation, with a body that would do it for a member.
@@ -19,6 +23,7 @@ fn conversation_routes(id: &str) -> Vec<(String, Value)> {
     let at = |method: &str, rest: &str| format!("{method} /conversations/{id}{rest}");
     vec![
         (at("GET", ""), Value::Null),
+        (at("PATCH", ""), json!({"name": "x"})),
         (at("GET", "/members"), Value::Null),
         (at("POST", "/members"), json!({"members": ["eve"]})),
         (at("PATCH", "/members/bob"), json!({"role": "owner"})),
@@ -39,7 +44,44 @@ fn conversation_routes(id: &str) -> Vec<(String, Value)> {
     ]
 }
 
-/// The routes of the matrix are those of the document that name a conversation: none is forgotten.
+/// A route that names no conversation.
+struct Tried {
+    call: &'static str,
+    body: Value,
+    /// What a member is answered, and an administrator.
+    statuses: [u16; 2],
+}
+
+/// All of them, in an order in which each can succeed.
+fn without_conversation() -> Vec<Tried> {
+    let row = |call, body, statuses| Tried {
+        call,
+        body,
+        statuses,
+    };
+    let said = json!({"topic": "broadcast:game", "event": "move", "payload": {}});
+    let begun = json!({"type": "group", "members": ["carl"]});
+    vec![
+        row("POST /conversations", begun, [201, 201]),
+        row("GET /conversations", Value::Null, [200, 200]),
+        row("GET /users/me", Value::Null, [200, 200]),
+        row("PATCH /users/me", json!({"name": "renamed"}), [200, 200]),
+        row("GET /users/me/overview", Value::Null, [200, 200]),
+        row("GET /presence/online", Value::Null, [200, 200]),
+        row("GET /presence/carl", Value::Null, [200, 200]),
+        row("POST /broadcast", said, [202, 202]),
+        row("POST /users/carl/block", Value::Null, [204, 204]),
+        row("DELETE /users/carl/block", Value::Null, [204, 204]),
+        row("GET /admin/tree", Value::Null, [403, 200]),
+        row("POST /auth/ticket", Value::Null, [201, 201]),
+        row("POST /auth/revoke", json!({"user": "carl"}), [403, 204]),
+        row("POST /admin/erasures", json!({"user": "carl"}), [403, 202]),
+        row("GET /admin/erasures/carl", Value::Null, [403, 200]),
+        row("POST /auth/logout", Value::Null, [204, 204]),
+    ]
+}
+
+/// The routes that are tried are those of the document: none is forgotten.
 #[tokio::test]
 async fn the_matrix_is_complete() {
     let api = Api::start().await;
@@ -67,25 +109,13 @@ async fn the_matrix_is_complete() {
             None => call,
         })
         .collect();
-    let without_conversation = [
-        "POST /conversations",
-        "GET /conversations",
-        "POST /auth/ticket",
-        "POST /auth/logout",
-        "POST /auth/revoke",
-        "GET /admin/tree",
-        "POST /admin/erasures",
-        "GET /admin/erasures/{user}",
-        "GET /users/me",
-        "PATCH /users/me",
-        "GET /users/me/overview",
-        "POST /broadcast",
-        "POST /users/{id}/block",
-        "DELETE /users/{id}/block",
-        "GET /presence/online",
-        "GET /presence/{user_id}",
-    ];
-    tried.extend(without_conversation.map(String::from));
+    tried.extend(without_conversation().into_iter().map(|tried| {
+        tried
+            .call
+            .replace("/users/carl/", "/users/{id}/")
+            .replace("/presence/carl", "/presence/{user_id}")
+            .replace("/erasures/carl", "/erasures/{user}")
+    }));
     assert_eq!(tried, described);
 }
 
@@ -163,6 +193,65 @@ async fn a_member_of_before_reaches_nothing_any_more() {
         let refused = api.call(&bob, &call, body).await;
         assert_eq!(refused.reason(), (403, "not_a_participant"), "{call}");
     }
+}
+
+/// What the people of `acme` see.
+async fn seen_in_acme(api: &Api) -> Vec<(u16, Value)> {
+    let mut seen = Vec::new();
+    for user in ["ada", "bob", "carl"] {
+        for call in [
+            "GET /conversations",
+            "GET /users/me",
+            "GET /presence/online",
+            "GET /presence/carl",
+        ] {
+            let answer = api.call(&member("acme", user), call, Value::Null).await;
+            seen.push((answer.status, answer.body));
+        }
+    }
+    seen
+}
+
+/// Routes that name no conversation work for another tenant's people too, on what is theirs:
+/// nothing of ours is in the answers, and nothing of ours changes.
+#[tokio::test]
+async fn routes_without_a_conversation_stay_within_the_tenant() {
+    let api = Api::with(Options {
+        policy: policy::Config {
+            rooms: OpenRooms::Workspace,
+            ..policy::Config::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ada = member("acme", "ada");
+    let group = json!({"type": "group", "members": ["bob", "carl"], "name": "secret group"});
+    api.call(&ada, "POST /conversations", group).await;
+    api.call(&ada, "PATCH /users/me", json!({"name": "secret Ada"}))
+        .await;
+    let _online = connect(&api, "acme", "carl").await;
+    let (room, _listening) = enter(&api, "acme", "broadcast:game");
+    let before = seen_in_acme(&api).await;
+    assert!(before.iter().all(|(status, _)| *status == 200));
+    let nth = |grant: &Grant| usize::from(grant.role == AccountRole::Admin);
+    for grant in [
+        member("umbrella", "ada"),
+        member("umbrella", "bob"),
+        admin("umbrella", "ada"),
+    ] {
+        for tried in without_conversation() {
+            let answer = api.call(&grant, tried.call, tried.body).await;
+            let expected = tried.statuses[nth(&grant)];
+            assert_eq!(answer.status, expected, "{} as {grant:?}", tried.call);
+            let told = answer.body.to_string();
+            assert!(!told.contains("secret"), "{}: {told}", tried.call);
+            if tried.call.starts_with("GET /presence/") {
+                assert!(!told.contains("\"online\""), "{}: {told}", tried.call);
+            }
+            assert_eq!(seen_in_acme(&api).await, before, "{}", tried.call);
+        }
+    }
+    assert_eq!(room.len(), 0, "nothing was said in our room");
 }
 
 #[tokio::test]

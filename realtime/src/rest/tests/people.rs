@@ -19,7 +19,7 @@ use crate::{
     rooms::room_topic,
 };
 
-async fn connect(api: &Api, workspace: &str, user: &str) -> Joined {
+pub(super) async fn connect(api: &Api, workspace: &str, user: &str) -> Joined {
     let person = person(workspace, user);
     let tracker = Tracker {
         connection: ConnectionId(user.bytes().map(u64::from).sum()),
@@ -88,7 +88,7 @@ async fn nobody_blocks_themselves() {
 }
 
 /// A listener in a room.
-fn enter(api: &Api, workspace: &str, topic: &str) -> (Arc<Outbox>, Subscription) {
+pub(super) fn enter(api: &Api, workspace: &str, topic: &str) -> (Arc<Outbox>, Subscription) {
     let outbox = Arc::new(Outbox::new(ConnectionId(9), OutboxLimits::default()));
     let behind = room_topic(&person(workspace, "x").workspace, topic);
     let subscription = api

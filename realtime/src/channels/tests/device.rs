@@ -1,0 +1,98 @@
+//! A device that is named by a join, where the socket names none.
+
+use super::*;
+
+/// A socket that says nothing of its device.
+async fn bob(world: &World) -> TestClient {
+    world.socket("bob").await
+}
+
+async fn say(world: &World, topic: &str, content: &str) {
+    let mut ann = world.socket("ann").await;
+    ann.join(topic, nothing()).await.ok();
+    let said = ann.push(topic, "message:send", json!({ "content": content }));
+    said.await.ok();
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_where_the_device_of_the_join_acknowledged() {
+    let world = World::start().await;
+    let topic = format!("chat:{}", world.conversation(&["ann", "bob"]).await);
+    say(&world, &topic, "one").await;
+    let mut phone = bob(&world).await;
+    phone.join(&topic, json!({"device_id": "phone"})).await.ok();
+    phone
+        .push(&topic, "message:ack", json!({"seq": 1}))
+        .await
+        .ok();
+    phone
+        .push(&topic, "message:read", json!({"seq": 1}))
+        .await
+        .ok();
+    let read = phone.event(&topic, "message:read").await;
+    assert_eq!(read["device_id"], "phone", "receipts name it, too");
+    phone.close().await;
+    say(&world, &topic, "two").await;
+
+    let joined = bob(&world)
+        .await
+        .join(&topic, json!({"deviceId": "phone"}))
+        .await;
+    let joined = joined.ok();
+    assert_eq!(joined["gap"].as_array().unwrap().len(), 1, "{joined}");
+    assert_eq!(joined["gap"][0]["payload"]["content"], "two");
+    let elsewhere = bob(&world)
+        .await
+        .join(&topic, json!({"device_id": "laptop"}))
+        .await;
+    assert!(
+        elsewhere.ok().get("gap").is_none(),
+        "it has acknowledged nothing"
+    );
+}
+
+#[tokio::test]
+async fn the_stream_goes_on_where_the_device_of_the_join_acknowledged() {
+    let world = World::start().await;
+    let topic = format!("chat:{}", world.conversation(&["ann", "bob"]).await);
+    let mut phone = bob(&world).await;
+    let joined = phone
+        .join("user:bob", json!({"device_id": "phone"}))
+        .await
+        .ok();
+    let acked = json!({"cursor": joined["cursor"]});
+    phone.push("user:bob", "message:ack", acked).await.ok();
+    phone.close().await;
+    say(&world, &topic, "meanwhile").await;
+
+    let joined = bob(&world)
+        .await
+        .join("user:bob", json!({"device_id": "phone"}))
+        .await;
+    let joined = joined.ok();
+    assert_eq!(
+        joined["gap"][0]["payload"]["content"], "meanwhile",
+        "{joined}"
+    );
+    let elsewhere = bob(&world).await.join("user:bob", nothing()).await;
+    assert!(elsewhere.ok().get("gap").is_none());
+}
+
+#[tokio::test]
+async fn a_socket_is_of_one_device() {
+    let world = World::start().await;
+    let topic = format!("chat:{}", world.conversation(&["ann", "bob"]).await);
+    let bob = member("acme", "bob");
+    let mut phone = world.socket_of(&bob, &[("device_id", "phone")]).await;
+    for topic in [topic.as_str(), "user:bob"] {
+        for device in ["laptop", "", &"x".repeat(200)] {
+            let refused = phone
+                .join(topic, json!({ "device_id": device }))
+                .await
+                .error();
+            assert_eq!(refused["reason"], "invalid_field", "{topic} {device}");
+            assert_eq!(refused["field"], "device_id", "{topic} {device}");
+        }
+        phone.join(topic, json!({"device_id": "phone"})).await.ok();
+    }
+}
