@@ -1,5 +1,7 @@
 //! The commands that do not run a server.
 
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{quikapp, said};
@@ -70,6 +72,43 @@ async fn token_needs_a_user() {
     let output = quikapp().arg("token").output().await.unwrap();
     assert!(!output.status.success());
     assert!(said(&output).contains("--user"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn a_token_is_for_the_workspace_and_the_time_asked_for() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mint = async |ttl: &str| {
+        let arguments = [
+            "token",
+            "--user",
+            "ann",
+            "--workspace",
+            "acme",
+            "--ttl",
+            ttl,
+        ];
+        let mut command = quikapp();
+        let minting = command.args(arguments).arg("--data-dir").arg(&data);
+        minting.output().await.unwrap()
+    };
+    let minted = mint("5m").await;
+    assert!(minted.status.success(), "{}", said(&minted));
+    let token = String::from_utf8(minted.stdout).unwrap();
+    let secret = std::fs::read_to_string(data.join("secret")).unwrap();
+    let key = DecodingKey::from_secret(secret.trim().as_bytes());
+    let mut rules = Validation::new(Algorithm::HS256);
+    rules.set_audience(&["quikapp"]);
+    rules.set_issuer(&["quikapp"]);
+    let claims = decode::<Value>(token.trim(), &key, &rules).unwrap().claims;
+    assert_eq!(claims["sub"], "ann");
+    assert_eq!(claims["workspace"], "acme");
+    let lifetime = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert_eq!(lifetime, 5 * 60);
+
+    let refused = mint("100d").await;
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("at most"), "{}", said(&refused));
 }
 
 #[tokio::test]

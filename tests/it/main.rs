@@ -20,6 +20,8 @@ mod metrics;
 mod notify;
 mod operation;
 mod overview;
+mod people;
 mod redis;
 mod shared_directory;
 mod start_and_stop;
+mod strangers;

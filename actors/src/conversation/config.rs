@@ -58,7 +58,7 @@ impl Default for Config {
             min_tenure: Duration::from_secs(2),
             takeover_deadline: Duration::from_secs(5),
             idle: Duration::from_secs(60),
-            poll: Duration::from_millis(800),
+            poll: Duration::from_millis(500),
             register_window: Duration::from_millis(250),
             register_queue: 8_192,
             receipts_up_to_members: 100,
