@@ -18,6 +18,7 @@ mod origin;
 mod path;
 mod patience;
 pub(crate) mod query;
+mod refusal;
 mod request_id;
 mod service;
 mod stream;

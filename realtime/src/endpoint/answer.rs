@@ -38,22 +38,43 @@ pub(crate) fn not_found() -> Response {
 /// 503 that says why, and when to come again (RFC 9457).
 pub(crate) fn unavailable(reason: Reason) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let body = json!({
-        "type": "about:blank",
-        "title": "Service Unavailable",
-        "status": status.as_u16(),
-        "reason": reason,
-        "detail": reason.meaning(),
-    });
     let headers = [
         (CONTENT_TYPE, PROBLEM),
         (CACHE_CONTROL, PRIVATE),
         (RETRY_AFTER, RETRY_AFTER_SECONDS),
     ];
-    with_headers(status, body.to_string(), headers)
+    with_headers(status, unavailable_body(reason), headers)
 }
 
-/// The same for a connection that is not kept.
+fn unavailable_body(reason: Reason) -> String {
+    let body = json!({
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+        "reason": reason,
+        "detail": reason.meaning(),
+    });
+    body.to_string()
+}
+
+/// [`unavailable`] as it goes over the wire, for a client whose request is not read.
+pub(crate) fn unavailable_in_bytes(reason: Reason) -> Vec<u8> {
+    let body = unavailable_body(reason);
+    let seconds = RETRY_AFTER_SECONDS;
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\n\
+         content-type: application/problem+json\r\n\
+         cache-control: max-age=0, private, must-revalidate\r\n\
+         retry-after: {}\r\n\
+         connection: close\r\n\
+         content-length: {}\r\n\r\n",
+        seconds.to_str().unwrap_or_default(),
+        body.len()
+    );
+    (head + &body).into_bytes()
+}
+
+/// [`unavailable`], for a connection that is not kept.
 pub(crate) fn unavailable_and_close(reason: Reason) -> Response {
     let mut response = unavailable(reason);
     let close = HeaderValue::from_static("close");

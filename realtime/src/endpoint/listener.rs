@@ -8,7 +8,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,11 +16,9 @@ use super::{
     Endpoint,
     admission::{Full, Permit},
     connection::{self, Connection},
+    refusal::{CURT_TIME, Place, Refusals, refuse_curtly},
     stream::NetStream,
 };
-
-/// Refused connections that are answered at the same time; beyond, they are closed unanswered.
-const ANSWERED_REFUSALS: usize = 256;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +59,7 @@ impl Listener {
             open: TaskTracker::new(),
             stop,
             cut: CancellationToken::new(),
-            refusals: Semaphore::new(ANSWERED_REFUSALS),
+            refusals: Refusals::new(),
         });
         tokio::join!(server.watch_tls(), server.accept_until_stopped(&self.tcp));
         drop(self.tcp);
@@ -93,7 +90,7 @@ struct Server {
     open: TaskTracker,
     stop: CancellationToken,
     cut: CancellationToken,
-    refusals: Semaphore,
+    refusals: Refusals,
 }
 
 impl Server {
@@ -109,7 +106,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     trouble = AcceptTrouble::default();
-                    self.spawn(stream, peer);
+                    self.spawn(stream, peer).await;
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -122,7 +119,8 @@ impl Server {
         }
     }
 
-    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    /// Waits only while too many are being turned away.
+    async fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         // Latency matters more than packets; a failure here shows up at the first read.
         let _ = stream.set_nodelay(true);
         let server = self.clone();
@@ -132,8 +130,14 @@ impl Server {
                     .spawn(async move { server.serve_connection(stream, peer, permit).await });
             }
             Err(full) => {
-                self.open
-                    .spawn(async move { server.refuse(stream, full).await });
+                let reason = full.reason().as_str();
+                metrics::counter!("quikapp_connections_refused_total", "reason" => reason)
+                    .increment(1);
+                let place = self.stop.run_until_cancelled(self.refusals.place()).await;
+                if let Some(place) = place.flatten() {
+                    self.open
+                        .spawn(async move { server.refuse(stream, full, place).await });
+                }
             }
         }
     }
@@ -154,16 +158,24 @@ impl Server {
     }
 
     /// Tells a client over a cap why it is turned away.
-    async fn refuse(&self, tcp: TcpStream, full: Full) {
-        metrics::counter!("quikapp_connections_refused_total", "reason" => full.reason().as_str())
-            .increment(1);
-        let Ok(_slot) = self.refusals.try_acquire() else {
-            return;
+    async fn refuse(&self, tcp: TcpStream, full: Full, place: Place) {
+        let refused = async {
+            let Some(stream) = self.establish(tcp).await else {
+                return;
+            };
+            if place.is_heard {
+                let header_timeout = self.endpoint.shared.header_timeout;
+                connection::refuse(stream, full, header_timeout).await;
+            } else {
+                refuse_curtly(stream, full).await;
+            }
         };
-        if let Some(stream) = self.establish(tcp).await {
-            let header_timeout = self.endpoint.shared.header_timeout;
-            let refused = connection::refuse(stream, full, header_timeout);
-            self.cut.run_until_cancelled(refused).await;
+        let refused = self.cut.run_until_cancelled(refused);
+        if place.is_heard {
+            refused.await;
+        } else {
+            // A client that does not take its answer by then does not want it.
+            let _ = timeout(CURT_TIME, refused).await;
         }
     }
 

@@ -104,7 +104,7 @@ impl Census {
     }
 
     /// There never were more than there may be.
-    fn is_within_bounds(self) {
+    fn assert_within_bounds(self) {
         self.task.abort();
         for (address, bound, most) in self.counts {
             let most = most.load(Ordering::Relaxed);

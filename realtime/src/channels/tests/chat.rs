@@ -464,7 +464,7 @@ async fn a_removed_member_is_cut_off_at_once() {
 /// The removal is written by another process that shares the store, and nobody here has heard of
 /// it yet: the policy still remembers a member, and the log refuses.
 #[tokio::test]
-async fn a_member_removed_elsewhere_can_write_nothing() {
+async fn a_member_removed_elsewhere_can_neither_write_nor_join() {
     let mut chat = Chat::start().await;
     chat.bob("message:send", json!({"content": "with bob"}))
         .await
@@ -483,6 +483,9 @@ async fn a_member_removed_elsewhere_can_write_nothing() {
     let elsewhere = elsewhere.await.unwrap();
     let removed = elsewhere.submit(&person("acme", "ann"), &id, remove).await;
     let tail = removed.unwrap().seq;
+    let mut again = chat.world.socket("bob").await;
+    let refused = again.join(&chat.topic, nothing()).await;
+    assert_eq!(refused.reason(), "not_a_participant", "a join lasts");
     node.clock.advance_ms(3_000);
     let refused = chat.bob("message:send", json!({"content": "x"})).await;
     assert_eq!(refused.reason(), "not_a_participant");

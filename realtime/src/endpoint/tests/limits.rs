@@ -88,6 +88,30 @@ async fn over_the_nodes_cap_is_503_with_a_reason() {
         .expect("the place is given back");
 }
 
+/// However many come at once, and whoever keeps silent among them.
+#[tokio::test]
+async fn everybody_in_a_crowd_over_the_cap_is_told_when_to_come_again() {
+    let server = start(&capped(1, 10)).await;
+    let mut first = server.connect().await;
+    assert_eq!(exchange(&mut first, "GET", "/", &[], b"").await.status, 404);
+    let mut silent = Vec::new();
+    for _ in 0..256 {
+        silent.push(server.connect().await);
+    }
+    for _ in 0..50 {
+        let refused = server.request("GET", "/", &[]).await;
+        assert_eq!(
+            (refused.status, refused.header("retry-after")),
+            (503, Some("5"))
+        );
+        assert_eq!(refused.header("connection"), Some("close"));
+        assert_eq!(refused.json()["reason"], "too_many_connections");
+    }
+    let mut more = server.connect().await;
+    let told = timeout(DEADLINE, read_answer(&mut more)).await;
+    assert_eq!(told.expect("it need not speak").status, 503);
+}
+
 #[tokio::test]
 async fn over_the_cap_of_an_address_is_503_while_the_node_has_places() {
     let server = start(&capped(10, 1)).await;

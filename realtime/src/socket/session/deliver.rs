@@ -8,7 +8,7 @@ use super::{
     FrameSink, Session,
     outcome::Settled,
     sequence::{Sequence, Verdict},
-    slot::{Queued, Slot},
+    slot::{Held, Queued, Slot},
 };
 use crate::{channel::Input, socket::Link};
 
@@ -65,6 +65,12 @@ impl Session {
     }
 
     fn deliver_note(&mut self, cx: &mut Context<'_>, key: SlotKey, note: Note) {
+        let limit = usize::from(self.options.limits.held_per_topic);
+        if let Some(slot) = self.slots.get(key)
+            && !slot.is_settled
+        {
+            return slot.hold_note(note, limit);
+        }
         self.enqueue_input(cx, key, Input::Info(note));
     }
 
@@ -181,8 +187,13 @@ impl Session {
         slot.left = Vec::new();
         let held = std::mem::take(&mut slot.held);
         let missed = slot.missed.take();
-        for (lane, broadcast) in held {
-            self.deliver_broadcast(cx, sink, key, lane, broadcast);
+        for held in held {
+            match held {
+                Held::Broadcast(lane, broadcast) => {
+                    self.deliver_broadcast(cx, sink, key, lane, broadcast);
+                }
+                Held::Note(note) => self.deliver_note(cx, key, note),
+            }
         }
         let Some(slot) = self.slots.get(key) else {
             return;
@@ -228,10 +239,18 @@ impl Session {
 impl Slot {
     fn hold(&mut self, lane: Lane, broadcast: Arc<Broadcast>, limit: usize) {
         if self.held.len() < limit {
-            self.held.push_back((lane, broadcast));
+            self.held.push_back(Held::Broadcast(lane, broadcast));
         } else if let (Lane::Own, Some(seq)) = (lane, broadcast.seq()) {
             // It is in the log, and will be read from there.
             self.missed = self.missed.max(Some(seq));
+        } else {
+            self.is_overrun = true;
+        }
+    }
+
+    fn hold_note(&mut self, note: Note, limit: usize) {
+        if self.held.len() < limit {
+            self.held.push_back(Held::Note(note));
         } else {
             self.is_overrun = true;
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use quikapp_actors::fanout::{Broadcast, Lane, SlotKey};
+use quikapp_actors::fanout::{Broadcast, Lane, Note, SlotKey};
 use quikapp_protocol::{Message, Ref};
 use quikapp_storage::Seq;
 use slab::Slab;
@@ -18,8 +18,8 @@ pub(super) struct Slot {
     pub(super) phase: Phase,
     /// What waits for the job under way, in the order it came.
     pub(super) pending: Pending,
-    /// Broadcasts that came before the join's reply is on the wire.
-    pub(super) held: VecDeque<(Lane, Arc<Broadcast>)>,
+    /// What came before the join's reply is on the wire, in the order it came.
+    pub(super) held: VecDeque<Held>,
     /// Entries that other channels left to this one while it was not joined yet.
     pub(super) left: Vec<(SlotKey, Arc<Broadcast>)>,
     /// The newest sequenced broadcast that no longer fitted `held`.
@@ -30,6 +30,13 @@ pub(super) struct Slot {
     pub(super) is_overrun: bool,
     pub(super) sequence: Sequence,
     pub(super) intercepts: &'static [&'static str],
+}
+
+/// What waits until the join's reply is on the wire. Notes wait with the broadcasts: a note that
+/// one's membership has ended must not overtake what was said before.
+pub(super) enum Held {
+    Broadcast(Lane, Arc<Broadcast>),
+    Note(Note),
 }
 
 /// What a topic is doing. Everything but `Idle` means that a job is under way.

@@ -61,7 +61,7 @@ async fn faults(title: &'static str, site: Arc<Site>) {
             }
         }
     }
-    census.is_within_bounds();
+    census.assert_within_bounds();
     load.is_told_to_try_again();
     load.passes(&server).await;
 }

@@ -51,7 +51,7 @@ async fn faults(title: &'static str, site: Arc<Site>) {
         is_ready(&server, &site).await;
         load.goes_on(60, PAUSE).await;
     }
-    census.is_within_bounds();
+    census.assert_within_bounds();
     load.is_told_to_try_again();
     load.passes(&server).await;
 }

@@ -57,7 +57,7 @@ async fn restarts(title: &'static str, site: Arc<Site>, own: Arc<OwnServers>) {
             load.acknowledges(30).await;
         }
     }
-    census.is_within_bounds();
+    census.assert_within_bounds();
     load.is_told_to_try_again();
     load.passes(&server).await;
 }

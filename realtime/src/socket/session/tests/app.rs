@@ -70,7 +70,7 @@ impl Drop for Alive {
 
 struct Room(Levers);
 
-struct Later(Value);
+pub(super) struct Later(pub(super) Value);
 struct StopNow;
 
 impl Channel for Room {
@@ -87,6 +87,9 @@ impl Channel for Room {
             return Err(JoinError::reason(reason));
         }
         assert!(params["crash"].is_null(), "crash as asked");
+        if params["subscribe"] == true {
+            cx.subscribe_now();
+        }
         if params["wait"] == true {
             self.0.gate.acquire().await.unwrap().forget();
         }

@@ -2,10 +2,11 @@
 
 use std::{future::poll_fn, sync::atomic::Ordering, task::Poll};
 
+use quikapp_actors::fanout::{Broadcast, Note};
 use quikapp_protocol::{Encoded, Vsn};
 use serde_json::{Value, json};
 
-use super::app::{app, app_with};
+use super::app::{Later, app, app_with};
 use crate::{
     socket::{FrameSink, Inbound, Limits, Mount, MountOptions},
     testing::{Received, TestClient, connect_info},
@@ -487,6 +488,25 @@ async fn a_note_of_the_join_comes_before_what_the_client_sends_next() {
     ];
     let said = answers_to_one_read(&mount, &messages).await;
     assert_eq!(said, ["phx_reply", "after_join", "phx_reply", "phx_close"]);
+}
+
+#[tokio::test]
+async fn a_note_during_a_join_does_not_overtake_what_was_broadcast_before() {
+    let (mount, levers) = app();
+    let mut client = TestClient::connect(&mount).await;
+    let params = json!({"subscribe": true, "wait": true});
+    let join = client.start_join("room:1", params).await;
+    client.so_far().await;
+    let fanout = &mount.hub().fanout;
+    fanout.publish(Broadcast::new("room:1", "secret", json!({}).into()));
+    fanout.note("room:1", &Note::new(Later(json!({}))));
+    fanout.publish(Broadcast::new("room:1", "secret", json!({}).into()));
+    client.so_far().await;
+    levers.gate.add_permits(1);
+    client.reply(&join).await.ok();
+    for event in ["secret", "after_join", "secret"] {
+        assert_eq!(client.next().await.event, event);
+    }
 }
 
 #[tokio::test]
