@@ -54,6 +54,10 @@ faults:
     cargo test -p quikapp --test it faults -- --nocapture --test-threads 2; \
     outcome=$?; scripts/backends down; exit $outcome
 
+# A stalled reader among a thousand, and a crowd at the door.
+crowds:
+    QUIKAPP_CROWDS=full cargo test -p quikapp --test it crowds -- --nocapture --test-threads 1
+
 # QuikApp and its peers side by side, e.g. `just compare --quick`.
 compare *ARGS:
     benches/compare/compare {{ARGS}}

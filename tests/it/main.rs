@@ -12,6 +12,7 @@ mod tree;
 
 mod architecture;
 mod command_line;
+mod crowds;
 mod durability;
 mod erasure;
 mod faults;
