@@ -52,6 +52,11 @@ impl Channel {
             Self::Typing => "typing",
         }
     }
+
+    /// Counts what was lost: a frame that did not fit, or could not be sent or read.
+    pub fn count_dropped(self) {
+        metrics::counter!("quikapp_gossip_dropped_total", "channel" => self.name()).increment(1);
+    }
 }
 
 /// Nobody can be told, or asked, at the moment. It may have happened all the same.

@@ -70,7 +70,7 @@ impl Telling {
             typing: event.typing,
         };
         if self.0.try_send(said).is_err() {
-            dropped();
+            Channel::Typing.count_dropped();
         }
     }
 }
@@ -87,7 +87,7 @@ async fn speak(gossip: &dyn Gossip, queue: &mut mpsc::Receiver<Said>, node: Repl
             Err(_) => false,
         };
         if !written {
-            dropped();
+            Channel::Typing.count_dropped();
         }
     }
 }
@@ -100,16 +100,11 @@ async fn listen(gossip: Arc<dyn Gossip>, typing: Typing, node: ReplicaId, stop: 
             Ok(frame) => {
                 for said in &frame.said {
                     if typing.heard(frame.node, said).is_err() {
-                        dropped();
+                        Channel::Typing.count_dropped();
                     }
                 }
             }
-            Err(_) => dropped(),
+            Err(_) => Channel::Typing.count_dropped(),
         }
     }
-}
-
-fn dropped() {
-    let channel = Channel::Typing.name();
-    metrics::counter!("quikapp_gossip_dropped_total", "channel" => channel).increment(1);
 }

@@ -124,10 +124,7 @@ impl Ears {
     fn pass_on(&self, channel: Channel, frame: Bytes) {
         let mut frames = self.frames.lock();
         match frames.get(&channel).map(|sender| sender.try_send(frame)) {
-            Some(Err(mpsc::error::TrySendError::Full(_))) => {
-                metrics::counter!("quikapp_gossip_dropped_total", "channel" => channel.name())
-                    .increment(1);
-            }
+            Some(Err(mpsc::error::TrySendError::Full(_))) => channel.count_dropped(),
             Some(Err(mpsc::error::TrySendError::Closed(_))) => drop(frames.remove(&channel)),
             Some(Ok(())) | None => {}
         }

@@ -124,6 +124,5 @@ impl Listener {
 
 fn unreadable(error: &serde_json::Error) {
     tracing::debug!(%error, "what another node said of presence cannot be read");
-    let channel = Channel::Presence.name();
-    metrics::counter!("quikapp_gossip_dropped_total", "channel" => channel).increment(1);
+    Channel::Presence.count_dropped();
 }
