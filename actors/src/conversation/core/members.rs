@@ -74,9 +74,10 @@ impl Draft {
 
     /// Closes a membership, if it is open: whom that concerns, and what follows.
     fn close(&mut self, user: &UserId) -> (Vec<MemberPayload>, Vec<EntryEffect>) {
-        let Some(standing) = Arc::make_mut(&mut self.core.members).remove(user) else {
+        let Some(standing) = self.core.members.get(user).copied() else {
             return (Vec::new(), Vec::new());
         };
+        Arc::make_mut(&mut self.core.members).remove(user);
         let mut concerned = vec![member(user, standing.role)];
         let mut effects = vec![EntryEffect::CloseMember { user: user.clone() }];
         if self.core.kind == ConversationKind::Group

@@ -89,7 +89,7 @@ impl Draft {
         message.edit(content, by.user, now, at);
         let payload = text_of(&edit_payload(&message.body));
         let effects = vec![message.put(at)];
-        Ok(about(message, EntryKind::Edit, by, payload, effects))
+        Ok(about(message, EntryKind::Edit, by.user, payload, effects))
     }
 
     pub(super) fn delete(&mut self, by: By<'_>, id: MessageId) -> Result<Change, CommandError> {
@@ -106,7 +106,7 @@ impl Draft {
         message.delete(by.user, now);
         let payload = text_of(&delete_payload(&message.body));
         let effects = redactions(message, at);
-        Ok(about(message, EntryKind::Delete, by, payload, effects))
+        Ok(about(message, EntryKind::Delete, by.user, payload, effects))
     }
 
     /// The server takes the content of a message away. Who was told once is not told again, save
@@ -138,15 +138,7 @@ impl Draft {
             _ => (EntryKind::Delete, text_of(&delete_payload(&message.body))),
         };
         let effects = redactions(message, at);
-        Ok(Change::write(Write {
-            kind,
-            sender: message.row.sender.clone(),
-            hash: None,
-            counts: false,
-            target: Some(message.target()),
-            payload,
-            effects,
-        }))
+        Ok(about(message, kind, &message.row.sender, payload, effects))
     }
 
     pub(super) fn react(
@@ -179,7 +171,7 @@ impl Draft {
             EntryKind::ReactionRemove
         };
         let effects = vec![message.put(at)];
-        Ok(about(message, kind, by, payload, effects))
+        Ok(about(message, kind, by.user, payload, effects))
     }
 
     /// The server takes back a reaction of a person who is being erased. What it was stays in the
@@ -203,15 +195,8 @@ impl Draft {
             return Ok(Change::Nothing { id, payload });
         }
         let effects = vec![message.put(at)];
-        Ok(Change::write(Write {
-            kind: EntryKind::ReactionRemove,
-            sender: user.clone(),
-            hash: None,
-            counts: false,
-            target: Some(message.target()),
-            payload,
-            effects,
-        }))
+        let kind = EntryKind::ReactionRemove;
+        Ok(about(message, kind, user, payload, effects))
     }
 
     /// In a direct conversation both pin, in a group admins and owners.
@@ -242,7 +227,7 @@ impl Draft {
             EntryKind::Unpin
         };
         let effects = vec![message.put(at)];
-        Ok(about(message, kind, by, payload, effects))
+        Ok(about(message, kind, by.user, payload, effects))
     }
 
     /// A message that was not deleted and that `by` may see.
@@ -341,13 +326,13 @@ pub(crate) fn body(
 fn about(
     message: &Folded,
     kind: EntryKind,
-    by: By<'_>,
+    by: &UserId,
     payload: JsonText,
     effects: Vec<EntryEffect>,
 ) -> Change {
     Change::write(Write {
         kind,
-        sender: by.user.clone(),
+        sender: by.clone(),
         hash: None,
         counts: false,
         target: Some(message.target()),
