@@ -119,21 +119,11 @@ pub(super) async fn fire(shared: &Arc<Shared>, timer: Timer) {
 
 /// Nobody else touches the erasure until the lease is over. `None` when somebody else has it.
 async fn lease(shared: &Shared, timer: &Timer, erasure: &Erasure) -> Option<Timer> {
-    let due_at = Timestamp(shared.clock.now().0.saturating_add(LEASE_MS));
-    let payload = erasure.text();
-    let fired = timer.fired();
-    match shared.store.move_timer(&fired, due_at, &payload).await {
-        Ok(moved) => moved.map(|version| Timer {
-            version,
-            due_at,
-            payload: payload.into(),
-            ..timer.clone()
-        }),
-        Err(error) => {
-            tracing::warn!(timer = timer.id, %error, "an erasure waits");
-            None
-        }
-    }
+    let leased = timers::lease(shared, timer, LEASE_MS, erasure.text()).await;
+    leased.unwrap_or_else(|error| {
+        tracing::warn!(timer = timer.id, %error, "an erasure waits");
+        None
+    })
 }
 
 async fn run(

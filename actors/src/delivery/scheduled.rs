@@ -227,7 +227,7 @@ pub(super) async fn send(shared: &Shared, timer: &Timer) {
         return timers::done(shared, timer).await;
     };
     scheduled.leased = true;
-    let leased = match lease(shared, timer, &scheduled).await {
+    let leased = match timers::lease(shared, timer, LEASE_MS, scheduled.text()).await {
         Ok(Some(leased)) => leased,
         // Cancelled, or another process is at it.
         Ok(None) => return,
@@ -244,23 +244,6 @@ pub(super) async fn send(shared: &Shared, timer: &Timer) {
         Err(error) if is_for_now(&error) => timers::again(shared, &leased, RETRY_MS).await,
         Err(error) => fail(shared, &leased, &scheduled, &error).await,
     }
-}
-
-async fn lease(
-    shared: &Shared,
-    timer: &Timer,
-    scheduled: &Scheduled,
-) -> Result<Option<Timer>, StoreError> {
-    let due_at = Timestamp(shared.clock.now().0 + LEASE_MS);
-    let payload = scheduled.text();
-    let fired = timer.fired();
-    let moved = shared.store.move_timer(&fired, due_at, &payload).await?;
-    Ok(moved.map(|version| Timer {
-        version,
-        due_at,
-        payload: payload.into(),
-        ..timer.clone()
-    }))
 }
 
 /// What was allowed when the message was written is asked again: the token may have been revoked

@@ -195,6 +195,25 @@ pub(super) async fn done(shared: &Shared, timer: &Timer) {
     }
 }
 
+/// Keeps a timer from everybody else for so long, with what its work has come to. `None` when
+/// somebody else has it.
+pub(super) async fn lease(
+    shared: &Shared,
+    timer: &Timer,
+    for_ms: i64,
+    payload: String,
+) -> Result<Option<Timer>, StoreError> {
+    let due_at = Timestamp(shared.clock.now().0.saturating_add(for_ms));
+    let fired = timer.fired();
+    let moved = shared.store.move_timer(&fired, due_at, &payload).await?;
+    Ok(moved.map(|version| Timer {
+        version,
+        due_at,
+        payload: payload.into(),
+        ..timer.clone()
+    }))
+}
+
 /// The work is to be tried later.
 pub(super) async fn again(shared: &Shared, timer: &Timer, after_ms: i64) {
     let due_at = Timestamp(shared.clock.now().0.saturating_add(after_ms.max(1)));
