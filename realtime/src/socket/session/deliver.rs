@@ -69,7 +69,7 @@ impl Session {
         if let Some(slot) = self.slots.get(key)
             && !slot.is_settled
         {
-            return slot.hold_note(note, limit);
+            return slot.hold(Held::Note(note), limit);
         }
         self.enqueue_input(cx, key, Input::Info(note));
     }
@@ -92,7 +92,7 @@ impl Session {
             return;
         };
         if !slot.is_settled {
-            return slot.hold(lane, broadcast, limit);
+            return slot.hold(Held::Broadcast(lane, broadcast), limit);
         }
         match lane {
             Lane::Intercept => self.enqueue_input(cx, key, Input::Out(broadcast)),
@@ -173,7 +173,7 @@ impl Session {
             };
             match slot.is_settled {
                 true => self.enqueue_input(cx, key, Input::Out(broadcast)),
-                false => slot.hold(Lane::Intercept, broadcast, limit),
+                false => slot.hold(Held::Broadcast(Lane::Intercept, broadcast), limit),
             }
         }
     }
@@ -237,20 +237,14 @@ impl Session {
 }
 
 impl Slot {
-    fn hold(&mut self, lane: Lane, broadcast: Arc<Broadcast>, limit: usize) {
+    fn hold(&mut self, held: Held, limit: usize) {
         if self.held.len() < limit {
-            self.held.push_back(Held::Broadcast(lane, broadcast));
-        } else if let (Lane::Own, Some(seq)) = (lane, broadcast.seq()) {
+            self.held.push_back(held);
+        } else if let Held::Broadcast(Lane::Own, broadcast) = &held
+            && let Some(seq) = broadcast.seq()
+        {
             // It is in the log, and will be read from there.
             self.missed = self.missed.max(Some(seq));
-        } else {
-            self.is_overrun = true;
-        }
-    }
-
-    fn hold_note(&mut self, note: Note, limit: usize) {
-        if self.held.len() < limit {
-            self.held.push_back(Held::Note(note));
         } else {
             self.is_overrun = true;
         }
