@@ -18,6 +18,12 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 /// After how long a refused client may come again.
 pub(crate) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+const UNAVAILABLE: [(HeaderName, HeaderValue); 3] = [
+    (CONTENT_TYPE, PROBLEM),
+    (CACHE_CONTROL, PRIVATE),
+    (RETRY_AFTER, RETRY_AFTER_SECONDS),
+];
+
 /// A status and a body as they are; an empty one has no content type.
 pub(crate) fn plain(status: StatusCode, body: impl Into<Body>) -> Response {
     with_headers(status, body, [(CACHE_CONTROL, PRIVATE)])
@@ -38,12 +44,7 @@ pub(crate) fn not_found() -> Response {
 /// 503 that says why, and when to come again (RFC 9457).
 pub(crate) fn unavailable(reason: Reason) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = [
-        (CONTENT_TYPE, PROBLEM),
-        (CACHE_CONTROL, PRIVATE),
-        (RETRY_AFTER, RETRY_AFTER_SECONDS),
-    ];
-    with_headers(status, unavailable_body(reason), headers)
+    with_headers(status, unavailable_body(reason), UNAVAILABLE)
 }
 
 fn unavailable_body(reason: Reason) -> String {
@@ -60,18 +61,16 @@ fn unavailable_body(reason: Reason) -> String {
 /// [`unavailable`] as it goes over the wire, for a client whose request is not read.
 pub(crate) fn unavailable_in_bytes(reason: Reason) -> Vec<u8> {
     let body = unavailable_body(reason);
-    let seconds = RETRY_AFTER_SECONDS;
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\n\
-         content-type: application/problem+json\r\n\
-         cache-control: max-age=0, private, must-revalidate\r\n\
-         retry-after: {}\r\n\
-         connection: close\r\n\
-         content-length: {}\r\n\r\n",
-        seconds.to_str().unwrap_or_default(),
+    let mut answer = b"HTTP/1.1 503 Service Unavailable\r\n".to_vec();
+    for (name, value) in UNAVAILABLE {
+        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    let rest = format!(
+        "connection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    (head + &body).into_bytes()
+    answer.extend(rest.into_bytes());
+    answer
 }
 
 /// [`unavailable`], for a connection that is not kept.
