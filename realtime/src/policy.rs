@@ -423,10 +423,7 @@ impl Policy {
         principal: &Principal,
         user: &UserId,
     ) -> Result<bool, StoreError> {
-        let other = quikapp_storage::Person {
-            workspace: principal.workspace().clone(),
-            user: user.clone(),
-        };
+        let other = principal.colleague(user.clone());
         let mine = self.inner.store.conversations_of(&principal.person).await?;
         let theirs = self.inner.store.conversations_of(&other).await?;
         Ok(mine

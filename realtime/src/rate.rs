@@ -45,12 +45,13 @@ impl Limiter {
 
     /// Takes one, or says how long to wait for the next.
     pub(crate) async fn admit(&self, key: String) -> Result<(), Duration> {
-        let written = format!("{}:{key}", self.name);
+        let shared = self.shared.as_ref().filter(|_| self.rate.burst > 0);
+        let shared = shared.map(|shared| (shared, format!("{}:{key}", self.name)));
         self.own.lock().admit(key, Instant::now())?;
-        let Some(shared) = self.shared.as_ref().filter(|_| self.rate.burst > 0) else {
+        let Some((shared, key)) = shared else {
             return Ok(());
         };
-        match shared.admit(&written, self.rate).await {
+        match shared.admit(&key, self.rate).await {
             Some(answer) => answer,
             None => {
                 metrics::counter!("quikapp_rates_unshared_total").increment(1);

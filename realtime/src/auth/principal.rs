@@ -36,6 +36,14 @@ impl Principal {
         &self.person.workspace
     }
 
+    /// Somebody of the same tenant.
+    pub fn colleague(&self, user: UserId) -> Person {
+        Person {
+            workspace: self.workspace().clone(),
+            user,
+        }
+    }
+
     /// The id shared by every socket of the person, to disconnect them all.
     pub fn socket_id(&self) -> String {
         socket_id(&self.person)

@@ -262,7 +262,7 @@ impl Tokens {
     }
 
     /// The public half of our own signing keys, as published at `/.well-known/jwks.json`. We sign
-    /// with a secret, which has no public half: the set is empty (docs/adr/0016).
+    /// with a secret, which has no public half: the set is empty (docs/adr/0018).
     pub fn published_keys(&self) -> Value {
         serde_json::json!({ "keys": [] })
     }

@@ -30,8 +30,9 @@ pub(super) enum Standing {
     Member(Role),
 }
 
-/// Short-lived answers, which stay behind as the last that is known. Whoever changes a membership or a block invalidates; a lookup that was
-/// under way at that moment is recognised by its generation and not kept.
+/// Short-lived answers, which stay behind as the last that is known. Whoever changes a membership
+/// or a block invalidates; a lookup that was under way at that moment is recognised by its
+/// generation and not kept.
 #[derive(Default)]
 pub(super) struct Cache {
     generation: AtomicU64,

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use quikapp_actors::supervision::{NodeState, TreeNode};
-use quikapp_storage::{Person, UserId};
+use quikapp_storage::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -118,10 +118,7 @@ pub(super) async fn erase(
 ) -> Answer<(StatusCode, Json<ErasureAnswer>)> {
     rest.policy.check(&principal, Action::Administer).await?;
     let user = request.user;
-    let person = Person {
-        workspace: principal.workspace().clone(),
-        user: user.clone(),
-    };
+    let person = principal.colleague(user.clone());
     tracing::info!(
         workspace = %person.workspace, %user, by = %principal.user(),
         "an administrator has a person erased"
@@ -150,10 +147,7 @@ pub(super) async fn erasure(
     Segments(user): Segments<UserId>,
 ) -> Answer<Json<ErasureAnswer>> {
     rest.policy.check(&principal, Action::Administer).await?;
-    let person = Person {
-        workspace: principal.workspace().clone(),
-        user: user.clone(),
-    };
+    let person = principal.colleague(user.clone());
     let pending = rest.delivery.is_being_erased(&person).await?;
     Ok(Json(ErasureAnswer { user, pending }))
 }
