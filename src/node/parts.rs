@@ -24,7 +24,7 @@ use quikapp_realtime::{
     rest::{Rest, RestParts},
     socket::{Hub, Mount},
 };
-use quikapp_storage::{Connected, Dependency, SharedCounters, SharedStore};
+use quikapp_storage::{Connected, Dependency, Shared, SharedCounters, SharedStore};
 
 /// How often the counts of presence topics joined in count mode are published.
 const COUNT_PERIOD: Duration = Duration::from_secs(1);
@@ -57,8 +57,7 @@ impl Parts {
             dependencies,
             shared,
         } = quikapp_storage::connect(&config.storage).await?;
-        let fanout = Fanout::new();
-        let hub = Hub::new(fanout.clone(), clock.clone());
+        let hub = Hub::new(Fanout::new(), clock.clone());
         let tree = Supervisor::start(SupervisorSpec::new("node"));
         let authenticator = authenticator(&tree, &config, &store, &hub).await?;
         let revocations = authenticator.revocations.clone();
@@ -68,38 +67,9 @@ impl Parts {
             clock.clone(),
             config.policy.clone(),
         );
-        let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
-        let presence = Presence::new(fanout.clone(), node);
-        presence.count_under(&tree, COUNT_PERIOD);
-        let people = People::start_under(
-            &tree,
-            fanout.clone(),
-            presence.clone(),
-            store.clone(),
-            clock.clone(),
-        );
-        let typing = Typing::start_under(&tree, fanout.clone(), clock.clone(), &config.typing);
-        if let Some(shared) = &shared {
-            presence.share_under(&tree, shared);
-            typing.share_under(&tree, shared, node);
-        }
-        let conversations = Conversations::start_under(
-            &tree,
-            config.conversation.clone(),
-            store.clone(),
-            fanout.clone(),
-            clock.clone(),
-        )
-        .await?;
+        let (presence, people, typing) = present(&tree, &config, &store, &hub, shared.as_ref());
+        let (conversations, registers) = sequencing(&tree, &config, &store, &hub).await?;
         let changes = conversations.tails().changes().clone();
-        let registers = Registers::start_under(
-            &tree,
-            &config.conversation,
-            store.clone(),
-            fanout,
-            clock.clone(),
-            changes.clone(),
-        );
         let users = users(&tree, &config, &store, &people, changes, &clock).await?;
         let delivery = delivery::Parts {
             config: config.delivery.clone(),
@@ -209,6 +179,60 @@ impl Parts {
         self.store.close().await;
         ending
     }
+}
+
+/// Who is there, and who types; of other nodes too, where nodes share it.
+fn present(
+    tree: &Supervisor,
+    config: &NodeConfig,
+    store: &SharedStore,
+    hub: &Hub,
+    shared: Option<&Shared>,
+) -> (Presence, People, Typing) {
+    let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
+    let (fanout, clock) = (&hub.fanout, &hub.clock);
+    let presence = Presence::new(fanout.clone(), node);
+    presence.count_under(tree, COUNT_PERIOD);
+    let people = People::start_under(
+        tree,
+        fanout.clone(),
+        presence.clone(),
+        store.clone(),
+        clock.clone(),
+    );
+    let typing = Typing::start_under(tree, fanout.clone(), clock.clone(), &config.typing);
+    if let Some(shared) = shared {
+        presence.share_under(tree, shared);
+        typing.share_under(tree, shared, node);
+    }
+    (presence, people, typing)
+}
+
+/// What is written to conversations, and what lies beside their logs.
+async fn sequencing(
+    tree: &Supervisor,
+    config: &NodeConfig,
+    store: &SharedStore,
+    hub: &Hub,
+) -> anyhow::Result<(Conversations, Registers)> {
+    let (config, fanout, clock) = (&config.conversation, &hub.fanout, &hub.clock);
+    let conversations = Conversations::start_under(
+        tree,
+        config.clone(),
+        store.clone(),
+        fanout.clone(),
+        clock.clone(),
+    );
+    let conversations = conversations.await?;
+    let registers = Registers::start_under(
+        tree,
+        config,
+        store.clone(),
+        fanout.clone(),
+        clock.clone(),
+        conversations.tails().changes().clone(),
+    );
+    Ok((conversations, registers))
 }
 
 async fn users(
