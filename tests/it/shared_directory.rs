@@ -5,15 +5,27 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 use tokio::time::Instant;
 
 use crate::support::{Client, Guest, Rest, Server};
 
 const EACH: u64 = 20;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_share_a_conversation() {
+/// Two processes on one directory, and a conversation of Alice, who made it, and Bob.
+struct Two {
+    here: Server,
+    there: Server,
+    /// Of the process here.
+    rest: Rest,
+    alice: Guest,
+    bob: Guest,
+    conversation: String,
+    topic: String,
+    _dir: TempDir,
+}
+
+async fn two() -> Two {
     let dir = tempdir().unwrap();
     let here = Server::start_with(dir.path(), "127.0.0.1:0", &[]).await;
     let there = Server::start_with(dir.path(), "127.0.0.2:0", &[]).await;
@@ -21,6 +33,30 @@ async fn two_processes_share_a_conversation() {
     let (alice, bob) = (rest.guest("Alice").await, rest.guest("Bob").await);
     let conversation = rest.group(&[alice.clone(), bob.clone()]).await;
     let topic = format!("chat:{conversation}");
+    Two {
+        here,
+        there,
+        rest,
+        alice,
+        bob,
+        conversation,
+        topic,
+        _dir: dir,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_share_a_conversation() {
+    let Two {
+        here,
+        there,
+        rest,
+        alice,
+        bob,
+        conversation,
+        topic,
+        _dir,
+    } = two().await;
 
     let sending = [(&here, &alice), (&there, &bob)].map(|(server, person)| {
         let topic = topic.clone();
@@ -66,13 +102,16 @@ const PROMPTLY: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_removed_here_is_out_there_within_a_second() {
-    let dir = tempdir().unwrap();
-    let here = Server::start_with(dir.path(), "127.0.0.1:0", &[]).await;
-    let there = Server::start_with(dir.path(), "127.0.0.2:0", &[]).await;
-    let rest = Rest::of(&here);
-    let (alice, bob) = (rest.guest("Alice").await, rest.guest("Bob").await);
-    let conversation = rest.group(&[alice.clone(), bob.clone()]).await;
-    let topic = format!("chat:{conversation}");
+    let Two {
+        here: _here,
+        there,
+        rest,
+        alice,
+        bob,
+        conversation,
+        topic,
+        _dir,
+    } = two().await;
     let mut socket = Client::connect(&there, &bob).await;
     socket.join(&topic, json!({})).await;
 
@@ -89,13 +128,16 @@ async fn whoever_is_removed_here_is_out_there_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_no_longer_admin_is_none_anywhere_within_a_second() {
-    let dir = tempdir().unwrap();
-    let here = Server::start_with(dir.path(), "127.0.0.1:0", &[]).await;
-    let there = Server::start_with(dir.path(), "127.0.0.2:0", &[]).await;
-    let rest = Rest::of(&here);
-    let (alice, bob) = (rest.guest("Alice").await, rest.guest("Bob").await);
-    let conversation = rest.group(&[alice.clone(), bob.clone()]).await;
-    let topic = format!("chat:{conversation}");
+    let Two {
+        here,
+        there,
+        rest,
+        alice,
+        bob,
+        conversation,
+        topic,
+        _dir,
+    } = two().await;
     let messages = format!("/api/conversations/{conversation}/messages");
     let message = rest
         .post(&messages, &alice, json!({ "content": "hi" }))
