@@ -7,6 +7,7 @@
 
 mod append;
 mod conversations;
+mod dial;
 mod effects;
 mod erasure;
 mod fault;
@@ -35,6 +36,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use self::{
+    dial::Dialer,
     fault::{Fault, Sql},
     pool::{Db, Pool},
     row::Columns,
@@ -72,10 +74,10 @@ impl MySqlStore {
             reason: url.scrub(&reason),
         };
         let patience = Duration::from_millis(config.server_timeout_ms);
-        let opts = options(url, patience).map_err(explain)?;
+        let opts = options(url).map_err(explain)?;
         let pool = Arc::new(Pool::new(
             url.clone(),
-            opts,
+            Dialer::new(opts, setup(patience)),
             config.connections,
             Duration::from_millis(config.connection_wait_ms),
             patience,
@@ -91,24 +93,27 @@ impl MySqlStore {
     }
 }
 
-fn options(url: &ServerUrl, patience: Duration) -> Result<Opts, String> {
+fn options(url: &ServerUrl) -> Result<Opts, String> {
     let opts = Opts::from_url(url.with_secrets()).map_err(|error| error.to_string())?;
     if opts.db_name().is_none_or(str::is_empty) {
         return Err("the address names no database (mysql://host/name)".to_owned());
     }
     // A socket in the file system would pass by the proxy, or the other host, that was named.
-    let session = format!(
-        "{SESSION}, SESSION innodb_lock_wait_timeout = {}",
-        lock_wait_seconds(patience)
-    );
-    let setup = vec![NAMES.to_owned(), session, ISOLATION.to_owned()];
     let builder = OptsBuilder::from_opts(opts)
         .prefer_socket(false)
         .tcp_nodelay(true)
         .client_found_rows(true)
-        .stmt_cache_size(256)
-        .init(setup);
+        .stmt_cache_size(256);
     Ok(builder.into())
+}
+
+/// What is run on every connection that work is done on, before that.
+fn setup(patience: Duration) -> Vec<String> {
+    let session = format!(
+        "{SESSION}, SESSION innodb_lock_wait_timeout = {}",
+        lock_wait_seconds(patience)
+    );
+    vec![NAMES.to_owned(), session, ISOLATION.to_owned()]
 }
 
 /// A statement that waits for a lock is told so by the server before it would be taken for
@@ -163,6 +168,7 @@ async fn check_server(db: &mut Db<'_>) -> Sql<()> {
         );
     }
     tracing::info!(version, "connected to the database server");
+    db.learn_packet(packet);
     Ok(())
 }
 

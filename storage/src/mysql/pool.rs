@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, prelude::Queryable};
+use mysql_async::{Conn, Params, Row, prelude::Queryable};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -17,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    dial::{Dialer, hang_up},
     fault::{self, Fault, Sql},
     probe::ProbeLine,
 };
@@ -27,8 +27,6 @@ use crate::{ServerUrl, StoreError};
 const ATTEMPTS: u32 = 5;
 /// Between two attempts, growing.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Making a connection takes no longer than this.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// Does work on a connection of a pool, again if [`Pool::judge`] says so; a future of what comes
 /// out. (A method that takes a closure over `&mut Db` would be the same, but its future is not
@@ -89,7 +87,7 @@ impl Effort {
 #[derive(Debug)]
 pub(super) struct Pool {
     url: ServerUrl,
-    opts: Opts,
+    dialer: Dialer,
     idle: Mutex<Vec<Conn>>,
     probe_line: ProbeLine,
     made: AtomicU64,
@@ -102,14 +100,14 @@ impl Pool {
     /// A pool; connections are made when they are first needed.
     pub(super) fn new(
         url: ServerUrl,
-        opts: Opts,
+        dialer: Dialer,
         count: usize,
         wait: Duration,
         patience: Duration,
     ) -> Self {
         Self {
             url,
-            opts,
+            dialer,
             idle: Mutex::default(),
             probe_line: ProbeLine::default(),
             made: AtomicU64::new(0),
@@ -170,15 +168,13 @@ impl Pool {
     }
 
     async fn connect(&self) -> Sql<Conn> {
-        let conn = connect(self.opts.clone()).await?;
+        let conn = self.dialer.dial().await?;
         self.made.fetch_add(1, Ordering::Relaxed);
         Ok(conn)
     }
 
-    /// A connection that no work is done on.
-    pub(super) async fn connect_bare(&self) -> Sql<Conn> {
-        let opts = OptsBuilder::from_opts(self.opts.clone());
-        connect(opts.init(Vec::<String>::new()).into()).await
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     pub(super) fn probe_line(&self) -> &ProbeLine {
@@ -210,18 +206,6 @@ impl Pool {
     pub(super) fn close(&self) {
         self.permits.close();
         self.forget_idle();
-    }
-}
-
-async fn connect(opts: Opts) -> Sql<Conn> {
-    match timeout(CONNECT, Conn::new(opts)).await {
-        Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(error)) => Err(match Fault::from(error) {
-            // Wrong password, unknown database, too many connections.
-            Fault::Server(error) => Fault::Lost(error.to_string()),
-            other => other,
-        }),
-        Err(_) => Err(Fault::Lost("connecting took too long".to_owned())),
     }
 }
 
@@ -321,6 +305,13 @@ impl Db<'_> {
         }
     }
 
+    /// What the server said is its `max_allowed_packet`, in bytes.
+    pub(super) fn learn_packet(&self, bytes: i64) {
+        if let Ok(bytes) = usize::try_from(bytes) {
+            self.pool.dialer.learn_packet(bytes);
+        }
+    }
+
     fn usable(&mut self) -> Sql<(&mut Conn, Answer<'_>)> {
         let answer = Answer {
             is_broken: &mut self.is_broken,
@@ -362,11 +353,4 @@ impl Drop for Db<'_> {
             None => {}
         }
     }
-}
-
-/// Closes a connection at once, so that it is gone before the next one is made. Left alone, the
-/// driver would wait for what the server still owes, for as long as that is silent.
-pub(super) fn hang_up(conn: Conn) {
-    // What remains of an orderly end after the first step is dropped with the connection.
-    let _ = conn.disconnect().now_or_never();
 }

@@ -5,8 +5,9 @@ use mysql_async::{Conn, prelude::Queryable};
 use tokio::sync::Mutex;
 
 use super::{
+    dial::hang_up,
     fault::{Fault, Sql},
-    pool::{Pool, hang_up},
+    pool::Pool,
 };
 use crate::StoreError;
 
@@ -45,7 +46,7 @@ impl Pool {
     async fn ask(&self, line: &mut Line, sql: &str) -> Sql<()> {
         let conn = match &mut line.0 {
             Some(conn) => conn,
-            none => none.insert(self.connect_bare().await?),
+            none => none.insert(self.dialer().dial_bare().await?),
         };
         conn.query_drop(sql).await.map_err(Fault::from)
     }

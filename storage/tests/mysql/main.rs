@@ -5,5 +5,6 @@
 
 mod conformance;
 mod faults;
+mod giving_up;
 mod schema;
 mod support;
