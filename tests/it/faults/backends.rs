@@ -9,6 +9,7 @@ mod redis;
 mod restart;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -88,14 +89,15 @@ impl Census {
             .collect();
         let counted = counts.clone();
         let task = tokio::spawn(async move {
-            let mut before = vec![0; counted.len()];
+            let mut before = vec![HashSet::new(); counted.len()];
             loop {
                 for ((address, _, most), before) in counted.iter().zip(&mut before) {
                     let most: &Arc<AtomicUsize> = most;
                     // One that is just being closed is not there at the next look.
                     let now = connections_to(address);
-                    let lasting = now.min(std::mem::replace(before, now));
+                    let lasting = now.intersection(before).count();
                     most.fetch_max(lasting, Ordering::Relaxed);
+                    *before = now;
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -114,15 +116,18 @@ impl Census {
     }
 }
 
-/// Open connections to an address of this machine, at the end of whoever listens there.
-fn connections_to(address: &str) -> usize {
+/// Open connections to an address of this machine, at the end of whoever listens there: by whom
+/// they were made.
+fn connections_to(address: &str) -> HashSet<String> {
     const ESTABLISHED: &str = "01";
     let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
     let local = format!("0100007F:{port:04X}");
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_one = |line: &&str| {
+    let maker = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some(&local) && fields.nth(1) == Some(ESTABLISHED)
+        let is_here = fields.next() == Some(&local);
+        let maker = fields.next()?.to_owned();
+        (is_here && fields.next() == Some(ESTABLISHED)).then_some(maker)
     };
-    table.lines().filter(is_one).count()
+    table.lines().filter_map(maker).collect()
 }
