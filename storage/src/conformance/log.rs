@@ -1,8 +1,17 @@
 //! The log: dense, fenced, idempotent, atomic.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
 
 use super::support::{NOW, Room, claim, message, plain, user};
 use crate::{
@@ -17,12 +26,16 @@ pub async fn seqs_are_dense_under_contention(store: SharedStore) {
     const EACH: usize = 4;
     let room = Room::new(&store, &["ana"]).await;
     let mut writers = JoinSet::new();
-    for _ in 0..2 {
+    let [one, other] = [0; 2].map(|_| watch::Sender::new(Standing::default()));
+    for (own, rival) in [(&one, &other), (&other, &one)] {
         let owner = Arc::new(Owner {
             store: Arc::clone(&store),
             conversation: room.id.clone(),
             id: OwnerId::generate(),
             head: Mutex::new(None),
+            standing: own.clone(),
+            rival: rival.subscribe(),
+            writing: AtomicUsize::new(WRITERS),
         });
         for _ in 0..WRITERS {
             let owner = Arc::clone(&owner);
@@ -51,6 +64,17 @@ struct Owner {
     conversation: ConversationId,
     id: OwnerId,
     head: Mutex<Option<(Epoch, Seq)>>,
+    standing: watch::Sender<Standing>,
+    rival: watch::Receiver<Standing>,
+    /// Writers that are not done.
+    writing: AtomicUsize,
+}
+
+/// What one owner shows the other.
+#[derive(Debug, Default)]
+struct Standing {
+    holds: bool,
+    kept: usize,
 }
 
 impl Owner {
@@ -60,6 +84,9 @@ impl Owner {
         for _ in 0..count {
             let entry = message("ana", "one of many");
             acknowledged.push((self.keep(&entry).await, entry.id));
+        }
+        if self.writing.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.standing.send_modify(|standing| standing.holds = false);
         }
         acknowledged
     }
@@ -94,12 +121,28 @@ impl Owner {
         if let Some(held) = *head {
             return held;
         }
+        self.let_the_rival_write().await;
         let taken = self.store.acquire(&self.conversation, claim(self.id)).await;
         let conversation = taken.expect("takes").conversation;
+        self.standing.send_modify(|standing| standing.holds = true);
         *head.insert((conversation.epoch, conversation.tail))
     }
 
+    /// Without a tenure two that take from each other at once would do nothing else: whoever was
+    /// taken over takes back when the other has kept something, if it can.
+    async fn let_the_rival_write(&self) {
+        self.standing.send_modify(|standing| standing.holds = false);
+        let mut rival = self.rival.clone();
+        let seen = rival.borrow().kept;
+        let moved = rival.wait_for(|rival| !rival.holds || rival.kept > seen);
+        // One whose writers are all done is gone.
+        drop(moved.await);
+    }
+
     async fn learn(&self, tried: Epoch, result: &Result<Appended, AppendError>) {
+        if result.is_ok() {
+            self.standing.send_modify(|standing| standing.kept += 1);
+        }
         let mut head = self.head.lock().await;
         let Some((epoch, tail)) = head.filter(|(epoch, _)| *epoch == tried) else {
             return;
