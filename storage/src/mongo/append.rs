@@ -142,11 +142,11 @@ impl MongoLog {
             return Err(StoreError::Unknown(problem.to_owned()).into());
         }
         step!(self, Confirmed);
-        let first = part.tail.next();
         self.stream
-            .publish(&self.db, id, first, tail)
+            .publish(&self.db, id, tail)
             .await
             .map_err(unknown)?;
+        let first = part.tail.next();
         Ok(Appended { first, tail, n })
     }
 
@@ -294,11 +294,7 @@ impl MongoLog {
             }
             (head.tail, head.n) = (tail, n);
         }
-        let streamed = self.stream.reached(&self.db, id).await?;
-        if streamed < head.tail {
-            let first = streamed.next();
-            self.stream.publish(&self.db, id, first, head.tail).await?;
-        }
+        self.stream.publish(&self.db, id, head.tail).await?;
         Ok(head)
     }
 

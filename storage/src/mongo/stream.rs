@@ -7,11 +7,13 @@
 //! cursor is a number, and nothing can appear behind it later. A process has one insert under way
 //! at a time; what comes meanwhile shares the next one.
 //!
-//! A stretch may stand here twice, after a crash between a confirmation and this, when two settle
-//! it. Readers go by places, so it counts once.
+//! The stretches of a conversation follow each other without a gap and without an overlap, whoever
+//! writes them: one begins where the log of confirmations says that the last one ended, and it is
+//! taken only if nothing was written since that was read.
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::future::try_join_all;
 use mongodb::bson::{Document, doc};
 use tokio::sync::{Mutex, oneshot};
 
@@ -30,42 +32,58 @@ use crate::{
 const MAX_PARTS: usize = 1000;
 /// How often a place is sought before others are too fast for us.
 const ATTEMPTS: usize = 200;
+/// Conversations looked up at the same time.
+const LOOKS: usize = 4;
 /// Documents read at a time.
 const PAGE: i64 = 200;
+
+/// Conversations whose end in the stream is remembered; all are forgotten when there are more.
+const REMEMBERED: usize = 10_000;
 
 /// Writes the stream.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     waiting: parking_lot::Mutex<Vec<Waiting>>,
-    /// Who holds it inserts; the first free position, as far as is known.
-    turn: Mutex<u64>,
+    /// Who holds it inserts.
+    end: Mutex<End>,
 }
 
+/// An entry that is confirmed, and not known to be in the stream.
 #[derive(Debug)]
 struct Waiting {
-    stretch: Document,
-    length: u64,
+    id: ConversationId,
+    last: Seq,
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
+/// What this process knows of the end of the stream. An insert at the first free position is
+/// refused if somebody else has written since, so whatever is known beside it is true as well.
+#[derive(Debug, Default)]
+struct End {
+    /// The first free position; 0 if it is not known.
+    next: u64,
+    /// Up to which places conversations are in the stream.
+    reached: HashMap<ConversationId, Seq>,
+}
+
 impl Stream {
-    /// Puts a stretch of a conversation into the stream. (The number of those that wait is bounded
-    /// by the number of appends that are under way.)
+    /// Puts everything of a conversation that is not in the stream yet into it, up to a place that
+    /// is confirmed. (The number of those that wait is bounded by the number of appends that are
+    /// under way.)
     pub(super) async fn publish(
         &self,
         db: &Db,
         id: &ConversationId,
-        first: Seq,
         last: Seq,
     ) -> Result<(), StoreError> {
         let (done, mut answer) = oneshot::channel();
         self.waiting.lock().push(Waiting {
-            stretch: doc! { "conv": id.as_str(), "first": int(first.0), "last": int(last.0) },
-            length: last.0 - first.0 + 1,
+            id: id.clone(),
+            last,
             done,
         });
         loop {
-            let mut next = self.turn.lock().await;
+            let mut end = self.end.lock().await;
             match answer.try_recv() {
                 Ok(outcome) => return outcome,
                 // Whoever had taken it was cancelled.
@@ -80,59 +98,105 @@ impl Stream {
                 let count = waiting.len().min(MAX_PARTS);
                 waiting.drain(..count).collect()
             };
-            let outcome = insert(db, &mut next, &batch).await;
+            let outcome = end.insert(db, &batch).await;
             for one in batch {
                 // Nobody waits any more: the append was cancelled.
                 let _ = one.done.send(outcome.clone());
             }
         }
     }
+}
 
-    /// Up to which place a conversation is in the stream.
-    pub(super) async fn reached(&self, db: &Db, id: &ConversationId) -> Result<Seq, StoreError> {
-        let newest = doc! { "parts.conv": id.as_str() };
-        let stream = db.collection(STREAM);
-        let found = stream.find(newest).sort(doc! { "end": -1 }).limit(1);
-        let found = db.all(found).await?;
-        let mut reached = Seq(0);
-        for part in found.iter().flat_map(|document| document.list("parts")) {
-            if part.text("conv")? == id.as_str() {
-                reached = reached.max(part.seq("last")?);
+impl End {
+    /// Writes what of a batch is not in the stream.
+    async fn insert(&mut self, db: &Db, batch: &[Waiting]) -> Result<(), StoreError> {
+        let mut wanted: BTreeMap<&ConversationId, Seq> = BTreeMap::new();
+        for one in batch {
+            let last = wanted.entry(&one.id).or_default();
+            *last = (*last).max(one.last);
+        }
+        for _ in 0..ATTEMPTS {
+            // A caller that gives up in between, or a failure, leaves nothing that may be wrong.
+            let known = std::mem::take(self);
+            let Some(known) = known.write(db, &wanted).await? else {
+                continue;
+            };
+            *self = known;
+            return Ok(());
+        }
+        Err(StoreError::Overloaded)
+    }
+
+    /// Writes one document, if it is needed; what is known then. `None` if somebody was faster.
+    async fn write(
+        mut self,
+        db: &Db,
+        wanted: &BTreeMap<&ConversationId, Seq>,
+    ) -> Result<Option<Self>, StoreError> {
+        if self.next == 0 {
+            self.next = newest(db).await? + 1;
+        }
+        self.look_up(db, wanted).await?;
+        let (mut parts, mut end) = (Vec::new(), self.next);
+        for (&id, &last) in wanted {
+            let reached = self.reached.entry(id.clone()).or_default();
+            if *reached < last {
+                let first = reached.next();
+                parts
+                    .push(doc! { "conv": id.as_str(), "first": int(first.0), "last": int(last.0) });
+                end += last.0 - reached.0;
+                *reached = last;
             }
         }
-        Ok(reached)
+        if parts.is_empty() {
+            return Ok(Some(self));
+        }
+        let document = doc! { "_id": int(self.next), "end": int(end - 1), "parts": parts };
+        let stream = db.collection(STREAM);
+        let insert = stream.insert_one(document).into_future();
+        let is_taken = !db.insert_new(insert).await?;
+        self.next = end;
+        Ok((!is_taken).then_some(self))
+    }
+
+    /// Learns where conversations end that are not known.
+    async fn look_up(
+        &mut self,
+        db: &Db,
+        wanted: &BTreeMap<&ConversationId, Seq>,
+    ) -> Result<(), StoreError> {
+        if self.reached.len() + wanted.len() > REMEMBERED {
+            self.reached.clear();
+        }
+        let unknown: Vec<&ConversationId> = wanted
+            .keys()
+            .copied()
+            .filter(|id| !self.reached.contains_key(*id))
+            .collect();
+        for some in unknown.chunks(LOOKS) {
+            let ends = try_join_all(some.iter().map(|id| reached(db, id))).await?;
+            let some = some.iter().map(|id| (*id).clone());
+            self.reached.extend(some.zip(ends));
+        }
+        Ok(())
     }
 }
 
-async fn insert(db: &Db, next: &mut u64, batch: &[Waiting]) -> Result<(), StoreError> {
-    let count: u64 = batch.iter().map(|one| one.length).sum();
-    let parts: Vec<&Document> = batch.iter().map(|one| &one.stretch).collect();
+/// Up to which place a conversation is in the stream.
+async fn reached(db: &Db, id: &ConversationId) -> Result<Seq, StoreError> {
     let stream = db.collection(STREAM);
-    for _ in 0..ATTEMPTS {
-        if *next == 0 {
-            *next = newest(db).await? + 1;
-        }
-        let document = doc! {
-            "_id": int(*next),
-            "end": int(*next + count - 1),
-            "parts": parts.iter().map(|&part| part.clone()).collect::<Vec<Document>>(),
-        };
-        match db
-            .insert_new(stream.insert_one(document).into_future())
-            .await
-        {
-            Ok(true) => {
-                *next += count;
-                return Ok(());
-            }
-            Ok(false) => *next = 0,
-            Err(error) => {
-                *next = 0;
-                return Err(error);
-            }
+    let found = stream
+        .find(doc! { "parts.conv": id.as_str() })
+        .sort(doc! { "end": -1 })
+        .limit(1);
+    let found = db.all(found).await?;
+    let mut reached = Seq(0);
+    for part in found.iter().flat_map(|document| document.list("parts")) {
+        if part.text("conv")? == id.as_str() {
+            reached = reached.max(part.seq("last")?);
         }
     }
-    Err(StoreError::Overloaded)
+    Ok(reached)
 }
 
 /// The newest position; 0 before the first.
@@ -177,16 +241,33 @@ fn stretches(document: &Document) -> Result<Vec<Stretch>, StoreError> {
 /// What a person missed, as stretches, of which only some places may be visible.
 struct Walk {
     visible: BTreeMap<ConversationId, Vec<Span>>,
-    /// Up to where each conversation was seen.
-    seen: HashMap<ConversationId, u64>,
     found: Vec<Stretch>,
     count: u64,
+}
+
+impl Walk {
+    /// Takes what is visible of a stretch behind a position.
+    fn meet(&mut self, stretch: &Stretch, after: u64) {
+        let Some(visible) = self.visible.get(&stretch.id) else {
+            return;
+        };
+        let from = stretch.first + (after + 1).saturating_sub(stretch.pos);
+        for span in spans::clip(visible, from, stretch.last) {
+            self.count += span.to - span.from + 1;
+            self.found.push(Stretch {
+                id: stretch.id.clone(),
+                pos: stretch.pos + span.from - stretch.first,
+                first: span.from,
+                last: span.to,
+            });
+        }
+    }
 }
 
 impl MongoLog {
     /// The position of an entry, or of the last one before it.
     pub(super) async fn position(&self, id: &ConversationId, seq: Seq) -> Result<u64, StoreError> {
-        let seq = seq.min(self.stream.reached(&self.db, id).await?);
+        let seq = seq.min(reached(&self.db, id).await?);
         if seq == Seq(0) {
             return Ok(0);
         }
@@ -264,7 +345,6 @@ impl MongoLog {
     ) -> Result<Walk, StoreError> {
         let mut walk = Walk {
             visible: self.visible(person).await?,
-            seen: HashMap::new(),
             found: Vec::new(),
             count: 0,
         };
@@ -285,56 +365,12 @@ impl MongoLog {
             let Some(last) = page.last() else { break };
             for document in &page {
                 for stretch in stretches(document)? {
-                    self.meet(&mut walk, stretch, after).await?;
+                    walk.meet(&stretch, after);
                 }
             }
             from = last.count("end")?;
         }
         Ok(walk)
-    }
-
-    /// Takes what is new and visible of a stretch.
-    async fn meet(&self, walk: &mut Walk, stretch: Stretch, after: u64) -> Result<(), StoreError> {
-        if !walk.visible.contains_key(&stretch.id) {
-            return Ok(());
-        }
-        if !walk.seen.contains_key(&stretch.id) {
-            let seen = self.place(&stretch.id, after).await?;
-            walk.seen.insert(stretch.id.clone(), seen);
-        }
-        let seen = walk.seen.entry(stretch.id.clone()).or_default();
-        let behind_cursor = (after + 1).saturating_sub(stretch.pos);
-        let from = (stretch.first + behind_cursor).max(*seen + 1);
-        *seen = (*seen).max(stretch.last);
-        let Some(visible) = walk.visible.get(&stretch.id) else {
-            return Ok(());
-        };
-        for span in spans::clip(visible, from, stretch.last) {
-            walk.count += span.to - span.from + 1;
-            walk.found.push(Stretch {
-                id: stretch.id.clone(),
-                pos: stretch.pos + span.from - stretch.first,
-                first: span.from,
-                last: span.to,
-            });
-        }
-        Ok(())
-    }
-
-    /// Up to where a conversation lies at or before a position.
-    async fn place(&self, id: &ConversationId, pos: u64) -> Result<u64, StoreError> {
-        let before = doc! { "parts.conv": id.as_str(), "_id": { "$lte": int(pos) } };
-        let stream = self.db.collection(STREAM);
-        let found = stream.find(before).sort(doc! { "end": -1 }).limit(1);
-        let mut place = 0;
-        for document in &self.db.all(found).await? {
-            for one in stretches(document)?.into_iter().filter(|one| one.id == *id) {
-                let reached = (pos + 1).saturating_sub(one.pos);
-                let reached = (one.first + reached - 1).min(one.last);
-                place = place.max(reached);
-            }
-        }
-        Ok(place)
     }
 
     /// What a person may see: the intervals of their memberships, and all of their own.

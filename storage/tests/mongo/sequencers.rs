@@ -53,6 +53,36 @@ async fn a_late_entry_of_a_predecessor_is_met() {
     .await;
 }
 
+/// Predecessors that had confirmed, and come with it long after their successors have settled it:
+/// whoever has read an entry is not given it again.
+#[tokio::test]
+async fn what_was_settled_by_another_is_not_in_the_stream_twice() {
+    with_database(|place| async move {
+        let reader = place.open().await;
+        let id = group(&reader).await;
+        let mut stalled = Vec::new();
+        for text in ["one", "two"] {
+            let (slow, pause) = paused(&place, Step::Confirmed).await;
+            let mut sequencer = Sequencer::take(&slow, &id).await;
+            let append = tokio::spawn(async move { sequencer.append(vec![message(text)]).await });
+            pause.reached().await;
+            stalled.push((append, pause));
+        }
+        let newest = Sequencer::take(&reader, &id).await;
+        assert_eq!(newest.streamed().await, [1, 2]);
+        let mut cursor = reader.cursor_now().await.unwrap();
+        for (append, pause) in stalled {
+            pause.go_on();
+            append.await.unwrap().unwrap();
+            let page = reader.missed(&ana(), &cursor, 5).await.unwrap();
+            assert!(page.entries.is_empty(), "{:?}", page.entries);
+            cursor = page.next;
+        }
+        assert_eq!(newest.streamed().await, [1, 2]);
+    })
+    .await;
+}
+
 /// The successor was faster: the predecessor finds its place taken, and learns that it is fenced.
 #[tokio::test]
 async fn a_predecessor_that_comes_too_late_is_fenced() {

@@ -30,7 +30,7 @@ async fn a_connection_that_is_given_up_is_closed_at_once() {
         let config = Config {
             connections: 4,
             ..everything_in(
-                Backend::Server(relay.instead_of(database.url())),
+                Backend::Server(relay.instead_of(&database.url())),
                 std::path::Path::new("/nonexistent"),
             )
         };
@@ -103,7 +103,7 @@ impl Relay {
         relay
     }
 
-    fn instead_of(&self, url: ServerUrl) -> ServerUrl {
+    fn instead_of(&self, url: &ServerUrl) -> ServerUrl {
         let url = url.with_secrets();
         let (before, rest) = url.split_once('@').unwrap();
         let (_, path) = rest.split_once('/').unwrap();
