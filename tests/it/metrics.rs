@@ -49,6 +49,11 @@ async fn promtool_finds_nothing_to_complain_about() {
         let counted = values.map(|value| value.trim().parse::<u64>().unwrap());
         assert!(counted.sum::<u64>() > 0, "{series}: {text}");
     }
+    let spent = text
+        .lines()
+        .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    let spent: f64 = spent.unwrap().parse().unwrap();
+    assert!(spent > 0.0 && spent.fract() > 0.0, "{spent} s of CPU");
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -8,6 +8,12 @@ use super::{
 /// All metrics, by name.
 pub const METRICS: &[Metric] = &[
     metric(
+        "process_cpu_seconds_total",
+        Counter,
+        &[],
+        "CPU time of the process, in user and system mode, in seconds.",
+    ),
+    metric(
         "quikapp_accept_errors_total",
         Counter,
         &[],
