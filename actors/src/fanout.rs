@@ -10,13 +10,15 @@ mod close;
 mod deliveries;
 mod outbox;
 mod registry;
+mod relay;
 mod topic;
 
 pub use broadcast::Broadcast;
 pub use close::Close;
 pub use deliveries::Deliveries;
 pub use outbox::{ConnectionId, Delivery, Drained, Note, Outbox, OutboxLimits, SlotKey};
-pub use registry::{Fanout, Relay};
+pub use registry::Fanout;
+pub use relay::{NodeId, Relay};
 pub use topic::{Lane, Subscription};
 
 #[cfg(test)]

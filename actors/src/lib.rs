@@ -14,6 +14,7 @@ pub mod notify;
 pub mod people;
 pub mod presence;
 pub mod registers;
+pub mod spread;
 pub mod supervision;
 pub mod typing;
 pub mod users;

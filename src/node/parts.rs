@@ -6,11 +6,12 @@ use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
     delivery::{self, Delivery, Projection},
-    fanout::Fanout,
+    fanout::{Fanout, NodeId},
     notify::{Notifier, Sink},
     people::People,
     presence::{Presence, ReplicaId},
     registers::Registers,
+    spread,
     supervision::{ChildSpec, Ending, StartError, Supervisor, SupervisorSpec},
     typing::Typing,
     users::{self, Changes, Users},
@@ -181,7 +182,8 @@ impl Parts {
     }
 }
 
-/// Who is there, and who types; of other nodes too, where nodes share it.
+/// Who is there, and who types; of other nodes too, where nodes share it, which then hear broadcasts
+/// as well.
 fn present(
     tree: &Supervisor,
     config: &NodeConfig,
@@ -204,6 +206,7 @@ fn present(
     if let Some(shared) = shared {
         presence.share_under(tree, shared);
         typing.share_under(tree, shared, node);
+        spread::start_under(tree, fanout, shared, NodeId(node.0));
     }
     (presence, people, typing)
 }

@@ -29,8 +29,8 @@ pub struct Config {
     pub security: Backend,
     /// A Redis beside the stores (`redis://user:password@host:port/number`, or `rediss://` for
     /// TLS): it takes tickets off the store of `security`, spreads revocations at once, and lets
-    /// nodes share rates, presence and typing. What must last is never in it alone, and without
-    /// it nodes go on.
+    /// nodes share rates, presence, typing and broadcasts. What must last is never in it alone,
+    /// and without it nodes go on.
     pub redis: Option<ServerUrl>,
     /// The certificates (a PEM file) by which a `rediss://` server is known; those of the system,
     /// without.

@@ -1,5 +1,5 @@
 //! Redis beside the durable stores: it takes tickets off them, spreads revocations at once, and
-//! carries what nodes share ([`Shared`]): rates, who is present, who types.
+//! carries what nodes share ([`Shared`]): rates, who is present, who types, broadcasts.
 //!
 //! What Redis holds may be gone after a restart or a failover, so nothing that must last is here
 //! alone: a ticket that is lost is issued again, every node reads revocations from the durable
@@ -51,11 +51,14 @@ impl Beside {
         // Stores that are not the same data do not share names either.
         let names = Names(format!("quikapp:{}", durable.store_id().simple()).into());
         let link = Link::new(url, &client, PATIENCE);
-        let follower = Follower::start(url, &client, &names);
+        let follower = Follower::of_news(url, &client, &names);
+        let background = || Link::new(url, &client, BACKGROUND_PATIENCE);
+        let broadcasts = Follower::of_broadcasts(url, &client, &names);
         let gossip = Arc::new(RedisGossip {
-            link: Link::new(url, &client, BACKGROUND_PATIENCE),
             names: names.clone(),
+            link: background(),
             follower: follower.clone(),
+            broadcasts: (background(), broadcasts),
         });
         Ok(Self {
             probe: RedisProbe(link.clone()),

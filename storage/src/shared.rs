@@ -42,14 +42,29 @@ pub enum Channel {
     Presence,
     /// Who types.
     Typing,
+    /// What is published for subscribers on every node.
+    Broadcast,
 }
 
 impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 3] = [Self::Presence, Self::Typing, Self::Broadcast];
+
     /// Its name, for keys and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Presence => "presence",
             Self::Typing => "typing",
+            Self::Broadcast => "broadcast",
+        }
+    }
+
+    /// How many frames wait for who hears them; above this new ones are lost. Frames of broadcasts
+    /// are large (a quarter of a MiB, or one broadcast).
+    pub fn queue(self) -> usize {
+        match self {
+            Self::Presence | Self::Typing => 1024,
+            Self::Broadcast => 64,
         }
     }
 
@@ -70,8 +85,8 @@ pub trait Gossip: Debug + Send + Sync {
     /// Tells every node that listens now.
     async fn tell(&self, channel: Channel, frame: Bytes) -> Result<(), NotShared>;
 
-    /// What is told from now on. The queue holds 1024 frames; above that new ones are lost and
-    /// counted. A later listener of the same channel on this node takes the place of this one.
+    /// What is told from now on. The queue is bounded ([`Channel::queue`]); above that new ones are
+    /// lost and counted. A later listener of the same channel on this node takes the place of this one.
     fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes>;
 }
 

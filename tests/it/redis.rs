@@ -1,10 +1,11 @@
 //! Processes that share a data directory and a Redis: people see each other, hear each other type,
-//! are counted together and are thrown out at once; and whatever becomes of Redis, the chat goes on.
+//! hear the same broadcasts, are counted together and are thrown out at once; and whatever becomes of Redis, the chat goes on.
 //! Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
 
 mod away;
 mod rates;
 mod revocations;
+mod rooms;
 mod seen;
 
 use std::{ffi::OsStr, path::Path};

@@ -89,7 +89,7 @@ impl Live {
         self.with(id, |track| track.is_some_and(|track| track.sequenced))
     }
 
-    /// Publishes what is in no log.
+    /// Publishes what is in no log, on every node.
     pub(crate) fn say(&self, id: &ConversationId, event: &str, payload: &str) {
         let payload = Payload::Json(Json::assume_valid(payload.to_owned()));
         let broadcast = Broadcast::new(topic_of(id), event, payload);
@@ -183,12 +183,12 @@ impl Live {
         let mut from = 0;
         for (at, entry) in entries.iter().enumerate() {
             if entry.kind == EntryKind::MemberLeft {
-                self.fanout.publish_all(&broadcasts[from..=at]);
+                self.fanout.publish_entries(&broadcasts[from..=at]);
                 self.tell_who_left(id, topic, entry);
                 from = at + 1;
             }
         }
-        self.fanout.publish_all(&broadcasts[from..]);
+        self.fanout.publish_entries(&broadcasts[from..]);
     }
 
     fn tell_who_left(&self, id: &ConversationId, topic: &str, entry: &Entry) {

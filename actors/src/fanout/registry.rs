@@ -13,7 +13,8 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Broadcast, Close, Lane, Note, Outbox, SlotKey, Subscription, outbox::ConnectionId, topic::Topic,
+    Broadcast, Close, Lane, NodeId, Note, Outbox, Relay, SlotKey, Subscription,
+    outbox::ConnectionId, topic::Topic,
 };
 
 /// Enough that publishers of different topics rarely meet.
@@ -21,12 +22,6 @@ const SHARDS: usize = 64;
 
 /// One publication in so many is timed on its way to the clients, the first one included.
 const TIMED: u64 = 32;
-
-/// Carries broadcasts to the other nodes of the cluster.
-pub trait Relay: Send + Sync + fmt::Debug {
-    /// Called once per published broadcast, after the local subscribers have it. Must not block.
-    fn relay(&self, broadcast: &Arc<Broadcast>);
-}
 
 /// The handle of the topic registry. Cloning shares it.
 #[derive(Debug, Clone, Default)]
@@ -93,9 +88,9 @@ impl Fanout {
         self.publish_except(&broadcast.into(), None)
     }
 
-    /// Like [`publish`](Self::publish) for broadcasts that follow one another, all of one topic:
-    /// each subscriber gets them at once.
-    pub fn publish_all(&self, broadcasts: &[Arc<Broadcast>]) {
+    /// Hands entries of a log that follow one another, all of one topic, to the subscribers on this
+    /// node, each of whom gets them at once. The other nodes read the log themselves.
+    pub fn publish_entries(&self, broadcasts: &[Arc<Broadcast>]) {
         let Some(first) = broadcasts.first() else {
             return;
         };
@@ -109,9 +104,6 @@ impl Fanout {
         let count = broadcasts.len() as u64;
         self.0.metrics.broadcasts.increment(count);
         self.0.metrics.deliveries.increment(count * reached as u64);
-        if let Some(relay) = self.0.relay.get() {
-            broadcasts.iter().for_each(|it| relay.relay(it));
-        }
     }
 
     /// Like [`publish`](Self::publish), but not to the channel that sends it.
@@ -137,6 +129,23 @@ impl Fanout {
         broadcast: impl Into<Arc<Broadcast>>,
     ) -> usize {
         self.deliver(&broadcast.into(), Some((connection, slot)))
+    }
+
+    /// Hands a broadcast to the subscribers on one node: this one, or another that the relay leads
+    /// to. It is lost if that node is gone.
+    pub fn publish_direct(&self, node: NodeId, broadcast: impl Into<Arc<Broadcast>>) {
+        let broadcast = broadcast.into();
+        match self.0.relay.get() {
+            Some(relay) if relay.node() == node => drop(self.deliver(&broadcast, None)),
+            Some(relay) => relay.relay(&broadcast, Some(node)),
+            None => {}
+        }
+    }
+
+    /// This node, as others name it to [`publish_direct`](Self::publish_direct); none where nodes
+    /// share nothing.
+    pub fn node(&self) -> Option<NodeId> {
+        self.0.relay.get().map(|relay| relay.node())
     }
 
     /// Sends a note to the `handle_info` of every channel subscribed to `topic` on this node,
@@ -170,7 +179,7 @@ impl Fanout {
     ) -> usize {
         let delivered = self.deliver(broadcast, except);
         if let Some(relay) = self.0.relay.get() {
-            relay.relay(broadcast);
+            relay.relay(broadcast, None);
         }
         delivered
     }

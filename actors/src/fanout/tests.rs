@@ -265,11 +265,17 @@ fn a_note_reaches_every_subscriber() {
 }
 
 #[derive(Debug, Default)]
-struct Recorded(Mutex<Vec<u64>>);
+struct Recorded(Mutex<Vec<(u64, Option<u64>)>>);
 
 impl Relay for Recorded {
-    fn relay(&self, broadcast: &Arc<Broadcast>) {
-        self.0.lock().unwrap().push(broadcast.seq().unwrap().0);
+    fn node(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn relay(&self, broadcast: &Arc<Broadcast>, to: Option<NodeId>) {
+        let to = to.map(|node| node.0);
+        let number = broadcast.seq().unwrap().0;
+        self.0.lock().unwrap().push((number, to));
     }
 }
 
@@ -278,11 +284,24 @@ fn a_relay_carries_what_is_not_local() {
     let fanout = Fanout::new();
     let relay = Arc::new(Recorded::default());
     fanout.set_relay(relay.clone());
+    let alice = outbox(9);
+    let _here = fanout.subscribe("a", &alice, SlotKey(0), Lane::Own);
     fanout.publish(broadcast("a", 1));
     fanout.publish_local(broadcast("a", 2));
     fanout.publish_from(ConnectionId(1), SlotKey(0), broadcast("a", 3));
     fanout.publish_local_from(ConnectionId(1), SlotKey(0), broadcast("a", 4));
-    assert_eq!(*relay.0.lock().unwrap(), [1, 3]);
+    // Other nodes read a log themselves.
+    fanout.publish_entries(&[Arc::new(broadcast("a", 5))]);
+    fanout.publish_direct(NodeId(2), broadcast("a", 6));
+    fanout.publish_direct(NodeId(1), broadcast("a", 7));
+    let relayed = relay.0.lock().unwrap();
+    assert_eq!(*relayed, [(1, None), (3, None), (6, Some(2))]);
+    assert_eq!(fanout.node(), Some(NodeId(1)));
+    assert_eq!(
+        numbers(&alice),
+        [1, 2, 3, 4, 5, 7],
+        "those that are for here"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

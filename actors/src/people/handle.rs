@@ -344,9 +344,10 @@ impl Inner {
         }
     }
 
+    /// On this node only: what it knows of a person's devices is not what others know of them.
     fn tell(&self, effect: &Effect) {
         for broadcast in wire::broadcasts(effect, self.clock.now()) {
-            self.fanout.publish(broadcast);
+            self.fanout.publish_local(broadcast);
         }
     }
 

@@ -219,12 +219,11 @@ impl Inner {
             let broadcast = broadcast(&event, self.clock.now());
             match (&event.from, self.telling.get()) {
                 (Source::There { .. }, _) => self.fanout.publish_local(broadcast),
-                (Source::Here(it), None) => {
-                    self.fanout.publish_from(it.connection, it.slot, broadcast)
-                }
-                // The others publish their own, and know that it ends.
-                (Source::Here(it), Some(telling)) => {
-                    telling.tell(&event);
+                (Source::Here(it), telling) => {
+                    // The others publish their own, and know that it ends.
+                    if let Some(telling) = telling {
+                        telling.tell(&event);
+                    }
                     self.fanout
                         .publish_local_from(it.connection, it.slot, broadcast)
                 }

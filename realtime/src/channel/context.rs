@@ -2,7 +2,9 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use quikapp_actors::fanout::{Broadcast, ConnectionId, Fanout, Lane, Note, SlotKey, Subscription};
+use quikapp_actors::fanout::{
+    Broadcast, ConnectionId, Fanout, Lane, NodeId, Note, SlotKey, Subscription,
+};
 use quikapp_protocol::{Payload, Ref, Vsn};
 use quikapp_storage::{Seq, Timestamp};
 use tokio::time::Instant;
@@ -110,16 +112,35 @@ impl<A> Context<A> {
         }
     }
 
-    /// Sends an event to everyone on the topic, this client included.
+    /// Sends an event to everyone on the topic, on every node, this client included.
     pub fn broadcast(&self, event: &str, payload: impl Into<Payload>) {
         self.fanout().publish(self.event(event, payload.into()));
     }
 
-    /// Sends an event to everyone else on the topic.
+    /// Sends an event to everyone else on the topic, on every node.
     pub fn broadcast_from(&self, event: &str, payload: impl Into<Payload>) {
         let event = self.event(event, payload.into());
         self.fanout()
             .publish_from(self.connection(), self.slot(), event);
+    }
+
+    /// Sends an event to everyone on the topic who is connected to this node, this client included.
+    pub fn local_broadcast(&self, event: &str, payload: impl Into<Payload>) {
+        self.fanout()
+            .publish_local(self.event(event, payload.into()));
+    }
+
+    /// Sends an event to everyone else on the topic who is connected to this node.
+    pub fn local_broadcast_from(&self, event: &str, payload: impl Into<Payload>) {
+        let event = self.event(event, payload.into());
+        self.fanout()
+            .publish_local_from(self.connection(), self.slot(), event);
+    }
+
+    /// Sends an event to everyone on the topic who is connected to one node ([`Fanout::node`]).
+    pub fn direct_broadcast(&self, node: NodeId, event: &str, payload: impl Into<Payload>) {
+        let event = self.event(event, payload.into());
+        self.fanout().publish_direct(node, event);
     }
 
     fn event(&self, event: &str, payload: Payload) -> Broadcast {

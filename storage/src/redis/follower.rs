@@ -19,10 +19,7 @@ use crate::{Channel, ServerUrl};
 const QUIET: Duration = Duration::from_secs(3);
 /// For so long a connection may be in the making, or not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Frames that wait for who hears them; above this new ones are lost.
-const QUEUE: usize = 1024;
-
-/// The one subscription of a node. It ends with the last clone.
+/// One subscription of a node. It ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Follower(Arc<Following>);
 
@@ -34,14 +31,30 @@ struct Following {
 /// Who hears what.
 struct Ears {
     names: Names,
+    /// What is subscribed to.
+    topics: Vec<String>,
     revocations: watch::Sender<u64>,
     frames: Mutex<HashMap<Channel, mpsc::Sender<Bytes>>>,
 }
 
 impl Follower {
-    pub(super) fn start(url: &ServerUrl, client: &Client, names: &Names) -> Self {
+    /// Hears of revocations, who is present and who types.
+    pub(super) fn of_news(url: &ServerUrl, client: &Client, names: &Names) -> Self {
+        let mut topics = vec![names.revocations()];
+        topics.extend([Channel::Presence, Channel::Typing].map(|it| names.channel(it)));
+        Self::start(url, client, names, topics)
+    }
+
+    /// Hears broadcasts: on a connection of its own, so that a flood that Redis cuts off, or that
+    /// must be read first, concerns nothing else.
+    pub(super) fn of_broadcasts(url: &ServerUrl, client: &Client, names: &Names) -> Self {
+        Self::start(url, client, names, vec![names.channel(Channel::Broadcast)])
+    }
+
+    fn start(url: &ServerUrl, client: &Client, names: &Names, topics: Vec<String>) -> Self {
         let ears = Arc::new(Ears {
             names: names.clone(),
+            topics,
             revocations: watch::channel(0).0,
             frames: Mutex::default(),
         });
@@ -58,7 +71,7 @@ impl Follower {
     }
 
     pub(super) fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(channel.queue());
         self.0.ears.frames.lock().insert(channel, sender);
         receiver
     }
@@ -83,12 +96,7 @@ async fn follow(client: Client, url: ServerUrl, ears: Arc<Ears>) {
 impl Ears {
     async fn listen(&self, client: &Client) -> Result<(), RedisError> {
         let mut pubsub = soon(client.get_async_pubsub()).await?;
-        let channels = [
-            self.names.revocations(),
-            self.names.channel(Channel::Presence),
-            self.names.channel(Channel::Typing),
-        ];
-        soon(pubsub.subscribe(&channels)).await?;
+        soon(pubsub.subscribe(&self.topics)).await?;
         let (mut sink, mut messages) = pubsub.split();
         loop {
             match timeout(QUIET, messages.next()).await {
@@ -113,7 +121,7 @@ impl Ears {
             });
             return Ok(());
         }
-        for channel in [Channel::Presence, Channel::Typing] {
+        for channel in Channel::ALL {
             if name == self.names.channel(channel) {
                 self.pass_on(channel, Bytes::copy_from_slice(message.get_payload_bytes()));
             }

@@ -38,12 +38,13 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 1";
 
-/// See [`Gossip`] and [`Snapshots`]. It has a connection of its own, so that nobody waits behind a
-/// snapshot.
+/// See [`Gossip`] and [`Snapshots`]. It has connections of its own, so that nobody waits behind a
+/// snapshot, and a snapshot not behind broadcasts.
 pub(super) struct RedisGossip {
-    pub(super) link: Link,
     pub(super) names: Names,
+    pub(super) link: Link,
     pub(super) follower: Follower,
+    pub(super) broadcasts: (Link, Follower),
 }
 
 #[async_trait]
@@ -51,12 +52,12 @@ impl Gossip for RedisGossip {
     async fn tell(&self, channel: Channel, frame: Bytes) -> Result<(), NotShared> {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.names.channel(channel)).arg(&frame[..]);
-        let _heard_by: u64 = self.link.ask(&publish).await?;
+        let _heard_by: u64 = self.way(channel).0.ask(&publish).await?;
         Ok(())
     }
 
     fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes> {
-        self.follower.hear(channel)
+        self.way(channel).1.hear(channel)
     }
 }
 
@@ -104,6 +105,13 @@ impl Snapshots for RedisGossip {
 }
 
 impl RedisGossip {
+    fn way(&self, channel: Channel) -> (&Link, &Follower) {
+        match channel {
+            Channel::Presence | Channel::Typing => (&self.link, &self.follower),
+            Channel::Broadcast => (&self.broadcasts.0, &self.broadcasts.1),
+        }
+    }
+
     fn advance_one(&self, all: &mut Pipeline, step: &Advance) {
         let command = all.cmd("EVAL").arg(ADVANCE).arg(1);
         command.arg(self.names.kept(step.replica));

@@ -169,7 +169,7 @@ impl Site {
                 // Besides those that work there are one that asks how the server is, and two with
                 // which the driver watches it.
                 "mongodb" => ("mongodb", "log", CONNECTIONS + 3),
-                "redis" => ("redis", "tickets", 4),
+                "redis" => ("redis", "tickets", 6),
                 // One that asks how the server is, and one that the driver has given up making
                 // and is still closing.
                 _ if layout == Layout::Mixed => ("mysql", "registers", CONNECTIONS + 2),

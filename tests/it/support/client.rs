@@ -94,6 +94,15 @@ impl Client {
         found.unwrap_or_else(|| panic!("the socket ended before {event} on {topic}"))[4].take()
     }
 
+    /// Takes the payloads of this event that came while something else was waited for.
+    pub(crate) fn waiting(&mut self, topic: &str, event: &str) -> Vec<Value> {
+        let is_it = |frame: &Value| frame[2] == topic && frame[3] == event;
+        let (found, rest) = self.inbox.drain(..).partition::<Vec<_>, _>(is_it);
+        self.inbox.extend(rest);
+        let payload = |mut frame: Value| frame[4].take();
+        found.into_iter().map(payload).collect()
+    }
+
     /// The code and reason with which the server closes.
     pub(crate) async fn closed(mut self) -> Option<CloseFrame> {
         within("the close", async {

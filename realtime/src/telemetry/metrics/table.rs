@@ -236,6 +236,18 @@ pub const METRICS: &[Metric] = &[
         "Messages from clients that a limit refused.",
     ),
     metric(
+        "quikapp_relay_lost_total",
+        Counter,
+        &["reason"],
+        "Broadcasts that did not get to other nodes: too many waited (queue_full), larger than 1 MiB (too_large), Redis did not take them (not_told), or, at a node that should have heard them, missed or unreadable.",
+    ),
+    metric(
+        "quikapp_relayed_broadcasts_total",
+        Counter,
+        &["direction"],
+        "Broadcasts told to other nodes (out), and of other nodes that had subscribers here (in).",
+    ),
+    metric(
         "quikapp_resident_memory_bytes",
         Gauge,
         &[],
