@@ -68,11 +68,13 @@ impl Node {
             listeners,
         } = self;
         let metrics = metrics.observing(parts.observer());
+        let address = listeners.main.local_addr();
         let main = Endpoint::builder(&parts.config.endpoint)
             .routes(routes::main(&parts, &metrics))
+            .nodes(parts.nodes_that_hear_of(address))
             .mount(parts.socket())
             .build()?;
-        announce(&parts, listeners.main.local_addr());
+        announce(&parts, address);
         let serving = TaskTracker::new();
         let no_more = CancellationToken::new();
         serving.spawn(listeners.main.serve(main, no_more.clone()));

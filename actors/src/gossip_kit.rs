@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quikapp_storage::{
-    Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
+    Addresses, Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -60,7 +60,8 @@ impl End {
         Shared {
             counters: all.clone(),
             gossip: all.clone(),
-            snapshots: all,
+            snapshots: all.clone(),
+            addresses: all,
         }
     }
 
@@ -93,6 +94,17 @@ impl End {
 impl SharedCounters for End {
     async fn admit(&self, _: &str, _: Rate) -> Option<Result<(), Duration>> {
         None
+    }
+}
+
+#[async_trait]
+impl Addresses for End {
+    async fn put(&self, _: u64, _: &str) -> Result<(), NotShared> {
+        Err(NotShared("not here".into()))
+    }
+
+    async fn find(&self, _: u64) -> Result<Option<String>, NotShared> {
+        Ok(None)
     }
 }
 

@@ -40,5 +40,7 @@ pub use stream::NetStream;
 pub use tls::{Tls, TlsError};
 pub use vsn::negotiate as negotiate_vsn;
 
+pub use crate::longpoll::Nodes;
+
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,14 @@
 mod answer;
 mod batch;
 mod body;
+mod elsewhere;
 mod mailbox;
 mod sessions;
 mod task;
 mod token;
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
@@ -33,8 +35,11 @@ use crate::{
     socket::{LongPollOptions, Mount, Transport},
 };
 use body::BodyError;
+pub use elsewhere::Nodes;
+use elsewhere::{Owner, Passed};
 use mailbox::Polled;
-use sessions::{Delivered, Member, Sessions};
+use quikapp_actors::fanout::NodeId;
+use sessions::{Delivered, Found, Member, Sessions};
 pub(crate) use token::TokenKey;
 
 /// Where clients of Phoenix 1.9 put the session's token; earlier ones use the query.
@@ -48,6 +53,17 @@ pub(crate) struct LongPoll {
     options: LongPollOptions,
     config: LongPollConfig,
     sessions: Sessions,
+    nodes: Option<Nodes>,
+}
+
+/// Who has the session of a request.
+#[derive(Debug)]
+enum Sought {
+    Here(Member),
+    Elsewhere(Owner),
+    Nowhere,
+    /// Another node thought that it was here.
+    InVain,
 }
 
 /// The query parameters of a request.
@@ -58,14 +74,19 @@ impl LongPoll {
         mount: Mount,
         options: LongPollOptions,
         config: LongPollConfig,
-        key: TokenKey,
+        nodes: Option<Nodes>,
         admission: Admission,
     ) -> Self {
+        let key = nodes
+            .as_ref()
+            .map_or_else(TokenKey::random, Nodes::token_key);
+        let node = nodes.as_ref().map_or(NodeId(0), Nodes::node);
         Self {
             mount,
             options,
             config,
-            sessions: Sessions::new(key, admission),
+            sessions: Sessions::new(node, key, admission),
+            nodes,
         }
     }
 
@@ -98,10 +119,17 @@ impl LongPoll {
         request: &SocketRequest,
         params: Params,
     ) -> Response {
-        let token = session_token(&request.parts.headers, &params);
-        match token.and_then(|token| self.sessions.find(token)) {
-            Some(member) => self.poll(connection, &member).await,
-            None => self.begin(connection, request, params).await,
+        match self.seek(request, &params) {
+            Sought::Here(member) => self.poll(connection, &member).await,
+            // Should it not get there, the client starts over, as with a session that is gone: what
+            // it has missed it gets by its joins.
+            Sought::Elsewhere(owner) => match self.pass_on(&owner, request, Bytes::new()).await {
+                Passed::Answer(status, body) => answer::passed_back(status, body),
+                Passed::Busy => answer::unavailable(Reason::Overloaded),
+                Passed::Gone | Passed::TimedOut => self.begin(connection, request, params).await,
+            },
+            Sought::Nowhere => self.begin(connection, request, params).await,
+            Sought::InVain => answer::not_here(),
         }
     }
 
@@ -147,15 +175,16 @@ impl LongPoll {
 
     async fn post(&self, request: &SocketRequest, params: &Params, body: Body) -> Response {
         let headers = &request.parts.headers;
-        let token = session_token(headers, params);
-        let Some(member) = token.and_then(|token| self.sessions.find(token)) else {
-            return answer::status(410);
+        let member = match self.seek(request, params) {
+            Sought::Here(member) => member,
+            Sought::Elsewhere(owner) => return self.post_elsewhere(&owner, request, body).await,
+            Sought::Nowhere => return answer::status(410),
+            Sought::InVain => return answer::not_here(),
         };
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let body = match body::read(body, self.max_body()).await {
+        let body = match self.read(body).await {
             Ok(body) => body,
-            Err(BodyError::TooLarge) => return phoenix_error(StatusCode::BAD_REQUEST),
-            Err(BodyError::Broken) => return answer::status(408),
+            Err(refusal) => return refusal,
         };
         let max_message = self.mount.options().max_message_size;
         let messages = match batch::parse(member.vsn, content_type, body, max_message) {
@@ -166,6 +195,53 @@ impl LongPoll {
             Delivered::Taken => answer::status(200),
             Delivered::TooSlow => answer::status(408),
             Delivered::Gone => answer::status(410),
+        }
+    }
+
+    async fn post_elsewhere(&self, owner: &Owner, request: &SocketRequest, body: Body) -> Response {
+        let body = match self.read(body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        match self.pass_on(owner, request, body).await {
+            Passed::Answer(status, body) => answer::passed_back(status, body),
+            Passed::Gone => answer::status(410),
+            Passed::TimedOut => answer::status(408),
+            Passed::Busy => answer::unavailable(Reason::Overloaded),
+        }
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Response> {
+        let read = body::read(body, self.max_body()).await;
+        read.map_err(|error| match error {
+            BodyError::TooLarge => phoenix_error(StatusCode::BAD_REQUEST),
+            BodyError::Broken => answer::status(408),
+        })
+    }
+
+    /// What was passed on is answered here or not at all, so that nothing goes in circles.
+    fn seek(&self, request: &SocketRequest, params: &Params) -> Sought {
+        let headers = &request.parts.headers;
+        let token = session_token(headers, params);
+        let found = token.map_or(Found::Nowhere, |token| self.sessions.find(token));
+        match (found, token) {
+            (Found::Here(member), _) => Sought::Here(member),
+            _ if elsewhere::is_passed_on(headers) => Sought::InVain,
+            (Found::There(node), Some(token)) if self.nodes.is_some() => Sought::Elsewhere(Owner {
+                node,
+                token: token.to_owned(),
+            }),
+            _ => Sought::Nowhere,
+        }
+    }
+
+    async fn pass_on(&self, owner: &Owner, request: &SocketRequest, body: Bytes) -> Passed {
+        match &self.nodes {
+            Some(nodes) => {
+                let (parts, window) = (&request.parts, self.options.window);
+                nodes.pass_on(owner, parts, body, window).await
+            }
+            None => Passed::Gone,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The parts of a node, made in the order of their dependencies.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
@@ -20,6 +21,7 @@ use quikapp_config::NodeConfig;
 use quikapp_realtime::{
     auth::{Authenticator, ProductSocket, Revocations, Tickets, Tokens},
     channels::{self, Backend},
+    endpoint::Nodes,
     health::Health,
     policy::{OpenRooms, Policy},
     rest::{Rest, RestParts},
@@ -43,6 +45,8 @@ pub(super) struct Parts {
     backend: Backend,
     store: SharedStore,
     counters: Option<Arc<dyn SharedCounters>>,
+    /// The processes that long-poll requests are passed on to, where they share a Redis.
+    nodes: Option<Nodes>,
     /// Keeps everything running that runs in the background.
     tree: Supervisor,
 }
@@ -68,7 +72,9 @@ impl Parts {
             clock.clone(),
             config.policy.clone(),
         );
-        let (presence, people, typing) = present(&tree, &config, &store, &hub, shared.as_ref());
+        let (node, nodes) = nodes(&config, shared.as_ref())?;
+        let (presence, people, typing) =
+            present(&tree, &config, &store, &hub, (node, shared.as_ref()));
         let (conversations, registers) = sequencing(&tree, &config, &store, &hub).await?;
         let changes = conversations.tails().changes().clone();
         let users = users(&tree, &config, &store, &people, changes, &clock).await?;
@@ -102,6 +108,7 @@ impl Parts {
             },
             store,
             counters: shared.map(|shared| shared.counters),
+            nodes,
             tree,
         })
     }
@@ -149,6 +156,23 @@ impl Parts {
         }
     }
 
+    /// The other processes, which hear from now on where this one is.
+    pub(super) fn nodes_that_hear_of(&self, bound: SocketAddr) -> Option<Nodes> {
+        let nodes = self.nodes.clone()?;
+        match self.config.endpoint.advertised(bound) {
+            Some(address) => {
+                let speaker = nodes.clone();
+                self.keep_running(ChildSpec::task("advertiser", "gossip", move |stop| {
+                    speaker.clone().advertise(address.clone(), stop)
+                }));
+            }
+            None => tracing::warn!(
+                "endpoint.advertise is not set: long-poll requests must land on their own node"
+            ),
+        }
+        Some(nodes)
+    }
+
     /// Puts a task under supervision.
     pub(super) fn keep_running(&self, task: ChildSpec) {
         self.tree.launch(task);
@@ -189,9 +213,8 @@ fn present(
     config: &NodeConfig,
     store: &SharedStore,
     hub: &Hub,
-    shared: Option<&Shared>,
+    (node, shared): (ReplicaId, Option<&Shared>),
 ) -> (Presence, People, Typing) {
-    let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
     let (fanout, clock) = (&hub.fanout, &hub.clock);
     let presence = Presence::new(fanout.clone(), node);
     presence.count_under(tree, COUNT_PERIOD);
@@ -209,6 +232,23 @@ fn present(
         spread::start_under(tree, fanout, shared, NodeId(node.0));
     }
     (presence, people, typing)
+}
+
+/// The name of this process, and the others, if there is a way to find them.
+fn nodes(
+    config: &NodeConfig,
+    shared: Option<&Shared>,
+) -> anyhow::Result<(ReplicaId, Option<Nodes>)> {
+    let node = ReplicaId(uuid::Uuid::new_v4().as_u64_pair().0);
+    let Some(shared) = shared else {
+        return Ok((node, None));
+    };
+    let secrets = config.auth.secrets(&config.storage.data_dir)?;
+    let secret = secrets.first().context("no secret")?;
+    let addresses = Arc::clone(&shared.addresses);
+    let idle = config.endpoint.header_timeout / 2;
+    let nodes = Nodes::new(NodeId(node.0), addresses, secret, idle)?;
+    Ok((node, Some(nodes)))
 }
 
 /// What is written to conversations, and what lies beside their logs.

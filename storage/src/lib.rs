@@ -41,7 +41,7 @@ pub use mongo::{Mutant, Pause, Step, Testing};
 pub use mutant::ServerMutant;
 pub use server_url::{Backend, Scheme, ServerUrl, ServerUrlError};
 pub use shared::{
-    Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
+    Addresses, Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
 };
 pub use traits::{
     ConversationStore, DetachedRegisters, DetachedWrite, ErasureStore, Fold, Health, LogKeeper,

@@ -7,6 +7,7 @@
 //! is away. A Redis that is slow or away costs one request 200 ms once a second; everything else
 //! goes past it.
 
+mod addresses;
 mod counters;
 mod follower;
 mod gossip;
@@ -19,8 +20,8 @@ use redis::{Client, TlsCertificates};
 use tokio::time::Instant;
 
 use self::{
-    counters::RedisCounters, follower::Follower, gossip::RedisGossip, link::Link,
-    security::RedisSecurity,
+    addresses::RedisAddresses, counters::RedisCounters, follower::Follower, gossip::RedisGossip,
+    link::Link, security::RedisSecurity,
 };
 use crate::{Channel, ConnectError, Health, SecurityStore, ServerUrl, Shared, SharedStore};
 
@@ -69,6 +70,10 @@ impl Beside {
                 }),
                 gossip: gossip.clone(),
                 snapshots: gossip,
+                addresses: Arc::new(RedisAddresses {
+                    link: link.clone(),
+                    names: names.clone(),
+                }),
             },
             security: Arc::new(RedisSecurity {
                 durable,
@@ -122,6 +127,10 @@ impl Names {
 
     fn channel(&self, channel: Channel) -> String {
         format!("{}:{}", self.0, channel.name())
+    }
+
+    fn address(&self, node: u64) -> String {
+        format!("{}:node:{node:016x}", self.0)
     }
 
     fn kept(&self, replica: u64) -> String {

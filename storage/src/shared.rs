@@ -16,6 +16,8 @@ pub struct Shared {
     pub gossip: Arc<dyn Gossip>,
     /// What nodes keep for those that have not heard all of it.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Where nodes can be reached.
+    pub addresses: Arc<dyn Addresses>,
 }
 
 /// At most `burst` at once, and as many again over `period`.
@@ -88,6 +90,16 @@ pub trait Gossip: Debug + Send + Sync {
     /// What is told from now on. The queue is bounded ([`Channel::queue`]); above that new ones are
     /// lost and counted. A later listener of the same channel on this node takes the place of this one.
     fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes>;
+}
+
+/// Knows where each node can be reached, for 10 s after it last said so.
+#[async_trait]
+pub trait Addresses: Debug + Send + Sync {
+    /// Keeps what a node says of itself.
+    async fn put(&self, node: u64, address: &str) -> Result<(), NotShared>;
+
+    /// What a node has said, if it is kept. Answers within 200 ms.
+    async fn find(&self, node: u64) -> Result<Option<String>, NotShared>;
 }
 
 /// What one replica shows, as of a clock that only grows: records, each named by the clock at which

@@ -3,6 +3,7 @@
 //! Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
 
 mod away;
+mod longpoll;
 mod rates;
 mod revocations;
 mod rooms;

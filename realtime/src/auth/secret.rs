@@ -72,7 +72,7 @@ impl Secret {
         Ok(Self(hex(&random)))
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }

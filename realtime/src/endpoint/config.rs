@@ -24,6 +24,9 @@ pub struct Config {
     /// Address and port to listen on.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Where other nodes that share a Redis reach this one (`http://10.0.0.3:4000`), for long-poll
+    /// requests that land on the wrong node; empty takes `listen`, unless that is a wildcard.
+    pub advertise: String,
     /// A second address for health and metrics only; empty for none. They also stay on `listen`.
     #[serde(with = "empty_is_none")]
     #[schemars(with = "String")]
@@ -86,6 +89,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+            advertise: String::new(),
             admin_listen: None,
             public_host: String::new(),
             allowed_origins: OriginPolicy::default(),
@@ -137,7 +141,23 @@ impl Config {
         if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return Err(InvalidConfig::HalfTls);
         }
-        Ok(())
+        match self.advertise.is_empty() || is_origin(&self.advertise) {
+            true => Ok(()),
+            false => Err(InvalidConfig::Advertise),
+        }
+    }
+
+    /// Where other nodes reach this one, whose listener is bound to an address; none if that is a
+    /// wildcard and nothing else is said.
+    pub fn advertised(&self, bound: SocketAddr) -> Option<String> {
+        if !self.advertise.is_empty() {
+            return Some(self.advertise.clone());
+        }
+        let scheme = match self.tls.files() {
+            Some(_) => "https",
+            None => "http",
+        };
+        (!bound.ip().is_unspecified()).then(|| format!("{scheme}://{bound}"))
     }
 
     /// How the product's socket behaves under this configuration: both transports, and the token
@@ -176,6 +196,24 @@ pub enum InvalidConfig {
     /// Only one of the two TLS files is named.
     #[error("`tls.cert` and `tls.key` go together: set both or none")]
     HalfTls,
+    /// Not an address of this node.
+    #[error("`advertise` must be http:// or https://, a host and a port, and no more")]
+    Advertise,
+}
+
+/// A scheme, a host and a port, and nothing after them.
+fn is_origin(text: &str) -> bool {
+    let url = reqwest::Url::parse(text);
+    url.is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && !text.ends_with('/')
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
 }
 
 /// TLS with a certificate from files, which are read again when they change.
@@ -298,6 +336,32 @@ mod tests {
         assert!(error(r#"{"tls": {"certificate": "x"}}"#).contains("certificate"));
         assert!(error(r#"{"trusted_proxies": ["10.0.0.0/99"]}"#).contains("invalid"));
         assert!(error(r#"{"admin_listen": "nowhere"}"#).contains("socket address"));
+    }
+
+    #[test]
+    fn a_node_is_reached_where_it_says_or_listens() {
+        let bound = |text: &str| text.parse().unwrap();
+        let mut config = Config::default();
+        let here = config.advertised(bound("10.0.0.3:4000"));
+        assert_eq!(here.as_deref(), Some("http://10.0.0.3:4000"));
+        assert_eq!(config.advertised(bound("0.0.0.0:4000")), None);
+        assert_eq!(config.advertised(bound("[::]:4000")), None);
+        for (text, is_valid) in [
+            ("http://node-3.internal:4000", true),
+            ("https://[fd00::3]:443", true),
+            ("node-3:4000", false),
+            ("ftp://node-3", false),
+            ("http://node-3:4000/", false),
+            ("http://node-3:4000/chat", false),
+            ("http://me:secret@node-3:4000", false),
+        ] {
+            config.advertise = text.to_owned();
+            assert_eq!(config.validate().is_ok(), is_valid, "{text}");
+        }
+        assert_eq!(
+            config.advertised(bound("0.0.0.0:1")),
+            Some(config.advertise)
+        );
     }
 
     #[test]

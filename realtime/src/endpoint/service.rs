@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     errors::Reason,
-    longpoll::{LongPoll, TokenKey},
+    longpoll::{LongPoll, Nodes},
     socket::Mount,
     telemetry::redact,
 };
@@ -51,7 +51,7 @@ pub struct EndpointBuilder {
     config: Config,
     routes: Router,
     mounts: Vec<Mount>,
-    longpoll_secret: Vec<u8>,
+    nodes: Option<Nodes>,
 }
 
 impl EndpointBuilder {
@@ -69,11 +69,10 @@ impl EndpointBuilder {
         self
     }
 
-    /// Signs the tokens of long-poll sessions with this secret instead of a random one: nodes that
-    /// share it know each other's tokens.
+    /// Passes long-poll requests for sessions of other nodes on to them, and takes theirs.
     #[must_use]
-    pub fn longpoll_secret(mut self, secret: &[u8]) -> Self {
-        self.longpoll_secret = secret.to_vec();
+    pub fn nodes(mut self, nodes: Option<Nodes>) -> Self {
+        self.nodes = nodes;
         self
     }
 
@@ -106,8 +105,8 @@ impl EndpointBuilder {
             mounts.add_websocket(mount);
             if let Some(options) = &mount.options().longpoll {
                 let (options, config) = (options.clone(), self.config.long_poll.clone());
-                let key = TokenKey::new(&self.longpoll_secret);
-                let longpoll = LongPoll::new(mount.clone(), options, config, key, sessions.clone());
+                let (nodes, sessions) = (self.nodes.clone(), sessions.clone());
+                let longpoll = LongPoll::new(mount.clone(), options, config, nodes, sessions);
                 mounts.add_longpoll(mount, longpoll);
             }
         }
@@ -122,7 +121,7 @@ impl Endpoint {
             config: config.clone(),
             routes: Router::new(),
             mounts: Vec::new(),
-            longpoll_secret: rand::random::<[u8; 32]>().to_vec(),
+            nodes: None,
         }
     }
 

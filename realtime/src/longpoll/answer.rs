@@ -1,6 +1,7 @@
 //! The JSON bodies of long-poll. HTTP says 200, the body says what is meant (item 26).
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
     header::{
@@ -37,6 +38,16 @@ pub(super) fn messages(frames: &[Encoded], token: &str) -> Response {
     let texts: Vec<&str> = frames.iter().filter_map(as_text).collect();
     let answer = json!({"messages": texts, "status": 200, "token": token});
     body(StatusCode::OK, answer.to_string())
+}
+
+/// What the node of the session has answered.
+pub(super) fn passed_back(http: StatusCode, json: Bytes) -> Response {
+    body(http, json)
+}
+
+/// To the node that has passed a request on: there is no such session here.
+pub(super) fn not_here() -> Response {
+    plain(StatusCode::NOT_FOUND, Body::empty())
 }
 
 /// Something is wrong, and here is what. phoenix.js acts on the status in the body: 500 makes it
@@ -98,8 +109,8 @@ fn as_text(frame: &Encoded) -> Option<&str> {
     }
 }
 
-fn body(http: StatusCode, json: String) -> Response {
-    let mut response = with_any_origin(Response::new(Body::from(json)));
+fn body(http: StatusCode, json: impl Into<Body>) -> Response {
+    let mut response = with_any_origin(Response::new(json.into()));
     *response.status_mut() = http;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use quikapp_actors::fanout::NodeId;
 use quikapp_protocol::Vsn;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -31,6 +32,7 @@ const WAITING_POSTS: usize = 4;
 /// Finds sessions by token.
 #[derive(Debug)]
 pub(super) struct Sessions {
+    node: NodeId,
     key: TokenKey,
     admission: Admission,
     open: Arc<Open>,
@@ -45,6 +47,16 @@ pub(super) struct Member {
     pub(super) vsn: Vsn,
     pub(super) mailbox: Arc<Mailbox>,
     inbox: mpsc::Sender<Batch>,
+}
+
+/// Where the session of a token is.
+#[derive(Debug)]
+pub(super) enum Found {
+    Here(Member),
+    /// On another node, or it was once.
+    There(NodeId),
+    /// It has ended, or the token is not one.
+    Nowhere,
 }
 
 /// What became of a POST.
@@ -66,18 +78,26 @@ impl NoPlace {
 }
 
 impl Sessions {
-    pub(super) fn new(key: TokenKey, admission: Admission) -> Self {
+    /// The sessions of this node.
+    pub(super) fn new(node: NodeId, key: TokenKey, admission: Admission) -> Self {
         Self {
+            node,
             key,
             admission,
             open: Arc::default(),
         }
     }
 
-    pub(super) fn find(&self, token: &str) -> Option<Member> {
-        let id = self.key.verify(token)?;
-        let member = self.open.lock().get(&id).cloned()?;
-        (!member.mailbox.is_gone()).then_some(member)
+    pub(super) fn find(&self, token: &str) -> Found {
+        match self.key.verify(token) {
+            Some((node, id)) if node == self.node => {
+                let member = self.open.lock().get(&id).cloned();
+                let member = member.filter(|member| !member.mailbox.is_gone());
+                member.map_or(Found::Nowhere, Found::Here)
+            }
+            Some((node, _)) => Found::There(node),
+            None => Found::Nowhere,
+        }
     }
 
     /// Takes a place under the cap of sessions.
@@ -88,7 +108,7 @@ impl Sessions {
     /// Runs a session in a task of its own; its token.
     pub(super) fn start(&self, session: Session, permit: Permit, limits: task::Limits) -> Arc<str> {
         let id = SessionId::random();
-        let token: Arc<str> = self.key.sign(id).into();
+        let token: Arc<str> = self.key.sign(self.node, id).into();
         let (inbox, batches) = mpsc::channel(WAITING_POSTS);
         let mailbox = Arc::new(Mailbox::new(limits.max_queued));
         let member = Member {

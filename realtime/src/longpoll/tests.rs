@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+mod nodes;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

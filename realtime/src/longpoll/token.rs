@@ -4,8 +4,9 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use quikapp_actors::fanout::NodeId;
 
-/// A session of this process, unguessable.
+/// A session of some process, unguessable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SessionId([u8; 16]);
 
@@ -26,7 +27,7 @@ impl fmt::Debug for SessionId {
 pub(crate) struct TokenKey(hmac::Key);
 
 /// Keeps these signatures apart from others that the same secret may make.
-const PURPOSE: &[u8] = b"quikapp longpoll session v1";
+const PURPOSE: &[u8] = b"quikapp longpoll session v2";
 
 impl TokenKey {
     /// Nodes with the same secret accept each other's tokens.
@@ -35,17 +36,27 @@ impl TokenKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()))
     }
 
-    pub(super) fn sign(&self, id: SessionId) -> String {
-        let signature = hmac::sign(&self.0, &id.0);
-        BASE64_URL_SAFE_NO_PAD.encode([&id.0[..], signature.as_ref()].concat())
+    /// For sessions that no other process knows.
+    pub(crate) fn random() -> Self {
+        Self::new(&rand::random::<[u8; 32]>())
     }
 
-    /// The session, if we made the token.
-    pub(super) fn verify(&self, token: &str) -> Option<SessionId> {
+    pub(super) fn sign(&self, node: NodeId, id: SessionId) -> String {
+        let named = [&node.0.to_be_bytes()[..], &id.0].concat();
+        let signature = hmac::sign(&self.0, &named);
+        BASE64_URL_SAFE_NO_PAD.encode([&named, signature.as_ref()].concat())
+    }
+
+    /// The session and its node, if we or who shares the secret made the token.
+    pub(super) fn verify(&self, token: &str) -> Option<(NodeId, SessionId)> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (id, signature) = bytes.split_first_chunk()?;
-        hmac::verify(&self.0, id, signature).ok()?;
-        Some(SessionId(*id))
+        let (named, signature) = bytes.split_first_chunk::<24>()?;
+        hmac::verify(&self.0, named, signature).ok()?;
+        let (node, id) = named.split_first_chunk()?;
+        Some((
+            NodeId(u64::from_be_bytes(*node)),
+            SessionId(id.try_into().ok()?),
+        ))
     }
 }
 
@@ -63,9 +74,10 @@ mod tests {
     #[test]
     fn only_what_was_signed_with_the_secret_is_accepted() {
         let key = TokenKey::new(b"secret");
-        let id = SessionId::random();
-        let token = key.sign(id);
-        assert_eq!(TokenKey::new(b"secret").verify(&token), Some(id));
+        let (node, id) = (NodeId(7), SessionId::random());
+        let token = key.sign(node, id);
+        let verified = TokenKey::new(b"secret").verify(&token);
+        assert_eq!(verified, Some((node, id)));
         assert_eq!(TokenKey::new(b"other").verify(&token), None);
         for index in 0..token.len() {
             let mut bytes = token.clone().into_bytes();

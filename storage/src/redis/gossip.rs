@@ -126,7 +126,7 @@ impl RedisGossip {
     }
 }
 
-fn kept_for_ms() -> u64 {
+pub(super) fn kept_for_ms() -> u64 {
     u64::try_from(KEPT_FOR.as_millis()).unwrap_or(u64::MAX)
 }
 

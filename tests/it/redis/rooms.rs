@@ -206,7 +206,7 @@ async fn lost_are_counted(rest: &Rest, speaker: &mut Client) {
 }
 
 /// A counter of `/metrics`; zero if it is not there yet.
-fn series(metrics: &Value, name: &str) -> u64 {
+pub(super) fn series(metrics: &Value, name: &str) -> u64 {
     let lines = metrics.as_str().unwrap().lines();
     let value = lines.filter_map(|line| line.strip_prefix(name)).next();
     value.map_or(0, |value| value.trim().parse().unwrap())

@@ -152,6 +152,12 @@ pub const METRICS: &[Metric] = &[
         "Last-seen times not stored because too many waited.",
     ),
     metric(
+        "quikapp_longpoll_passed_on_total",
+        Counter,
+        &["outcome"],
+        "Long-poll requests passed on to the node of their session: answered, gone (the client starts over) or timed_out.",
+    ),
+    metric(
         "quikapp_longpoll_sessions",
         Gauge,
         &[],
