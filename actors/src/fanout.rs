@@ -11,6 +11,7 @@ mod deliveries;
 mod outbox;
 mod registry;
 mod relay;
+mod subscribers;
 mod topic;
 
 pub use broadcast::Broadcast;

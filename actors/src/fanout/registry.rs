@@ -1,7 +1,7 @@
 //! The sharded map from topics to subscribers.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
@@ -14,7 +14,8 @@ use parking_lot::RwLock;
 
 use super::{
     Broadcast, Close, Lane, NodeId, Note, Outbox, Relay, SlotKey, Subscription,
-    outbox::ConnectionId, topic::Topic,
+    outbox::ConnectionId,
+    topic::{ByName, Topic},
 };
 
 /// Enough that publishers of different topics rarely meet.
@@ -42,7 +43,7 @@ struct Metrics {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Shard(RwLock<HashMap<Arc<str>, Arc<Topic>>>);
+pub(super) struct Shard(RwLock<HashSet<ByName>>);
 
 impl Fanout {
     /// An empty registry. Install the metrics recorder first: its counters are taken here.
@@ -69,17 +70,19 @@ impl Fanout {
         let outbox = Arc::clone(outbox);
         let shard = self.0.shard(topic);
         let topics = shard.0.read();
-        if let Some(found) = topics.get(topic) {
+        if let Some(ByName(found)) = topics.get(topic) {
             // Added under the shard's lock, so that the topic is not dropped as empty meanwhile.
             return Arc::clone(found).add(outbox, slot, lane);
         }
         drop(topics);
         let mut topics = shard.0.write();
-        let name: Arc<str> = topic.into();
-        let entry = topics
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Arc::new(Topic::new(name, Arc::clone(shard))));
-        Arc::clone(entry).add(outbox, slot, lane)
+        let found = topics.get(topic).map(|ByName(found)| Arc::clone(found));
+        let found = found.unwrap_or_else(|| {
+            let new = Arc::new(Topic::new(topic.into(), Arc::clone(shard)));
+            topics.insert(ByName(Arc::clone(&new)));
+            new
+        });
+        found.add(outbox, slot, lane)
     }
 
     /// Hands a broadcast to every subscriber of its topic, on every node. Returns how many there
@@ -218,7 +221,8 @@ impl Registry {
     }
 
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.shard(name).0.read().get(name).map(Arc::clone)
+        let topics = self.shard(name).0.read();
+        topics.get(name).map(|ByName(topic)| Arc::clone(topic))
     }
 }
 
@@ -241,11 +245,11 @@ impl Shard {
     /// Forgets a topic whose last subscriber left, unless another came meanwhile.
     pub(super) fn remove_if_empty(&self, topic: &Arc<Topic>) {
         let mut topics = self.0.write();
-        let is_same = topics
-            .get(topic.name())
-            .is_some_and(|found| Arc::ptr_eq(found, topic));
+        let name: &str = topic.name();
+        let found = topics.get(name);
+        let is_same = found.is_some_and(|ByName(found)| Arc::ptr_eq(found, topic));
         if is_same && topic.len() == 0 {
-            topics.remove(topic.name());
+            topics.remove(name);
         }
     }
 }

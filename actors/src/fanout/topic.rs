@@ -1,14 +1,19 @@
 //! One topic and its subscribers.
 
-use std::{fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
-use slab::Slab;
 
 use super::{
     Broadcast, Close, Note, Outbox, SlotKey,
     outbox::{ConnectionId, Delivery},
     registry::Shard,
+    subscribers::Subscribers,
 };
 
 /// What becomes of a broadcast that reaches a subscriber.
@@ -36,7 +41,7 @@ struct Subscriber {
 pub(super) struct Topic {
     name: Arc<str>,
     shard: Arc<Shard>,
-    subscribers: Mutex<Slab<Subscriber>>,
+    subscribers: Mutex<Subscribers<Subscriber>>,
 }
 
 impl Topic {
@@ -76,12 +81,13 @@ impl Topic {
         broadcast: &Arc<Broadcast>,
         except: Option<(ConnectionId, SlotKey)>,
     ) -> usize {
-        let subscribers = self.subscribers.lock();
         let mut delivered = 0;
-        for (_, to) in subscribers.iter().filter(|(_, to)| !to.is(except)) {
-            to.outbox.push(to.delivery(broadcast));
-            delivered += 1;
-        }
+        self.subscribers.lock().for_each(|to| {
+            if !to.is(except) {
+                to.outbox.push(to.delivery(broadcast));
+                delivered += 1;
+            }
+        });
         delivered
     }
 
@@ -89,32 +95,54 @@ impl Topic {
     /// writes them together. Says to how many.
     pub(super) fn deliver_all(&self, broadcasts: &[Arc<Broadcast>]) -> usize {
         let subscribers = self.subscribers.lock();
-        for (_, to) in subscribers.iter() {
+        subscribers.for_each(|to| {
             to.outbox
                 .push_all(broadcasts.iter().map(|it| to.delivery(it)));
-        }
+        });
         subscribers.len()
     }
 
     pub(super) fn note(&self, note: &Note) -> usize {
         let subscribers = self.subscribers.lock();
-        for (_, to) in subscribers.iter() {
+        subscribers.for_each(|to| {
             to.outbox.push(Delivery::Note {
                 slot: to.slot,
                 note: note.clone(),
             });
-        }
+        });
         subscribers.len()
     }
 
     pub(super) fn close(&self, close: &Close) -> usize {
         let subscribers = self.subscribers.lock();
-        for (_, to) in subscribers.iter() {
-            to.outbox.close(close.clone());
-        }
+        subscribers.for_each(|to| to.outbox.close(close.clone()));
         subscribers.len()
     }
 }
+
+/// A topic that is found by its name, which therefore need not stand beside it once more.
+#[derive(Debug)]
+pub(super) struct ByName(pub(super) Arc<Topic>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
 
 impl Subscriber {
     fn delivery(&self, broadcast: &Arc<Broadcast>) -> Delivery {
@@ -149,8 +177,8 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let (removed, is_last) = {
             let mut subscribers = self.topic.subscribers.lock();
-            let removed = subscribers.try_remove(self.key);
-            (removed, subscribers.is_empty())
+            let removed = subscribers.remove(self.key);
+            (removed, subscribers.len() == 0)
         };
         // The outbox goes outside the lock: it may be the last reference to a full queue.
         drop(removed);
