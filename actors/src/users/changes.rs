@@ -27,8 +27,8 @@ pub struct Changes(Arc<Tables>);
 
 #[derive(Default)]
 struct Tables {
-    conversations: Table<ConversationId>,
-    people: Table<Person>,
+    conversations: Arc<Table<ConversationId>>,
+    people: Arc<Table<Person>>,
 }
 
 impl Changes {
@@ -44,12 +44,18 @@ impl Changes {
 
     /// Counts the changes of a conversation for as long as the watch is kept.
     pub fn watch_conversation(&self, id: &ConversationId) -> Watch<ConversationId> {
-        Watch::new(&self.0, |tables| &tables.conversations, id)
+        Watch::new(&self.0.conversations, id)
+    }
+
+    /// An id as those who watch the conversation hold it already: whoever keeps many ids that
+    /// others keep, too, keeps pointers to them.
+    pub fn shared(&self, id: ConversationId) -> ConversationId {
+        self.0.conversations.key(&id).unwrap_or(id)
     }
 
     /// Counts the changes of a person likewise.
     pub fn watch_person(&self, person: &Person) -> Watch<Person> {
-        Watch::new(&self.0, |tables| &tables.people, person)
+        Watch::new(&self.0.people, person)
     }
 
     /// How many conversations and people are watched.
@@ -69,57 +75,56 @@ impl fmt::Debug for Changes {
     }
 }
 
-/// A count that is kept while this is.
+/// A count that is kept while this is: two pointers, whatever the key.
 pub struct Watch<K: Clone + Eq + Hash> {
-    tables: Arc<Tables>,
-    table: fn(&Tables) -> &Table<K>,
-    key: K,
-    count: Arc<AtomicU64>,
+    table: Arc<Table<K>>,
+    watched: Arc<Watched<K>>,
 }
 
 impl<K: Clone + Eq + Hash> Watch<K> {
-    fn new(tables: &Arc<Tables>, table: fn(&Tables) -> &Table<K>, key: &K) -> Self {
+    fn new(table: &Arc<Table<K>>, key: &K) -> Self {
         Self {
-            count: table(tables).watch(key),
-            tables: Arc::clone(tables),
-            table,
-            key: key.clone(),
+            watched: table.watch(key),
+            table: Arc::clone(table),
         }
     }
 
     /// What is watched.
     pub fn key(&self) -> &K {
-        &self.key
+        &self.watched.key
     }
 
     /// The count as it stands. Counts of different watches say nothing about each other.
     pub fn count(&self) -> u64 {
-        self.count.load(Ordering::SeqCst)
+        self.watched.count.load(Ordering::SeqCst)
     }
 }
 
 impl<K: Clone + Eq + Hash> Drop for Watch<K> {
     fn drop(&mut self) {
-        (self.table)(&self.tables).unwatch(&self.key);
+        self.table.unwatch(&self.watched);
     }
 }
 
 impl<K: Clone + Eq + Hash + fmt::Debug> fmt::Debug for Watch<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watch({:?}: {})", self.key, self.count())
+        write!(f, "Watch({:?}: {})", self.key(), self.count())
     }
 }
 
 struct Table<K> {
-    shards: [Mutex<HashMap<K, Watched>>; SHARDS],
+    shards: [Mutex<HashMap<K, Arc<Watched<K>>>>; SHARDS],
     hasher: RandomState,
     /// How many keys there are: writers look at nothing else while there is none.
     len: AtomicUsize,
 }
 
-struct Watched {
-    count: Arc<AtomicU64>,
-    watches: usize,
+/// What all watches of a key share.
+struct Watched<K> {
+    key: K,
+    count: AtomicU64,
+    /// Changed under the shard's lock, so that nobody watches what is being forgotten.
+    watches: AtomicUsize,
 }
 
 impl<K> Default for Table<K> {
@@ -144,35 +149,39 @@ impl<K: Clone + Eq + Hash> Table<K> {
         }
     }
 
-    fn watch(&self, key: &K) -> Arc<AtomicU64> {
+    fn watch(&self, key: &K) -> Arc<Watched<K>> {
         let mut shard = self.shard(key).lock();
         let watched = shard.entry(key.clone()).or_insert_with(|| {
             self.len.fetch_add(1, Ordering::SeqCst);
-            Watched {
-                count: Arc::default(),
-                watches: 0,
-            }
+            Arc::new(Watched {
+                key: key.clone(),
+                count: AtomicU64::new(0),
+                watches: AtomicUsize::new(0),
+            })
         });
-        watched.watches += 1;
-        Arc::clone(&watched.count)
+        watched.watches.fetch_add(1, Ordering::SeqCst);
+        Arc::clone(watched)
     }
 
-    fn unwatch(&self, key: &K) {
-        let mut shard = self.shard(key).lock();
-        if let Some(watched) = shard.get_mut(key) {
-            watched.watches -= 1;
-            if watched.watches == 0 {
-                shard.remove(key);
-                self.len.fetch_sub(1, Ordering::SeqCst);
-            }
+    fn unwatch(&self, watched: &Watched<K>) {
+        let mut shard = self.shard(&watched.key).lock();
+        if watched.watches.fetch_sub(1, Ordering::SeqCst) == 1 {
+            shard.remove(&watched.key);
+            self.len.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// The key as it is held here.
+    fn key(&self, key: &K) -> Option<K> {
+        let shard = self.shard(key).lock();
+        shard.get(key).map(|watched| watched.key.clone())
     }
 
     fn len(&self) -> usize {
         self.len.load(Ordering::SeqCst)
     }
 
-    fn shard(&self, key: &K) -> &Mutex<HashMap<K, Watched>> {
+    fn shard(&self, key: &K) -> &Mutex<HashMap<K, Arc<Watched<K>>>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 }
@@ -203,6 +212,18 @@ mod tests {
         assert_eq!(second.count(), before + 2, "the other watch stays");
         drop(second);
         assert_eq!(changes.watched(), (0, 0));
+    }
+
+    #[test]
+    fn a_watch_is_small_and_its_key_is_shared() {
+        let changes = Changes::default();
+        let first = changes.watch_conversation(&id("a"));
+        let second = changes.watch_conversation(&id("a"));
+        assert!(size_of_val(&second) <= 16);
+        let same = |a: &ConversationId, b: &ConversationId| std::ptr::eq(a.as_str(), b.as_str());
+        assert!(same(first.key(), second.key()));
+        assert!(same(&changes.shared(id("a")), first.key()));
+        assert_eq!(changes.shared(id("b")), id("b"), "nobody watches it");
     }
 
     #[test]

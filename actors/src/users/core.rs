@@ -5,8 +5,6 @@ mod properties;
 #[cfg(test)]
 mod scripts;
 
-use std::collections::BTreeMap;
-
 use quikapp_storage::{
     ConversationId, DeviceId, MessageId, Mute, PendingQueue, StreamCursor, Timestamp,
 };
@@ -74,18 +72,21 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 pub(super) struct Core {
     person: Standing,
-    conversations: BTreeMap<ConversationId, Known>,
+    /// By id, without spare room: a person is active for minutes and in many conversations.
+    conversations: Vec<Known>,
     waiting: Waiting,
     /// Since when everything was read again at least once.
     since: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    id: ConversationId,
     /// Whether its count was there at the last look: what is read before that may be missed.
     is_watched: bool,
     standing: Standing,
-    tally: Tally,
+    /// Most conversations have nothing to tell.
+    tally: Option<Box<Tally>>,
 }
 
 /// Where a count was seen, and where it was when something was read.
@@ -100,11 +101,13 @@ struct Waiting {
     is_read: bool,
     count: u64,
     oldest: Option<Timestamp>,
-    devices: BTreeMap<DeviceId, Device>,
+    /// By id.
+    devices: Vec<Device>,
 }
 
 #[derive(Debug)]
 struct Device {
+    id: DeviceId,
     cursor: Option<StreamCursor>,
     /// Not known while it is being measured.
     is_beyond: Option<bool>,
@@ -119,15 +122,17 @@ impl Core {
             } => self.look(person, conversations, now),
             Input::Memberships(ids) => self.memberships(ids),
             Input::Counted(id, tally) => {
-                if let Some(known) = self.conversations.get_mut(&id) {
-                    known.tally = tally;
+                if let Some(known) = self.known_mut(&id) {
+                    let is_something = tally != Tally::default();
+                    known.tally = is_something.then(|| Box::new(tally));
                     known.standing.is_read();
                 }
                 Vec::new()
             }
             Input::Waiting { queue, devices } => self.waiting(&queue, devices),
             Input::Measured(id, is_beyond) => {
-                if let Some(device) = self.waiting.devices.get_mut(&id) {
+                let mut devices = self.waiting.devices.iter_mut();
+                if let Some(device) = devices.find(|it| it.id == id) {
                     device.is_beyond = Some(is_beyond);
                 }
                 Vec::new()
@@ -141,8 +146,10 @@ impl Core {
             pending: self.waiting.shown(connected),
             ..Overview::default()
         };
-        for (id, known) in &self.conversations {
-            let tally = &known.tally;
+        for known in &self.conversations {
+            let Some(tally) = &known.tally else {
+                continue;
+            };
             let in_threads: u64 = tally.threads.iter().map(|(_, unread)| unread).sum();
             let unread = tally.unread + in_threads;
             if unread == 0 {
@@ -157,7 +164,7 @@ impl Core {
             }
             let threads = tally.threads.iter();
             shown.conversations.push(InConversation {
-                conversation_id: id.clone(),
+                conversation_id: known.id.clone(),
                 unread: tally.unread,
                 mute,
                 threads: threads
@@ -182,8 +189,8 @@ impl Core {
         }
         let known = self.conversations.iter();
         let stale: Vec<_> = known
-            .filter(|(_, known)| known.is_watched && !known.standing.holds())
-            .map(|(id, _)| id.clone())
+            .filter(|known| known.is_watched && !known.standing.holds())
+            .map(|known| known.id.clone())
             .collect();
         if !stale.is_empty() {
             effects.push(Effect::Count(stale));
@@ -199,12 +206,12 @@ impl Core {
     /// Takes the counts over. What should be watched and is not, or the other way round, was lost
     /// with a question that failed: it is put right.
     fn compare(&mut self, conversations: Vec<(ConversationId, u64)>) -> Vec<Effect> {
-        for known in self.conversations.values_mut() {
+        for known in &mut self.conversations {
             known.is_watched = false;
         }
         let mut needless = Vec::new();
         for (id, count) in conversations {
-            match self.conversations.get_mut(&id) {
+            match self.known_mut(&id) {
                 Some(known) => {
                     known.is_watched = true;
                     known.standing.seen = count;
@@ -213,9 +220,15 @@ impl Core {
             }
         }
         let known = self.conversations.iter();
-        let missing = known.filter(|(_, known)| !known.is_watched);
-        let missing = missing.map(|(id, _)| id.clone()).collect();
+        let missing = known.filter(|known| !known.is_watched);
+        let missing = missing.map(|known| known.id.clone()).collect();
         watches(needless, missing)
+    }
+
+    fn known_mut(&mut self, id: &ConversationId) -> Option<&mut Known> {
+        let known = &mut self.conversations;
+        let place = known.binary_search_by(|known| known.id.cmp(id)).ok()?;
+        known.get_mut(place)
     }
 
     /// From time to time nothing that is known counts. A clock that went back is no proof.
@@ -226,23 +239,33 @@ impl Core {
         }
         self.since = Some(now);
         self.person.read = None;
-        for known in self.conversations.values_mut() {
+        for known in &mut self.conversations {
             known.standing.read = None;
         }
     }
 
-    fn memberships(&mut self, ids: Vec<ConversationId>) -> Vec<Effect> {
-        let mut before = std::mem::take(&mut self.conversations);
-        let mut new = Vec::new();
+    fn memberships(&mut self, mut ids: Vec<ConversationId>) -> Vec<Effect> {
+        ids.sort_unstable();
+        ids.dedup();
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let mut now = Vec::with_capacity(ids.len());
+        // Both are in the same order.
+        let mut before = std::mem::take(&mut self.conversations)
+            .into_iter()
+            .peekable();
         for id in ids {
-            let known = before.remove(&id).unwrap_or_else(|| {
+            while let Some(left) = before.next_if(|known| known.id < id) {
+                gone.push(left.id);
+            }
+            now.push(before.next_if(|known| known.id == id).unwrap_or_else(|| {
                 new.push(id.clone());
-                Known::default()
-            });
-            self.conversations.insert(id, known);
+                Known::new(id)
+            }));
         }
+        gone.extend(before.map(|left| left.id));
+        self.conversations = now;
         self.person.is_read();
-        watches(before.into_keys().collect(), new)
+        watches(gone, new)
     }
 
     /// A device that is beyond reach stays so until it moves, and is not measured again: that
@@ -252,23 +275,30 @@ impl Core {
         queue: &PendingQueue,
         devices: Vec<(DeviceId, Option<StreamCursor>)>,
     ) -> Vec<Effect> {
-        let mut before = std::mem::take(&mut self.waiting.devices);
+        let before = std::mem::take(&mut self.waiting.devices);
         let mut measured = Vec::new();
         for (id, cursor) in devices {
-            let known = before.remove(&id);
+            let known = before.iter().find(|device| device.id == id);
             let stays =
                 |it: &Device| cursor.is_some() && it.cursor == cursor && it.is_beyond == Some(true);
             let is_beyond = match &cursor {
                 None => Some(false),
-                Some(_) if known.as_ref().is_some_and(stays) => Some(true),
+                Some(_) if known.is_some_and(stays) => Some(true),
                 Some(cursor) => {
                     measured.push((id.clone(), cursor.clone()));
                     None
                 }
             };
-            let device = Device { cursor, is_beyond };
-            self.waiting.devices.insert(id, device);
+            self.waiting.devices.push(Device {
+                id,
+                cursor,
+                is_beyond,
+            });
         }
+        self.waiting
+            .devices
+            .sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        self.waiting.devices.shrink_to_fit();
         self.waiting.is_read = true;
         self.waiting.count = queue.total;
         let oldest = queue.conversations.iter().map(|it| it.oldest);
@@ -276,6 +306,17 @@ impl Core {
         match measured.is_empty() {
             true => Vec::new(),
             false => vec![Effect::Measure(measured)],
+        }
+    }
+}
+
+impl Known {
+    fn new(id: ConversationId) -> Self {
+        Self {
+            id,
+            is_watched: false,
+            standing: Standing::default(),
+            tally: None,
         }
     }
 }
@@ -293,9 +334,9 @@ impl Standing {
 
 impl Waiting {
     fn shown(&self, connected: &[DeviceId]) -> Pending {
-        let behind = |(id, device): (&DeviceId, &Device)| DeviceBehind {
-            device_id: id.clone(),
-            is_connected: connected.contains(id),
+        let behind = |device: &Device| DeviceBehind {
+            device_id: device.id.clone(),
+            is_connected: connected.contains(&device.id),
             reset_required: device.is_beyond == Some(true),
         };
         Pending {

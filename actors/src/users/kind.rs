@@ -1,6 +1,6 @@
 //! The shell: one person's entity.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use quikapp_storage::{ConversationId, Person, StoreError};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,8 @@ pub(super) struct Active {
     person: Watch<Person>,
     /// Of their own conversation: what is said there waits for their devices, too.
     own: Watch<ConversationId>,
-    conversations: HashMap<ConversationId, Watch<ConversationId>>,
+    /// By id, without spare room.
+    conversations: Vec<Watch<ConversationId>>,
 }
 
 impl Active {
@@ -49,7 +50,7 @@ impl Active {
             core: Core::default(),
             person: changes.watch_person(person),
             own: changes.watch_conversation(&person.own_conversation()),
-            conversations: HashMap::new(),
+            conversations: Vec::new(),
         }
     }
 
@@ -57,8 +58,22 @@ impl Active {
         let counts = self.conversations.iter();
         Input::Look {
             person: self.person.count() + self.own.count(),
-            conversations: counts.map(|(id, it)| (id.clone(), it.count())).collect(),
+            conversations: counts.map(|it| (it.key().clone(), it.count())).collect(),
         }
+    }
+
+    fn watch(&mut self, changes: &Changes, ids: &[ConversationId]) {
+        let watches = &mut self.conversations;
+        watches.reserve_exact(ids.len());
+        watches.extend(ids.iter().map(|id| changes.watch_conversation(id)));
+        watches.sort_by(|a, b| a.key().cmp(b.key()));
+        watches.dedup_by(|a, b| a.key() == b.key());
+        watches.shrink_to_fit();
+    }
+
+    fn unwatch(&mut self, ids: &[ConversationId]) {
+        self.conversations.retain(|it| !ids.contains(it.key()));
+        self.conversations.shrink_to_fit();
     }
 }
 
@@ -93,19 +108,16 @@ impl Persons {
         let store = &self.0.store;
         Ok(match effect {
             Effect::ReadMemberships => {
-                vec![Input::Memberships(read::memberships(store, person).await?)]
+                let ids = read::memberships(store, person).await?.into_iter();
+                let ids = ids.map(|id| self.0.changes.shared(id)).collect();
+                vec![Input::Memberships(ids)]
             }
             Effect::Watch(ids) => {
-                let changes = &self.0.changes;
-                let watches = ids.into_iter().map(|id| {
-                    let watch = changes.watch_conversation(&id);
-                    (id, watch)
-                });
-                active.conversations.extend(watches);
+                active.watch(&self.0.changes, &ids);
                 Vec::new()
             }
             Effect::Unwatch(ids) => {
-                active.conversations.retain(|id, _| !ids.contains(id));
+                active.unwatch(&ids);
                 Vec::new()
             }
             Effect::Count(ids) => {

@@ -217,3 +217,33 @@ fn part(oldest: i64) -> PendingConversation {
         urgent: false,
     }
 }
+
+#[test]
+fn a_conversation_takes_little_and_no_spare_room_is_kept() {
+    assert!(size_of::<Known>() <= 56, "{} bytes", size_of::<Known>());
+    let mut core = known();
+    core.handle(look(1, &[("a", 0), ("b", 0)]), NOW);
+    core.handle(Input::Memberships(ids(&["a", "b", "c", "d", "e"])), NOW);
+    assert_eq!(core.conversations.capacity(), 5);
+    let told = |core: &Core| {
+        core.conversations
+            .iter()
+            .filter(|it| it.tally.is_some())
+            .count()
+    };
+    assert_eq!(told(&core), 1, "only of what has something to tell");
+    core.handle(Input::Counted(id("a"), unread(0)), NOW);
+    assert_eq!(told(&core), 0);
+}
+
+#[test]
+fn memberships_may_come_in_any_order() {
+    let mut core = known();
+    core.handle(look(1, &[("a", 0), ("b", 0)]), NOW);
+    let watches = core.handle(Input::Memberships(ids(&["d", "b", "c", "b"])), NOW);
+    let expected = [
+        Effect::Unwatch(ids(&["a"])),
+        Effect::Watch(ids(&["c", "d"])),
+    ];
+    assert_eq!(watches, expected);
+}
