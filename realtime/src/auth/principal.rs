@@ -89,10 +89,20 @@ pub enum RoomAccess {
 }
 
 /// The `rooms` claim: patterns of topics, and what each allows. A pattern is a whole topic, or a
-/// prefix followed by `*`. Sockets of one token share it.
+/// prefix followed by `*`. Every socket keeps its token's, and most name one or two patterns: a
+/// slice, since a map's smallest node has room for eleven.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Rooms(Option<Arc<BTreeMap<String, Vec<RoomAccess>>>>);
+#[serde(from = "Option<Patterns>", into = "Option<Patterns>")]
+pub struct Rooms(Option<Arc<[Granted]>>);
+
+/// The claim as it is written.
+type Patterns = BTreeMap<String, Vec<RoomAccess>>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Granted {
+    pattern: Box<str>,
+    access: Box<[RoomAccess]>,
+}
 
 impl Rooms {
     /// Rooms by pattern.
@@ -100,15 +110,30 @@ impl Rooms {
         if patterns.is_empty() {
             return Self(None);
         }
-        Self(Some(Arc::new(patterns)))
+        let granted = patterns.into_iter().map(|(pattern, access)| Granted {
+            pattern: pattern.into(),
+            access: access.into(),
+        });
+        Self(Some(granted.collect()))
     }
 
     /// Whether any pattern that fits the topic grants this access.
     pub fn allow(&self, topic: &str, access: RoomAccess) -> bool {
-        self.0
-            .iter()
-            .flat_map(|patterns| patterns.iter())
-            .any(|(pattern, granted)| fits(pattern, topic) && granted.contains(&access))
+        let mut granted = self.0.iter().flat_map(|granted| granted.iter());
+        granted.any(|it| fits(&it.pattern, topic) && it.access.contains(&access))
+    }
+}
+
+impl From<Option<Patterns>> for Rooms {
+    fn from(patterns: Option<Patterns>) -> Self {
+        patterns.map(Self::new).unwrap_or_default()
+    }
+}
+
+impl From<Rooms> for Option<Patterns> {
+    fn from(rooms: Rooms) -> Self {
+        let written = |it: &Granted| (it.pattern.to_string(), it.access.to_vec());
+        rooms.0.map(|granted| granted.iter().map(written).collect())
     }
 }
 

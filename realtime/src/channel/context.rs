@@ -18,7 +18,8 @@ pub struct Context<A> {
     assigned: Arc<Assigned<A>>,
     source: Arc<str>,
     msg_ref: Ref,
-    effects: Effects,
+    /// What the handler under way asks for; most ask for nothing, and a resting channel owns none.
+    effects: Option<Box<Effects>>,
     is_joining: bool,
     /// Sorted by topic: a person may be in thousands of conversations. Dropped before the guards:
     /// nobody hears of the end of their own presence.
@@ -33,7 +34,7 @@ impl<A> Context<A> {
             assigned,
             source,
             msg_ref: Ref::null(),
-            effects: Effects::default(),
+            effects: None,
             is_joining: true,
             subscriptions: Vec::new(),
             guards: Vec::new(),
@@ -102,12 +103,12 @@ impl<A> Context<A> {
     /// the handler, as in Phoenix.
     pub fn push(&mut self, event: &str, payload: impl Into<Payload>) {
         match self.address.encode_push(event, &payload.into()) {
-            Ok(frame) if self.is_joining => self.effects.early.push(frame),
+            Ok(frame) if self.is_joining => self.effects().early.push(frame),
             Ok(frame) => self.address.send(frame),
             Err(error) => {
                 let (connection, topic) = (self.connection().0, self.topic());
                 tracing::error!(connection, topic, event, %error, "push");
-                self.effects.is_broken = true;
+                self.effects().is_broken = true;
             }
         }
     }
@@ -166,7 +167,7 @@ impl<A> Context<A> {
     pub fn send_self(&mut self, message: impl Any + Send + Sync) {
         let note = Note::new(message);
         if self.is_joining {
-            self.effects.early_notes.push(note);
+            self.effects().early_notes.push(note);
         } else {
             self.address.note(note);
         }
@@ -175,7 +176,7 @@ impl<A> Context<A> {
     /// Sends this channel a note when the time has passed, unless the channel has ended.
     pub fn send_self_after(&mut self, delay: Duration, message: impl Any + Send + Sync) {
         let due = Instant::now() + delay;
-        self.effects.timers.push((due, Note::new(message)));
+        self.effects().timers.push((due, Note::new(message)));
     }
 
     /// A way to send this channel notes from anywhere.
@@ -189,6 +190,10 @@ impl<A> Context<A> {
     pub fn subscribe_now(&mut self) {
         let source = Arc::clone(&self.source);
         self.subscribe(&source, Lane::Own);
+        // The registry has the name, too: one of them is enough.
+        if let Ok(place) = self.find_subscription(&source) {
+            self.source = Arc::clone(self.subscriptions[place].topic());
+        }
     }
 
     /// Subscribes the channel to a topic, once.
@@ -221,13 +226,13 @@ impl<A> Context<A> {
     /// From now on follow the topic's log: sequenced broadcasts below `next` are dropped, a hole
     /// is filled by [`fill_gap`](super::Channel::fill_gap) before what comes after it passes.
     pub fn live_from(&mut self, next: Seq) {
-        self.effects.follow = Some(Follow::Live(next));
+        self.effects().follow = Some(Follow::Live(next));
     }
 
     /// Holds sequenced broadcasts back until [`live_from`](Self::live_from), which fetches what
     /// was missed: the client is still acknowledging what it had missed before.
     pub fn catch_up(&mut self) {
-        self.effects.follow = Some(Follow::CatchUp);
+        self.effects().follow = Some(Follow::CatchUp);
     }
 
     /// Keeps a value until the channel ends, however it ends: a leave, a panic, a dead socket.
@@ -243,11 +248,18 @@ impl<A> Context<A> {
     pub(super) fn joined(&mut self) {
         self.is_joining = false;
         self.subscribe_now();
+        // Few are added or ended later: no spare room for as long as the socket is open.
+        self.subscriptions.shrink_to_fit();
+        self.guards.shrink_to_fit();
     }
 
     pub(super) fn take_effects(&mut self) -> Effects {
         self.msg_ref = Ref::null();
-        std::mem::take(&mut self.effects)
+        self.effects.take().map(|it| *it).unwrap_or_default()
+    }
+
+    fn effects(&mut self) -> &mut Effects {
+        self.effects.get_or_insert_default()
     }
 }
 

@@ -8,7 +8,7 @@
 mod missed;
 pub(crate) mod params;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use quikapp_actors::{
     conversation::{MemberLeft, chat_topic, payload::NewConversationPayload, person_topic},
@@ -52,9 +52,9 @@ pub(super) struct State {
     catching_up: bool,
     /// Per conversation, up to where entries were shown from the store: what is broadcast at or
     /// below it was shown already.
-    shown: HashMap<ConversationId, Seq>,
+    shown: BTreeMap<ConversationId, Seq>,
     /// What is replayed first.
-    urgent: Option<Urgent>,
+    urgent: Option<Box<Urgent>>,
     /// What was replayed first.
     first: First,
 }
@@ -102,7 +102,7 @@ impl UserChannel {
             device,
             cursor: store.cursor_now().await?,
             catching_up: false,
-            shown: HashMap::new(),
+            shown: BTreeMap::new(),
             urgent: None,
             first: First::default(),
         };

@@ -37,7 +37,7 @@ impl Hub {
 /// One connection, as its channels hold on to it.
 pub(crate) struct Link {
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) vsn: Vsn,
     pub(crate) transport: Transport,
 }

@@ -82,7 +82,7 @@ impl Default for MountOptions {
 pub struct Mount {
     path: Arc<str>,
     options: Arc<MountOptions>,
-    hub: Hub,
+    hub: Arc<Hub>,
     socket: Arc<dyn Connect>,
 }
 
@@ -102,7 +102,7 @@ impl Mount {
         Self {
             path: path.into(),
             options: Arc::new(options),
-            hub: hub.clone(),
+            hub: Arc::new(hub.clone()),
             socket: Arc::new(socket),
         }
     }
@@ -128,7 +128,7 @@ impl Mount {
         if self.hub.connections.is_draining() {
             return Err(ConnectRefusal::forbidden("draining").with_status(503));
         }
-        let (hub, options) = (self.hub.clone(), Arc::clone(&self.options));
+        let (hub, options) = (Arc::clone(&self.hub), Arc::clone(&self.options));
         let connecting = Arc::clone(&self.socket).connect(info, hub, options);
         let caught = AssertUnwindSafe(connecting).catch_unwind();
         match tokio::time::timeout(self.options.connect_timeout, caught).await {
@@ -153,7 +153,7 @@ trait Connect: Send + Sync {
     fn connect(
         self: Arc<Self>,
         info: ConnectInfo,
-        hub: Hub,
+        hub: Arc<Hub>,
         options: Arc<MountOptions>,
     ) -> BoxFuture<'static, Result<Session, ConnectRefusal>>;
 }
@@ -167,7 +167,7 @@ impl<H: SocketHandler> Connect for Socket<H> {
     fn connect(
         self: Arc<Self>,
         info: ConnectInfo,
-        hub: Hub,
+        hub: Arc<Hub>,
         options: Arc<MountOptions>,
     ) -> BoxFuture<'static, Result<Session, ConnectRefusal>> {
         Box::pin(async move {

@@ -496,3 +496,14 @@ async fn a_notice_that_comes_after_the_removal_shows_what_was_theirs_and_no_more
     let next = stream.event(TOPIC, "message:new").await;
     assert_eq!(next["content"], "everybody's");
 }
+
+/// Everybody who is connected has one, and most have missed nothing.
+#[test]
+fn a_stream_of_which_nothing_was_missed_is_small() {
+    let state = size_of::<crate::channels::user::State>();
+    let context = size_of::<crate::channel::Context<crate::auth::Principal>>();
+    assert!(
+        state <= 128 && context <= 136,
+        "{state} and {context} bytes"
+    );
+}

@@ -5,7 +5,7 @@
 //! promised between them. While the urgent ones are replayed the client's cursor stays where it
 //! was, since it is a place in the order of all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use quikapp_actors::{
     delivery::{self, Places, Reach, is_urgent},
@@ -39,9 +39,9 @@ pub(super) struct Urgent {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct First {
     /// Up to where, by conversation.
-    shown: HashMap<ConversationId, Seq>,
+    shown: BTreeMap<ConversationId, Seq>,
     /// The same of what was not acknowledged yet.
-    unacknowledged: HashMap<ConversationId, Seq>,
+    unacknowledged: BTreeMap<ConversationId, Seq>,
 }
 
 impl UserChannel {
@@ -76,10 +76,8 @@ impl UserChannel {
         let queue = store.queue(&cx.assigns().person, QUEUED).await?;
         let urgent = queue.conversations.into_iter().filter(|it| it.urgent);
         let ids: Vec<_> = urgent.map(|it| it.conversation).collect();
-        state.urgent = (!ids.is_empty()).then(|| Urgent {
-            ids,
-            scanned: from.clone(),
-        });
+        let scanned = from.clone();
+        state.urgent = (!ids.is_empty()).then(|| Box::new(Urgent { ids, scanned }));
         Ok(())
     }
 
@@ -110,7 +108,7 @@ impl UserChannel {
         &self,
         cx: &Context<Principal>,
         state: &mut State,
-        mut urgent: Urgent,
+        mut urgent: Box<Urgent>,
     ) -> Result<Vec<GapEntry>, Refusal> {
         let (store, principal) = (&self.backend.store, cx.assigns());
         let person = &principal.person;

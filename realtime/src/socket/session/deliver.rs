@@ -8,7 +8,7 @@ use super::{
     FrameSink, Session,
     outcome::Settled,
     sequence::{Sequence, Verdict},
-    slot::{Held, Queued, Slot},
+    slot::{Held, Queued, Slot, Unsettled},
 };
 use crate::{channel::Input, socket::Link};
 
@@ -67,7 +67,7 @@ impl Session {
     fn deliver_note(&mut self, cx: &mut Context<'_>, key: SlotKey, note: Note) {
         let limit = usize::from(self.options.limits.held_per_topic);
         if let Some(slot) = self.slots.get(key)
-            && !slot.is_settled
+            && !slot.is_settled()
         {
             return slot.hold(Held::Note(note), limit);
         }
@@ -91,7 +91,7 @@ impl Session {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        if !slot.is_settled {
+        if !slot.is_settled() {
             return slot.hold(Held::Broadcast(lane, broadcast), limit);
         }
         match lane {
@@ -154,7 +154,8 @@ impl Session {
     /// joined, it keeps the entry for the other.
     fn leave_to(&mut self, own_topic: SlotKey, key: SlotKey, broadcast: Arc<Broadcast>) {
         let limit = usize::from(self.options.limits.held_per_topic);
-        let Some(joining) = self.slots.get(own_topic).filter(|slot| !slot.is_settled) else {
+        let joining = self.slots.get(own_topic);
+        let Some(joining) = joining.and_then(|slot| slot.unsettled.as_mut()) else {
             return;
         };
         if joining.left.len() < limit {
@@ -171,7 +172,7 @@ impl Session {
             let Some(slot) = self.slots.get(key) else {
                 continue;
             };
-            match slot.is_settled {
+            match slot.is_settled() {
                 true => self.enqueue_input(cx, key, Input::Out(broadcast)),
                 false => slot.hold(Held::Broadcast(Lane::Intercept, broadcast), limit),
             }
@@ -183,10 +184,10 @@ impl Session {
         let Some(slot) = self.slots.get(key) else {
             return;
         };
-        slot.is_settled = true;
-        slot.left = Vec::new();
-        let held = std::mem::take(&mut slot.held);
-        let missed = slot.missed.take();
+        let Unsettled { held, missed, .. } = match slot.unsettled.take() {
+            Some(unsettled) => *unsettled,
+            None => Unsettled::default(),
+        };
         for held in held {
             match held {
                 Held::Broadcast(lane, broadcast) => {
@@ -238,13 +239,16 @@ impl Session {
 
 impl Slot {
     fn hold(&mut self, held: Held, limit: usize) {
-        if self.held.len() < limit {
-            self.held.push_back(held);
+        let Some(unsettled) = &mut self.unsettled else {
+            return;
+        };
+        if unsettled.held.len() < limit {
+            unsettled.held.push_back(held);
         } else if let Held::Broadcast(Lane::Own, broadcast) = &held
             && let Some(seq) = broadcast.seq()
         {
             // It is in the log, and will be read from there.
-            self.missed = self.missed.max(Some(seq));
+            unsettled.missed = unsettled.missed.max(Some(seq));
         } else {
             self.is_overrun = true;
         }

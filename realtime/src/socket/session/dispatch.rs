@@ -141,10 +141,7 @@ impl Session {
             address: Arc::clone(&address),
             phase: Phase::Joining(Box::new(request)),
             pending: Pending::default(),
-            held: VecDeque::new(),
-            left: Vec::new(),
-            missed: None,
-            is_settled: false,
+            unsettled: Some(Box::default()),
             is_overrun: false,
             sequence: Sequence::Off,
             intercepts: &[],
@@ -170,9 +167,10 @@ impl Session {
         slot.address = Arc::clone(&address);
         slot.phase = Phase::Joining(Box::new(request));
         slot.pending.keep_messages();
-        slot.held = VecDeque::new();
-        slot.missed = None;
-        slot.is_settled = false;
+        // What others left to the topic stays with it; what was held was for the old membership.
+        let unsettled = slot.unsettled.get_or_insert_default();
+        unsettled.held = VecDeque::new();
+        unsettled.missed = None;
         slot.is_overrun = false;
         slot.sequence = Sequence::Off;
         slot.intercepts = &[];

@@ -15,7 +15,7 @@ use super::{
     Session,
     job::Outcome,
     sequence::AfterFill,
-    slot::{Ending, Phase, Request, Slot},
+    slot::{Ending, Phase, Request},
 };
 use crate::channel::{
     Address, Effects, Flow, Handled, Input, Instance, JoinError, Joined, Reply, StopReason,
@@ -264,10 +264,12 @@ impl Session {
     /// Ends a slot for good. What its client sent meanwhile is for a topic that is not joined.
     fn remove(&mut self, cx: &mut Context<'_>, key: SlotKey) {
         self.timers.forget(key);
-        if let Some(Slot { pending, left, .. }) = self.slots.remove(key) {
+        if let Some(slot) = self.slots.remove(key) {
             self.link.hub.metrics.joined.decrement(1.0);
-            self.give_back(cx, left);
-            self.dispatch_again(cx, pending);
+            if let Some(unsettled) = slot.unsettled {
+                self.give_back(cx, unsettled.left);
+            }
+            self.dispatch_again(cx, slot.pending);
         }
     }
 

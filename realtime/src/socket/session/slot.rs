@@ -18,21 +18,27 @@ pub(super) struct Slot {
     pub(super) phase: Phase,
     /// What waits for the job under way, in the order it came.
     pub(super) pending: Pending,
-    /// What came before the join's reply is on the wire, in the order it came.
-    pub(super) held: VecDeque<Held>,
-    /// Entries that other channels left to this one while it was not joined yet.
-    pub(super) left: Vec<(SlotKey, Arc<Broadcast>)>,
-    /// The newest sequenced broadcast that no longer fitted `held`.
-    pub(super) missed: Option<Seq>,
-    /// The join's reply is on the wire.
-    pub(super) is_settled: bool,
+    /// What waits for the join's reply; nothing once that is on the wire.
+    pub(super) unsettled: Option<Box<Unsettled>>,
     /// A queue ran over: the channel ends as soon as its job is done.
     pub(super) is_overrun: bool,
     pub(super) sequence: Sequence,
     pub(super) intercepts: &'static [&'static str],
 }
 
-/// What waits until the join's reply is on the wire. Notes wait with the broadcasts: a note that
+/// What waits until the join's reply is on the wire. A topic spends most of its life without it,
+/// so it stands apart.
+#[derive(Default)]
+pub(super) struct Unsettled {
+    /// What came, in the order it came.
+    pub(super) held: VecDeque<Held>,
+    /// Entries that other channels left to this one while it was not joined yet.
+    pub(super) left: Vec<(SlotKey, Arc<Broadcast>)>,
+    /// The newest sequenced broadcast that no longer fitted `held`.
+    pub(super) missed: Option<Seq>,
+}
+
+/// One thing that waits until the join's reply is on the wire. Notes wait with the broadcasts: a note that
 /// one's membership has ended must not overtake what was said before.
 pub(super) enum Held {
     Broadcast(Lane, Arc<Broadcast>),
@@ -79,55 +85,71 @@ pub(super) enum Queued {
 }
 
 /// A queue that knows how many bytes of its client it holds. Whoever pushes looks at the bounds.
+/// Empty, it owns nothing and takes up one word.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct Pending(Option<Box<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
     queue: VecDeque<Queued>,
     bytes: usize,
 }
 
 impl Pending {
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.queue.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.len() == 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn owns_nothing(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The bytes of the client's messages in it.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     pub(super) fn push_back(&mut self, queued: Queued) {
-        self.bytes += queued.bytes();
-        self.queue.push_back(queued);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += queued.bytes();
+        waiting.queue.push_back(queued);
     }
 
     /// Puts something of the server's own before everything else.
     pub(super) fn push_front(&mut self, input: Input) {
-        self.queue.push_front(Queued::Input(input));
+        let waiting = self.0.get_or_insert_default();
+        waiting.queue.push_front(Queued::Input(input));
     }
 
     /// The next; an empty queue gives its memory back.
     pub(super) fn pop_front(&mut self) -> Option<Queued> {
-        let Some(next) = self.queue.pop_front() else {
-            *self = Self::default();
+        let waiting = self.0.as_mut()?;
+        let Some(next) = waiting.queue.pop_front() else {
+            self.0 = None;
             return None;
         };
-        self.bytes -= next.bytes();
+        waiting.bytes -= next.bytes();
         Some(next)
     }
 
     /// Drops what was meant for a membership that has ended.
     pub(super) fn keep_messages(&mut self) {
-        self.queue
-            .retain(|queued| matches!(queued, Queued::Message(_)));
+        if let Some(waiting) = &mut self.0 {
+            let queue = &mut waiting.queue;
+            queue.retain(|queued| matches!(queued, Queued::Message(_)));
+        }
     }
 
     /// The client's messages, in the order they came.
     pub(super) fn into_messages(self) -> impl Iterator<Item = Message> {
-        self.queue.into_iter().filter_map(|queued| match queued {
+        let waiting = self.0.map(|waiting| waiting.queue);
+        let queued = waiting.into_iter().flatten();
+        queued.filter_map(|queued| match queued {
             Queued::Message(message) => Some(message),
             Queued::Input(_) => None,
         })
@@ -146,6 +168,11 @@ impl Queued {
 impl Slot {
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle(_))
+    }
+
+    /// The join's reply is on the wire.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.is_none()
     }
 
     /// Takes the instance of an idle slot out, for a job.
@@ -176,6 +203,12 @@ impl Slots {
         self.slab.len()
     }
 
+    /// How many topics it has room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.slab.capacity()
+    }
+
     /// The key that the next slot at this place (or the next free one) will have.
     pub(super) fn next_key(&mut self, place: Option<usize>) -> SlotKey {
         let place = place.unwrap_or_else(|| self.slab.vacant_key());
@@ -183,7 +216,13 @@ impl Slots {
         SlotKey((self.given_out << PLACE_BITS) | place as u32)
     }
 
+    /// Sockets have few topics, most of them one or two: the slab grows by half, and does not begin
+    /// with room for four.
     pub(super) fn insert(&mut self, slot: Slot) {
+        let len = self.slab.len();
+        if len == self.slab.capacity() {
+            self.slab.reserve_exact(1 + len / 2);
+        }
         let place = self.slab.insert(slot);
         debug_assert_eq!(place, place_of(self.slab[place].key));
     }

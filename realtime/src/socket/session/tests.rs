@@ -9,3 +9,4 @@ mod lifecycle;
 mod limits;
 mod properties;
 mod sequenced;
+mod sizes;
