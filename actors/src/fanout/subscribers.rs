@@ -7,8 +7,9 @@ use slab::Slab;
 /// Most topics of a node have one listener: a person's own topic, the ids by which a socket is
 /// disconnected. That one lies inside; with the second come the keys, and a slab that grows by
 /// half, since a conversation's size is what its members are and rarely a power of two.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Subscribers<T> {
+    #[default]
     None,
     One(T),
     Many(Box<Slab<T>>),
@@ -16,12 +17,6 @@ pub(super) enum Subscribers<T> {
 
 /// The key of the one that lies inside.
 const ONLY: usize = 0;
-
-impl<T> Default for Subscribers<T> {
-    fn default() -> Self {
-        Self::None
-    }
-}
 
 impl<T> Subscribers<T> {
     pub(super) fn len(&self) -> usize {
