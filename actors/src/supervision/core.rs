@@ -136,7 +136,8 @@ impl Core {
         self.go_on()
     }
 
-    /// Adds a child behind the others, and starts it.
+    /// Adds a child behind the others, and starts it: at once, or behind those that are being
+    /// brought up, where it may rely on them.
     pub(super) fn add(&mut self, restart: Restart) -> (usize, Vec<Action>) {
         let place = self.children.len();
         self.children.push(child(restart));
@@ -144,7 +145,11 @@ impl Core {
             self.children[place].state = State::Ended;
             return (place, vec![Action::Refuse { child: place }]);
         }
-        self.groups.push(starting(vec![place]));
+        match self.groups.last_mut() {
+            // All that are brought up are one group, as every failure concerns all behind it.
+            Some(group) if self.strategy != Strategy::OneForOne => group.members.push(place),
+            _ => self.groups.push(starting(vec![place])),
+        }
         (place, self.go_on())
     }
 

@@ -199,6 +199,33 @@ fn a_supervisor_whose_first_children_do_not_start_fails() {
     assert_eq!(ended, [Action::Escalate]);
 }
 
+/// Two groups at a time would stop their children side by side, and not the last first.
+#[test]
+fn a_child_added_while_others_are_brought_up_starts_behind_them() {
+    let mut script = Script::up(Strategy::RestForOne, Restart::Permanent);
+    assert_eq!(script.fails(1), [stop(2)]);
+    assert_eq!(script.core.add(Restart::Permanent), (3, vec![]));
+    assert_eq!(script.ends(2), [again(1)]);
+    assert_eq!(script.started(1), [again(2)]);
+    assert_eq!(script.started(2), [start(3)]);
+    assert_eq!(script.started(3), []);
+
+    let mut script = Script::up(Strategy::OneForAll, Restart::Permanent);
+    assert_eq!(script.fails(0), [stop(2)]);
+    assert_eq!(script.core.add(Restart::Permanent), (3, vec![]));
+    assert_eq!(script.ends(2), [stop(1)]);
+    assert_eq!(script.ends(1), [again(0)]);
+    for child in 0..3 {
+        assert_eq!(script.started(child).len(), 1);
+    }
+    assert_eq!(script.started(3), []);
+
+    let mut script = Script::up(Strategy::OneForOne, Restart::Permanent);
+    assert_eq!(script.fails(2), [again(2)]);
+    let (_, actions) = script.core.add(Restart::Permanent);
+    assert_eq!(actions, [start(3)], "it relies on nobody");
+}
+
 #[test]
 fn a_child_added_later_that_does_not_start_is_refused_and_nothing_else_happens() {
     let mut script = Script::up(Strategy::OneForAll, Restart::Permanent);
