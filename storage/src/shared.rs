@@ -61,12 +61,12 @@ impl Channel {
         }
     }
 
-    /// How many frames wait for who hears them; above this new ones are lost. Frames of broadcasts
-    /// are large (a quarter of a MiB, or one broadcast).
-    pub fn queue(self) -> usize {
+    /// How many frames wait for who hears them, and how many bytes; above either new ones are lost.
+    /// A frame of broadcasts is small while little is said, and up to 1.25 MiB.
+    pub fn queue(self) -> (usize, usize) {
         match self {
-            Self::Presence | Self::Typing => 1024,
-            Self::Broadcast => 64,
+            Self::Presence | Self::Typing => (1024, 64 << 20),
+            Self::Broadcast => (4096, 32 << 20),
         }
     }
 
@@ -87,7 +87,8 @@ pub trait Gossip: Debug + Send + Sync {
     /// Tells every node that listens now.
     async fn tell(&self, channel: Channel, frame: Bytes) -> Result<(), NotShared>;
 
-    /// What is told from now on. The queue is bounded ([`Channel::queue`]); above that new ones are
+    /// What is told from now on. The queue is bounded ([`Channel::queue`]; bytes count until they
+    /// are freed); above that new ones are
     /// lost and counted. A later listener of the same channel on this node takes the place of this one.
     fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes>;
 }

@@ -120,6 +120,11 @@ fn write_name(out: &mut BytesMut, name: &str) {
     out.put_slice(name.as_bytes());
 }
 
+/// Whether a frame is of this node, by its first bytes.
+pub(super) fn is_of(frame: &[u8], node: NodeId) -> bool {
+    frame.first() == Some(&VERSION) && frame.get(1..9) == Some(&node.0.to_be_bytes())
+}
+
 /// Reads a frame.
 pub(super) fn read(mut frame: Bytes) -> Result<Frame, Unreadable> {
     if frame.try_get_u8().ok() != Some(VERSION) {

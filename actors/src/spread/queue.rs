@@ -68,6 +68,15 @@ impl Queue {
         self.next += parcels.len() as u64;
         (!parcels.is_empty()).then_some(Batch { first, parcels })
     }
+
+    /// Loses all that waits; how many. Who heard of those before finds them missing.
+    pub(super) fn clear(&mut self) -> u64 {
+        let count = self.waiting.len() as u64;
+        self.waiting.clear();
+        self.bytes = 0;
+        self.next += count;
+        count
+    }
 }
 
 fn size(parcel: &Parcel) -> usize {
@@ -127,7 +136,9 @@ mod tests {
         assert_eq!(queue.push(long), Err(Refused::TooLarge));
         let taken = (0..20).filter(|_| queue.push(parcel(1 << 20)).is_ok());
         assert_eq!(taken.count(), 15, "of 16 MiB, with what is around them");
-        while queue.take().is_some() {}
+        assert_eq!(queue.clear(), 15);
+        queue.push(parcel(1)).unwrap();
+        assert_eq!(queue.take().unwrap().first, 15, "the numbers go on");
         let taken = (0..5000).filter(|_| queue.push(parcel(1)).is_ok());
         assert_eq!(taken.count(), BROADCASTS);
     }

@@ -138,8 +138,9 @@ async fn what_the_way_repeats_or_loses_is_heard_at_most_once() {
     assert_eq!(two.heard(), ["5", "6", "9", "10", "11"]);
 }
 
+/// A connection that was cut while nothing was said costs nothing but time.
 #[tokio::test(start_paused = true)]
-async fn while_nothing_can_be_told_it_is_heard_here_and_afterwards_everywhere() {
+async fn what_cannot_be_told_at_once_is_told_a_little_later() {
     let wire = Wire::default();
     let [one, two] = [1, 2].map(|number| Node::start(&wire, number, "a"));
     settle().await;
@@ -149,7 +150,27 @@ async fn while_nothing_can_be_told_it_is_heard_here_and_afterwards_everywhere() 
     one.end.cut(false);
     one.fanout.publish(event("a", "again"));
     settle().await;
-    assert_eq!(one.heard(), ["cut", "again"]);
+    assert_eq!(one.heard(), ["cut", "again"], "at once");
+    assert!(two.heard().is_empty());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(two.heard(), ["cut", "again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_can_be_told_it_is_heard_here_and_afterwards_everywhere() {
+    let wire = Wire::default();
+    let [one, two] = [1, 2].map(|number| Node::start(&wire, number, "a"));
+    settle().await;
+    one.end.cut(true);
+    for name in ["cut", "off"] {
+        one.fanout.publish(event("a", name));
+        settle().await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    one.end.cut(false);
+    one.fanout.publish(event("a", "again"));
+    settle().await;
+    assert_eq!(one.heard(), ["cut", "off", "again"]);
     assert_eq!(two.heard(), ["again"], "nothing stale");
 }
 

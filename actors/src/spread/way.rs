@@ -1,11 +1,11 @@
 //! The relay, and the two tasks that tell and hear.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quikapp_storage::{Channel, Gossip, Shared};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,6 +18,9 @@ use crate::{
     fanout::{Broadcast, Fanout, NodeId, Relay},
     supervision::{ChildSpec, Supervisor},
 };
+
+/// After this what could not be told is told once more: longer than the way rests after a failure.
+const AGAIN: Duration = Duration::from_millis(1100);
 
 /// Takes what is published on `fanout` to the other nodes, and what they publish to its
 /// subscribers; `node` is this one, fresh at every start.
@@ -73,7 +76,7 @@ async fn speak(way: Arc<Way>, gossip: Arc<dyn Gossip>, stop: CancellationToken) 
         loop {
             let batch = way.queue.lock().take();
             match batch {
-                Some(batch) => tell(way.node, &*gossip, &batch).await,
+                Some(batch) => way.tell(&*gossip, &batch).await,
                 None => way.waits.notified().await,
             }
         }
@@ -81,15 +84,28 @@ async fn speak(way: Arc<Way>, gossip: Arc<dyn Gossip>, stop: CancellationToken) 
     stop.run_until_cancelled(speaking).await;
 }
 
-/// What cannot be told now is lost: who comes back after an outage is not told what is stale.
-async fn tell(node: NodeId, gossip: &dyn Gossip, batch: &Batch) {
-    let frame = frame::write(node, batch.first, &batch.parcels);
-    let count = batch.parcels.len() as u64;
-    match gossip.tell(Channel::Broadcast, frame).await {
-        Ok(()) => relayed("out").increment(count),
-        Err(error) => {
-            tracing::debug!(count, %error, "broadcasts are not told to other nodes");
-            count_lost("not_told", count);
+impl Way {
+    /// A connection that turns out to be gone is worth a second attempt. If nobody can be told then
+    /// either, what waits is lost with it: who comes back after an outage is not told what is stale.
+    async fn tell(&self, gossip: &dyn Gossip, batch: &Batch) {
+        let frame = frame::write(self.node, batch.first, &batch.parcels);
+        let told = async || gossip.tell(Channel::Broadcast, frame.clone()).await;
+        let outcome = match told().await {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                sleep(AGAIN).await;
+                // If it was heard the first time, its numbers tell.
+                told().await
+            }
+        };
+        let count = batch.parcels.len() as u64;
+        match outcome {
+            Ok(()) => relayed("out").increment(count),
+            Err(error) => {
+                let count = count + self.queue.lock().clear();
+                tracing::debug!(count, %error, "broadcasts are not told to other nodes");
+                count_lost("not_told", count);
+            }
         }
     }
 }
@@ -111,8 +127,10 @@ async fn listen(listener: Arc<Listener>, gossip: Arc<dyn Gossip>, stop: Cancella
 
 impl Listener {
     fn heard(&self, frame: Bytes) {
+        if frame::is_of(&frame, self.node) {
+            return;
+        }
         let frame = match frame::read(frame) {
-            Ok(frame) if frame.node == self.node => return,
             Ok(frame) => frame,
             Err(error) => return unreadable(error),
         };

@@ -1,6 +1,13 @@
 //! Hears what is published, as long as Redis is there.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,6 +26,7 @@ use crate::{Channel, ServerUrl};
 const QUIET: Duration = Duration::from_secs(3);
 /// For so long a connection may be in the making, or not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
 /// One subscription of a node. It ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Follower(Arc<Following>);
@@ -34,7 +42,20 @@ struct Ears {
     /// What is subscribed to.
     topics: Vec<String>,
     revocations: watch::Sender<u64>,
-    frames: Mutex<HashMap<Channel, mpsc::Sender<Bytes>>>,
+    frames: Mutex<HashMap<Channel, Ear>>,
+}
+
+/// Where the frames of a channel go.
+struct Ear {
+    frames: mpsc::Sender<Bytes>,
+    /// Bytes of those that were passed on and are not freed yet.
+    held: Arc<AtomicUsize>,
+}
+
+/// A frame that counts as long as somebody has it.
+struct Held {
+    frame: Box<[u8]>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Follower {
@@ -71,8 +92,10 @@ impl Follower {
     }
 
     pub(super) fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes> {
-        let (sender, receiver) = mpsc::channel(channel.queue());
-        self.0.ears.frames.lock().insert(channel, sender);
+        let (frames, receiver) = mpsc::channel(channel.queue().0);
+        let held = Arc::default();
+        let ear = Ear { frames, held };
+        self.0.ears.frames.lock().insert(channel, ear);
         receiver
     }
 }
@@ -123,19 +146,47 @@ impl Ears {
         }
         for channel in Channel::ALL {
             if name == self.names.channel(channel) {
-                self.pass_on(channel, Bytes::copy_from_slice(message.get_payload_bytes()));
+                self.pass_on(channel, message.get_payload_bytes());
             }
         }
         Ok(())
     }
 
-    fn pass_on(&self, channel: Channel, frame: Bytes) {
-        let mut frames = self.frames.lock();
-        match frames.get(&channel).map(|sender| sender.try_send(frame)) {
-            Some(Err(mpsc::error::TrySendError::Full(_))) => channel.count_dropped(),
-            Some(Err(mpsc::error::TrySendError::Closed(_))) => drop(frames.remove(&channel)),
-            Some(Ok(())) | None => {}
+    fn pass_on(&self, channel: Channel, frame: &[u8]) {
+        let mut ears = self.frames.lock();
+        let Some(ear) = ears.get(&channel) else {
+            return;
+        };
+        let frame = Held::count(frame, &ear.held, channel.queue().1);
+        match frame.map(|frame| ear.frames.try_send(frame)) {
+            Some(Ok(())) => {}
+            None | Some(Err(mpsc::error::TrySendError::Full(_))) => channel.count_dropped(),
+            Some(Err(mpsc::error::TrySendError::Closed(_))) => drop(ears.remove(&channel)),
         }
+    }
+}
+
+impl Held {
+    /// A frame, unless so many bytes are held already.
+    fn count(frame: &[u8], held: &Arc<AtomicUsize>, most: usize) -> Option<Bytes> {
+        let before = held.fetch_add(frame.len(), Ordering::Relaxed);
+        let counted = Self {
+            frame: frame.into(),
+            held: Arc::clone(held),
+        };
+        (before + frame.len() <= most).then(|| Bytes::from_owner(counted))
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.frame.len(), Ordering::Relaxed);
     }
 }
 
@@ -143,5 +194,27 @@ async fn soon<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T>
     match timeout(PATIENCE, answer).await {
         Ok(answer) => answer,
         Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_count_until_the_last_of_a_frame_is_gone() {
+        let held = Arc::default();
+        let one = Held::count(&[1; 60], &held, 100);
+        assert!(one.is_some());
+        assert_eq!(Held::count(&[2; 60], &held, 100), None, "too many");
+        let part = one.as_ref().map(|frame| frame.slice(..3));
+        drop(one);
+        assert_eq!(Held::count(&[2; 60], &held, 100), None, "still held");
+        drop(part);
+        assert_eq!(
+            Held::count(&[2; 100], &held, 100),
+            Some(vec![2; 100].into())
+        );
+        assert_eq!(held.load(Ordering::Relaxed), 0);
     }
 }

@@ -169,6 +169,7 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
     are_connected(&mut alice, &mut bob).await;
 
     for trouble in ["stopped", "killed"] {
+        let before = not_told(&rest).await;
         match trouble {
             "stopped" => redis.signal("STOP"),
             _ => redis.kill(),
@@ -180,7 +181,7 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
         println!("{trouble}: {EACH} broadcasts heard beside it in {took:?}");
         assert!(took < Duration::from_secs(5), "{trouble}: {took:?}");
         redis_becomes(&here, "down").await;
-        lost_are_counted(&rest, &mut alice).await;
+        lost_are_counted(&rest, before, &mut alice).await;
         match trouble {
             "stopped" => redis.signal("CONT"),
             _ => redis.restart().await,
@@ -193,16 +194,17 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
 }
 
 /// Speaks until the process has counted what Redis did not take.
-async fn lost_are_counted(rest: &Rest, speaker: &mut Client) {
+async fn lost_are_counted(rest: &Rest, before: u64, speaker: &mut Client) {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (_, metrics) = rest.request(Method::GET, "/metrics", None, None).await;
-        if series(&metrics, r#"quikapp_relay_lost_total{reason="not_told"}"#) > 0 {
-            return;
-        }
+    while not_told(rest).await <= before {
         assert!(Instant::now() < deadline, "nothing is counted");
         says(speaker, GAME, "lost", json!({})).await;
     }
+}
+
+async fn not_told(rest: &Rest) -> u64 {
+    let (_, metrics) = rest.request(Method::GET, "/metrics", None, None).await;
+    series(&metrics, r#"quikapp_relay_lost_total{reason="not_told"}"#)
 }
 
 /// A counter of `/metrics`; zero if it is not there yet.
