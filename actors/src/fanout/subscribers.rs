@@ -88,7 +88,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::topic::Subscriber, *};
 
     fn all(subscribers: &Subscribers<u32>) -> Vec<u32> {
         let mut all = Vec::new();
@@ -119,7 +119,11 @@ mod tests {
                 assert!(many.capacity() <= listeners + listeners / 2 + 1);
             }
         }
-        assert!(size_of::<Subscribers<(Box<u32>, u64)>>() <= 24);
+        let sizes = (
+            size_of::<Subscriber>(),
+            size_of::<Subscribers<Subscriber>>(),
+        );
+        assert!(sizes.0 <= 16 && sizes.1 <= 24, "{sizes:?} bytes");
     }
 
     proptest! {

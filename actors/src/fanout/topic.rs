@@ -30,7 +30,7 @@ pub enum Lane {
 }
 
 #[derive(Debug)]
-struct Subscriber {
+pub(super) struct Subscriber {
     outbox: Arc<Outbox>,
     slot: SlotKey,
     lane: Lane,

@@ -203,6 +203,11 @@ impl<A> Context<A> {
         };
         let (outbox, slot) = (&self.address.link.outbox, self.slot());
         let subscription = self.fanout().subscribe(topic, outbox, slot, lane);
+        if self.subscriptions.len() == self.subscriptions.capacity() {
+            // A list that doubled would keep half of it empty for as long as the socket is open.
+            let spare = self.subscriptions.len() / 2 + 1;
+            self.subscriptions.reserve_exact(spare);
+        }
         self.subscriptions.insert(place, subscription);
     }
 

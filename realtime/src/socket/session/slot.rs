@@ -38,8 +38,8 @@ pub(super) struct Unsettled {
     pub(super) missed: Option<Seq>,
 }
 
-/// One thing that waits until the join's reply is on the wire. Notes wait with the broadcasts: a note that
-/// one's membership has ended must not overtake what was said before.
+/// One thing that waits until the join's reply is on the wire. Notes wait with the broadcasts: a
+/// note that one's membership has ended must not overtake what was said before.
 pub(super) enum Held {
     Broadcast(Lane, Arc<Broadcast>),
     Note(Note),
@@ -85,7 +85,7 @@ pub(super) enum Queued {
 }
 
 /// A queue that knows how many bytes of its client it holds. Whoever pushes looks at the bounds.
-/// Empty, it owns nothing and takes up one word.
+/// Once it was found empty it owns nothing and takes up one word.
 #[derive(Default)]
 pub(super) struct Pending(Option<Box<Waiting>>);
 

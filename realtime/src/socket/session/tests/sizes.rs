@@ -25,7 +25,8 @@ async fn with_topics(count: usize) -> Session {
     let mut session = mount.connect(info).await.unwrap();
     for number in 0..count {
         let topic = format!("room:{number}");
-        let join = json!(["1", "1", topic, "phx_join", {}]);
+        // A note waits for the join, so that there was something to forget.
+        let join = json!(["1", "1", topic, "phx_join", { "after_join": true }]);
         session.receive(Inbound::Text(join.to_string().into()));
     }
     poll_fn(|cx| {
