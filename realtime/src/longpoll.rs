@@ -15,6 +15,8 @@ mod sessions;
 mod task;
 mod token;
 
+use std::future::pending;
+
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{
@@ -36,7 +38,7 @@ use crate::{
 };
 use body::BodyError;
 pub use elsewhere::Nodes;
-use elsewhere::{Owner, Passed};
+use elsewhere::{Owner, Passed, Terms};
 use mailbox::Polled;
 use quikapp_actors::fanout::NodeId;
 use sessions::{Delivered, Found, Member, Sessions};
@@ -45,6 +47,11 @@ pub(crate) use token::TokenKey;
 /// Where clients of Phoenix 1.9 put the session's token; earlier ones use the query.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-phoenix-longpoll-token");
 const TOKEN_PARAM: &str = "token";
+
+/// What a byte of a frame takes at most in the JSON of an answer (`\u0000`).
+const ESCAPED: usize = 6;
+/// Room for the frame that made a mailbox full, which may be larger than `max_queued` itself.
+const MAX_FRAME: usize = 16 << 20;
 
 /// Long-poll on one mount.
 #[derive(Debug)]
@@ -97,6 +104,19 @@ impl LongPoll {
         request: &SocketRequest,
         body: Body,
     ) -> Response {
+        let mut response = self.respond(connection, request, body).await;
+        if elsewhere::is_passed_on(&request.parts.headers) {
+            elsewhere::mark(&mut response);
+        }
+        response
+    }
+
+    async fn respond(
+        &self,
+        connection: &Connection,
+        request: &SocketRequest,
+        body: Body,
+    ) -> Response {
         let (parts, origins) = (&request.parts, &self.options.origins);
         let Ok(params) = negotiate::params(parts) else {
             return phoenix_error(StatusCode::BAD_REQUEST);
@@ -121,13 +141,10 @@ impl LongPoll {
     ) -> Response {
         match self.seek(request, &params) {
             Sought::Here(member) => self.poll(connection, &member).await,
-            // Should it not get there, the client starts over, as with a session that is gone: what
-            // it has missed it gets by its joins.
-            Sought::Elsewhere(owner) => match self.pass_on(&owner, request, Bytes::new()).await {
-                Passed::Answer(status, body) => answer::passed_back(status, body),
-                Passed::Busy => answer::unavailable(Reason::Overloaded),
-                Passed::Gone | Passed::TimedOut => self.begin(connection, request, params).await,
-            },
+            Sought::Elsewhere(owner) => {
+                self.poll_elsewhere(&owner, connection, request, params)
+                    .await
+            }
             Sought::Nowhere => self.begin(connection, request, params).await,
             Sought::InVain => answer::not_here(),
         }
@@ -139,6 +156,25 @@ impl LongPoll {
             Polled::Messages(frames) => answer::messages(&frames, &member.token),
             Polled::Nothing => answer::no_messages(204, &member.token),
             Polled::CutOff => answer::refused(StatusCode::OK, 500, Reason::SlowConsumer),
+        }
+    }
+
+    /// Should it not get there, the client starts over, as with a session that is gone: what it has
+    /// missed it gets by its joins. So it does when this node stops, which cannot know what the
+    /// owner has just taken out of the mailbox.
+    async fn poll_elsewhere(
+        &self,
+        owner: &Owner,
+        connection: &Connection,
+        request: &SocketRequest,
+        params: Params,
+    ) -> Response {
+        let stop = connection.stop.cancelled();
+        match self.pass_on(owner, request, Bytes::new(), stop).await {
+            Passed::Answer(status, body) => answer::passed_back(status, body),
+            Passed::Busy => answer::unavailable(Reason::Overloaded),
+            Passed::Gone | Passed::TimedOut => self.begin(connection, request, params).await,
+            Passed::Stopped => answer::refused(StatusCode::OK, 500, Reason::Restarting),
         }
     }
 
@@ -203,10 +239,11 @@ impl LongPoll {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
-        match self.pass_on(owner, request, body).await {
+        // Even a node that stops waits: the client must know whether its messages were taken.
+        match self.pass_on(owner, request, body, pending()).await {
             Passed::Answer(status, body) => answer::passed_back(status, body),
             Passed::Gone => answer::status(410),
-            Passed::TimedOut => answer::status(408),
+            Passed::TimedOut | Passed::Stopped => answer::status(408),
             Passed::Busy => answer::unavailable(Reason::Overloaded),
         }
     }
@@ -235,14 +272,31 @@ impl LongPoll {
         }
     }
 
-    async fn pass_on(&self, owner: &Owner, request: &SocketRequest, body: Bytes) -> Passed {
-        match &self.nodes {
-            Some(nodes) => {
-                let (parts, window) = (&request.parts, self.options.window);
-                nodes.pass_on(owner, parts, body, window).await
-            }
-            None => Passed::Gone,
-        }
+    /// Passes a request on unless `stop` comes first, and counts what came of it.
+    async fn pass_on(
+        &self,
+        owner: &Owner,
+        request: &SocketRequest,
+        body: Bytes,
+        stop: impl Future<Output = ()>,
+    ) -> Passed {
+        let Some(nodes) = &self.nodes else {
+            return Passed::Gone;
+        };
+        let terms = Terms {
+            window: self.options.window,
+            max_answer: ESCAPED
+                .saturating_mul(self.max_queued())
+                .saturating_add(MAX_FRAME),
+        };
+        let passed = tokio::select! {
+            biased;
+            passed = nodes.pass_on(owner, &request.parts, body, terms) => passed,
+            () = stop => Passed::Stopped,
+        };
+        let outcome = passed.outcome();
+        metrics::counter!("quikapp_longpoll_passed_on_total", "outcome" => outcome).increment(1);
+        passed
     }
 
     fn auth_token(&self, headers: &HeaderMap) -> Option<String> {

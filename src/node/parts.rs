@@ -159,7 +159,14 @@ impl Parts {
     /// The other processes, which hear from now on where this one is.
     pub(super) fn nodes_that_hear_of(&self, bound: SocketAddr) -> Option<Nodes> {
         let nodes = self.nodes.clone()?;
-        match self.config.endpoint.advertised(bound) {
+        let endpoint = &self.config.endpoint;
+        if endpoint.advertise.is_empty() && bound.ip().is_loopback() {
+            tracing::warn!(
+                %bound,
+                "endpoint.advertise is not set: only nodes on this host pass long-poll requests on"
+            );
+        }
+        match endpoint.advertised(bound) {
             Some(address) => {
                 let speaker = nodes.clone();
                 self.keep_running(ChildSpec::task("advertiser", "gossip", move |stop| {

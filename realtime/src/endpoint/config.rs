@@ -141,17 +141,18 @@ impl Config {
         if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return Err(InvalidConfig::HalfTls);
         }
-        match self.advertise.is_empty() || is_origin(&self.advertise) {
+        match self.advertise.is_empty() || origin(&self.advertise).is_some() {
             true => Ok(()),
             false => Err(InvalidConfig::Advertise),
         }
     }
 
-    /// Where other nodes reach this one, whose listener is bound to an address; none if that is a
-    /// wildcard and nothing else is said.
+    /// Where other nodes reach this one, whose listener is bound to an address: scheme, host, and
+    /// port where it is not the scheme's own. None if that address is a wildcard and nothing else
+    /// is said. A loopback address is for processes on the same host.
     pub fn advertised(&self, bound: SocketAddr) -> Option<String> {
         if !self.advertise.is_empty() {
-            return Some(self.advertise.clone());
+            return origin(&self.advertise);
         }
         let scheme = match self.tls.files() {
             Some(_) => "https",
@@ -197,23 +198,25 @@ pub enum InvalidConfig {
     #[error("`tls.cert` and `tls.key` go together: set both or none")]
     HalfTls,
     /// Not an address of this node.
-    #[error("`advertise` must be http:// or https://, a host and a port, and no more")]
+    #[error(
+        "`advertise` must be http:// or https:// and a host, with a port unless it is 80 or 443, \
+         and no more"
+    )]
     Advertise,
 }
 
-/// A scheme, a host and a port, and nothing after them.
-fn is_origin(text: &str) -> bool {
-    let url = reqwest::Url::parse(text);
-    url.is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && !text.ends_with('/')
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-    })
+/// A scheme, a host and perhaps a port, as they are written in a URL; none if the text has more.
+fn origin(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && !text.ends_with('/')
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none();
+    is_origin.then(|| url.origin().ascii_serialization())
 }
 
 /// TLS with a certificate from files, which are read again when they change.
@@ -358,10 +361,15 @@ mod tests {
             config.advertise = text.to_owned();
             assert_eq!(config.validate().is_ok(), is_valid, "{text}");
         }
-        assert_eq!(
-            config.advertised(bound("0.0.0.0:1")),
-            Some(config.advertise)
-        );
+        for (text, address) in [
+            ("https://[FD00::3]:4000", "https://[fd00::3]:4000"),
+            ("HTTP://Node-3:80", "http://node-3"),
+            ("http:node-3:4000", "http://node-3:4000"),
+        ] {
+            config.advertise = text.to_owned();
+            let advertised = config.advertised(bound("0.0.0.0:1"));
+            assert_eq!(advertised.as_deref(), Some(address));
+        }
     }
 
     #[test]

@@ -9,12 +9,16 @@
 //! already, begins none, counts for no client, and is not passed on again. So whoever marks a
 //! request themselves gains nothing by it, and a client's address is decided where its request
 //! came in.
+//!
+//! The owner marks its answer in turn. An answer without the mark comes from somebody else: another
+//! program at an address that a node once had, or a listener that is full.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
+use axum::response::Response;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts,
 };
@@ -23,7 +27,7 @@ use quikapp_actors::fanout::NodeId;
 use quikapp_storage::Addresses;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::{Instant, interval, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +36,15 @@ use crate::auth::Secret;
 
 /// Marks a request that was passed on.
 const PASSED_ON: HeaderName = HeaderName::from_static("x-quikapp-passed-on");
+/// Marks the answer of the node that has, or had, the session.
+const ANSWERED: HeaderName = HeaderName::from_static("x-quikapp-answered");
 const MARK: HeaderValue = HeaderValue::from_static("1");
 
-/// Polls that are passed on at a time; a further one is answered with 503. Each keeps a connection,
-/// of which a node takes 4,096 from one address by default.
+/// Polls that are passed on to one node at a time; a further one is answered with 503. Each keeps a
+/// connection, of which a node takes 4,096 from one address by default.
 const POLLS: usize = 4096;
-/// POSTs, each of which holds a body.
+/// POSTs that are passed on to one node at a time. This bounds neither the bodies in memory, which
+/// are read before they wait for their turn, nor the sum over nodes: the caps of connections do.
 const POSTS: usize = 64;
 /// For so long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(2);
@@ -47,10 +54,14 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How often a process says where it is; it is forgotten after 10 s.
 const BEAT: Duration = Duration::from_secs(2);
+/// How soon it says so again when it could not.
+const RETRY: Duration = Duration::from_millis(250);
 /// For so long an address is not asked for again.
 const KNOWN_FOR: Duration = Duration::from_secs(5);
-/// Addresses that are remembered; above this all are asked for again.
+/// Nodes that are remembered; above this all are forgotten that nothing is passed on to just now.
 const KNOWN: usize = 1024;
+/// How often the log may say that a node's `https` address fails.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps these signatures apart from others that the same secret may make.
 const PURPOSE: &[u8] = b"quikapp node address v1";
@@ -64,8 +75,21 @@ struct Inner {
     secret: Secret,
     key: hmac::Key,
     addresses: Arc<dyn Addresses>,
-    known: Mutex<HashMap<NodeId, (String, Instant)>>,
+    known: Mutex<HashMap<NodeId, Peer>>,
+    known_for: Duration,
     client: reqwest::Client,
+}
+
+/// What this node knows of another.
+#[derive(Default)]
+struct Peer {
+    address: Option<(String, Instant)>,
+    places: Arc<Places>,
+    warned: Option<Instant>,
+}
+
+/// What may be passed on to one node at a time, so that a silent one holds up no other.
+struct Places {
     polls: Semaphore,
     posts: Semaphore,
 }
@@ -76,17 +100,42 @@ pub(super) struct Owner {
     pub(super) token: String,
 }
 
+/// What an owner is granted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// It may take so long to answer.
+    pub(super) window: Duration,
+    /// Bytes that its answer may have.
+    pub(super) max_answer: usize,
+}
+
 /// What came of passing a request on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Passed {
     /// The owner's answer.
     Answer(StatusCode, Bytes),
-    /// The owner is gone, or does not know the session.
+    /// The owner is gone, or does not know the session, or the connection was lost after sending:
+    /// then the owner may have got it.
     Gone,
     /// Whether the owner has got it is not known.
     TimedOut,
-    /// Too many are being passed on.
+    /// Too many are being passed on, or the owner takes no further connection.
     Busy,
+    /// This node stops.
+    Stopped,
+}
+
+impl Passed {
+    /// As the metric has it.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Answer(..) => "answered",
+            Self::Gone => "gone",
+            Self::TimedOut => "timed_out",
+            Self::Busy => "busy",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 impl Nodes {
@@ -98,6 +147,17 @@ impl Nodes {
         addresses: Arc<dyn Addresses>,
         secret: &Secret,
         idle: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        Self::with_memory(node, addresses, secret, idle, KNOWN_FOR)
+    }
+
+    /// [`Nodes::new`] that asks for an address again after `known_for`.
+    pub(super) fn with_memory(
+        node: NodeId,
+        addresses: Arc<dyn Addresses>,
+        secret: &Secret,
+        idle: Duration,
+        known_for: Duration,
     ) -> Result<Self, reqwest::Error> {
         let purpose = hmac::sign(
             &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
@@ -115,20 +175,23 @@ impl Nodes {
             key: hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()),
             addresses,
             known: Mutex::default(),
+            known_for,
             client,
-            polls: Semaphore::new(POLLS),
-            posts: Semaphore::new(POSTS),
         })))
     }
 
     /// Says where this process can be reached (`http://10.0.0.3:4000`), until `stop`.
     pub async fn advertise(self, address: String, stop: CancellationToken) {
         let signed = self.sign(self.0.node, &address);
-        let mut beats = interval(BEAT);
-        while stop.run_until_cancelled(beats.tick()).await.is_some() {
-            if let Err(error) = self.0.addresses.put(self.0.node.0, &signed).await {
-                tracing::debug!(%error, "other nodes are not told where this one is");
-            }
+        while !stop.is_cancelled() {
+            let next = match self.0.addresses.put(self.0.node.0, &signed).await {
+                Ok(()) => BEAT,
+                Err(error) => {
+                    tracing::debug!(%error, "other nodes are not told where this one is");
+                    RETRY
+                }
+            };
+            stop.run_until_cancelled(sleep(next)).await;
         }
     }
 
@@ -141,15 +204,16 @@ impl Nodes {
         TokenKey::new(self.0.secret.as_bytes())
     }
 
-    /// Passes a request on to the node of its session, which may take `window` to answer.
+    /// Passes a request on to the node of its session.
     pub(super) async fn pass_on(
         &self,
         owner: &Owner,
         parts: &Parts,
         body: Bytes,
-        window: Duration,
+        terms: Terms,
     ) -> Passed {
-        let Some(_turn) = self.turn(&parts.method).await else {
+        let places = self.places(owner.node);
+        let Some(_turn) = places.turn(&parts.method).await else {
             return Passed::Busy;
         };
         let Some(address) = self.find(owner.node).await else {
@@ -158,61 +222,83 @@ impl Nodes {
         let Ok(token) = HeaderValue::from_str(&owner.token) else {
             return Passed::Gone;
         };
+        let url = format!("{address}{}", parts.uri.path());
         let mut request = self
             .0
             .client
-            .request(
-                parts.method.clone(),
-                format!("{address}{}", parts.uri.path()),
-            )
-            .timeout(window + GRACE)
+            .request(parts.method.clone(), url)
+            .timeout(terms.window + GRACE)
             .header(PASSED_ON, MARK)
             .header(TOKEN_HEADER, token)
             .body(body);
         if let Some(content_type) = parts.headers.get(CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, content_type);
         }
-        let passed = answered(request).await;
-        let outcome = match &passed {
-            Passed::Answer(..) => "answered",
-            Passed::Gone | Passed::Busy => "gone",
-            Passed::TimedOut => "timed_out",
-        };
-        metrics::counter!("quikapp_longpoll_passed_on_total", "outcome" => outcome).increment(1);
+        let passed = answered(request, terms.max_answer).await;
+        let passed = passed.unwrap_or_else(|error| self.failed(owner.node, &address, error));
         if passed == Passed::Gone {
-            self.0.known.lock().remove(&owner.node);
+            self.forget(owner.node);
         }
         passed
     }
 
-    /// A place among what is passed on at a time.
-    async fn turn(&self, method: &Method) -> Option<SemaphorePermit<'_>> {
-        let places = match *method == Method::POST {
-            true => &self.0.posts,
-            false => &self.0.polls,
-        };
-        timeout(TURN, places.acquire()).await.ok()?.ok()
+    fn places(&self, node: NodeId) -> Arc<Places> {
+        let mut known = self.0.known.lock();
+        if known.len() >= KNOWN && !known.contains_key(&node) {
+            // Places that are taken stay: else they would be given away twice.
+            known.retain(|_, peer| Arc::strong_count(&peer.places) > 1);
+        }
+        known.entry(node).or_default().places.clone()
     }
 
-    /// Where a node is, by what is known or shared. While nothing can be asked, what was known
-    /// longer ago will do.
+    /// Where a node is, by what is known or shared. While nothing can be asked, or what is shared
+    /// has come back empty, what was known longer ago will do: at worst nobody is there.
     async fn find(&self, node: NodeId) -> Option<String> {
-        let known = self.0.known.lock().get(&node).cloned();
+        let known = self.0.known.lock().get(&node)?.address.clone();
         if let Some((address, at)) = &known
-            && at.elapsed() < KNOWN_FOR
+            && at.elapsed() < self.0.known_for
         {
             return Some(address.clone());
         }
-        let Ok(found) = self.0.addresses.find(node.0).await else {
+        let found = self.0.addresses.find(node.0).await.ok().flatten();
+        let Some(address) = found.and_then(|text| self.verify(node, &text)) else {
             return known.map(|(address, _)| address);
         };
-        let address = self.verify(node, &found?)?;
-        let mut known = self.0.known.lock();
-        if known.len() >= KNOWN {
-            known.clear();
+        if let Some(peer) = self.0.known.lock().get_mut(&node) {
+            peer.address = Some((address.clone(), Instant::now()));
         }
-        known.insert(node, (address.clone(), Instant::now()));
         Some(address)
+    }
+
+    fn forget(&self, node: NodeId) {
+        if let Some(peer) = self.0.known.lock().get_mut(&node) {
+            peer.address = None;
+        }
+    }
+
+    /// A certificate that is not believed looks like a node that is gone, so the log names it.
+    fn failed(&self, node: NodeId, address: &str, error: reqwest::Error) -> Passed {
+        let is_timeout = error.is_timeout() && !error.is_connect();
+        let error = error.without_url();
+        match address.starts_with("https:") && self.is_worth_a_warning(node) {
+            true => tracing::warn!(?error, address, "a node is not reached where it says it is"),
+            false => tracing::debug!(?error, "a request is not answered by its session's node"),
+        }
+        match is_timeout {
+            true => Passed::TimedOut,
+            false => Passed::Gone,
+        }
+    }
+
+    /// At most once a minute for each node.
+    fn is_worth_a_warning(&self, node: NodeId) -> bool {
+        let mut known = self.0.known.lock();
+        let warned = &mut known.entry(node).or_default().warned;
+        let is_due = warned.is_none_or(|at| at.elapsed() >= WARN_EVERY);
+        if is_due {
+            *warned = Some(Instant::now());
+        }
+        is_due
     }
 
     fn sign(&self, node: NodeId, address: &str) -> String {
@@ -234,29 +320,54 @@ pub(super) fn is_passed_on(headers: &HeaderMap) -> bool {
     headers.contains_key(PASSED_ON)
 }
 
+/// Says that the owner of a session has answered, and nobody else.
+pub(super) fn mark(answer: &mut Response) {
+    answer.headers_mut().insert(ANSWERED, MARK);
+}
+
 fn signed(node: NodeId, address: &str) -> Vec<u8> {
     [&node.0.to_be_bytes()[..], address.as_bytes()].concat()
 }
 
-/// The owner bounds its answer itself: by what may wait for a session's poll.
-async fn answered(request: reqwest::RequestBuilder) -> Passed {
-    let answer = async {
-        let response = request.send().await?;
-        let status = response.status();
-        Ok::<_, reqwest::Error>((status, response.bytes().await?))
-    };
-    match answer.await {
-        Ok((StatusCode::NOT_FOUND, _)) => Passed::Gone,
-        Ok((status, body)) => Passed::Answer(status, body),
-        Err(error) => {
-            let is_timeout = error.is_timeout() && !error.is_connect();
-            let error = error.without_url();
-            tracing::debug!(%error, "a request is not answered by the node of its session");
-            match is_timeout {
-                true => Passed::TimedOut,
-                false => Passed::Gone,
-            }
+/// Reads the owner's answer. What does not bear its mark is not for the client.
+async fn answered(
+    request: reqwest::RequestBuilder,
+    max_answer: usize,
+) -> Result<Passed, reqwest::Error> {
+    let mut response = request.send().await?;
+    let is_owners = response.headers().contains_key(ANSWERED);
+    match (is_owners, response.status()) {
+        (false, StatusCode::SERVICE_UNAVAILABLE) => return Ok(Passed::Busy),
+        (false, _) | (true, StatusCode::NOT_FOUND) => return Ok(Passed::Gone),
+        (true, _) => {}
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max_answer {
+            tracing::warn!(max_answer, "the answer of a session's node is too large");
+            return Ok(Passed::Gone);
         }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Passed::Answer(response.status(), body.freeze()))
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            polls: Semaphore::new(POLLS),
+            posts: Semaphore::new(POSTS),
+        }
+    }
+}
+
+impl Places {
+    async fn turn(&self, method: &Method) -> Option<SemaphorePermit<'_>> {
+        let places = match *method == Method::POST {
+            true => &self.posts,
+            false => &self.polls,
+        };
+        timeout(TURN, places.acquire()).await.ok()?.ok()
     }
 }
 
@@ -282,13 +393,22 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug)]
-    struct Nobody;
+    /// Fails so often to be told, and knows nobody.
+    #[derive(Debug, Default)]
+    struct Nobody {
+        failures: usize,
+        puts: Mutex<Vec<Instant>>,
+    }
 
     #[async_trait::async_trait]
     impl Addresses for Nobody {
         async fn put(&self, _: u64, _: &str) -> Result<(), NotShared> {
-            Ok(())
+            let mut puts = self.puts.lock();
+            puts.push(Instant::now());
+            match puts.len() <= self.failures {
+                true => Err(NotShared("away".into())),
+                false => Ok(()),
+            }
         }
 
         async fn find(&self, _: u64) -> Result<Option<String>, NotShared> {
@@ -296,13 +416,47 @@ mod tests {
         }
     }
 
+    fn nodes(addresses: Arc<Nobody>, secret: &str) -> Nodes {
+        let secret = Secret::new(secret.repeat(32)).unwrap();
+        Nodes::new(NodeId(1), addresses, &secret, Duration::from_secs(1)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_could_not_say_where_it_is_says_so_again_soon() {
+        let nobody = Arc::new(Nobody {
+            failures: 2,
+            ..Nobody::default()
+        });
+        let speaking = nodes(nobody.clone(), "a").advertise("http://a".into(), <_>::default());
+        timeout(3 * RETRY + BEAT, speaking).await.unwrap_err();
+        let puts = nobody.puts.lock();
+        let pauses: Vec<_> = puts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses, [RETRY, RETRY, BEAT]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_warned_of_once_a_minute() {
+        let nodes = nodes(Arc::default(), "a");
+        let warn = |node| nodes.is_worth_a_warning(NodeId(node));
+        assert_eq!([warn(7), warn(7), warn(8)], [true, false, true]);
+        sleep(WARN_EVERY).await;
+        assert_eq!([warn(7), warn(7)], [true, false]);
+    }
+
+    #[test]
+    fn the_nodes_that_are_remembered_are_bounded_and_no_place_is_given_twice() {
+        let nodes = nodes(Arc::default(), "a");
+        let busy = nodes.places(NodeId(0));
+        for node in 0..2 * KNOWN as u64 {
+            nodes.places(NodeId(node));
+            assert!(nodes.0.known.lock().len() <= KNOWN);
+        }
+        assert!(Arc::ptr_eq(&busy, &nodes.places(NodeId(0))));
+    }
+
     #[test]
     fn an_address_is_believed_of_its_node_by_those_with_the_secret() {
-        let nodes = |secret: &str| {
-            let secret = Secret::new(secret.repeat(32)).unwrap();
-            let idle = Duration::from_secs(1);
-            Nodes::new(NodeId(1), Arc::new(Nobody), &secret, idle).unwrap()
-        };
+        let nodes = |secret| nodes(Arc::default(), secret);
         let (ours, theirs) = (nodes("secret"), nodes("other"));
         let address = "http://10.0.0.3:4000";
         let text = ours.sign(NodeId(7), address);

@@ -1,14 +1,19 @@
 //! A long-poll session goes on wherever its requests land, as behind a load balancer that knows
 //! nothing of sessions; and when its process dies, another takes the client up.
 
+use std::time::Duration;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::tempdir;
+use tokio::time::{Instant, sleep};
 
 use super::{away::redis_becomes, server, two};
 use crate::support::{Client, Guest, Rest, Server};
 
 const MESSAGES: u64 = 20;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client whose requests go to the servers in turn.
 struct Poller {
@@ -104,6 +109,21 @@ impl Poller {
     }
 }
 
+/// Waits until a request that lands on one process is answered by the session on the other.
+async fn is_passed_on(from: &Server, to: &Server, guest: &Guest) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut poller = Poller::open(&[to, from], guest).await;
+    loop {
+        poller.turn = 1;
+        let (_, status) = poller.push("phoenix", "heartbeat", json!({})).await;
+        if status == 200 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
     let Some(redis) = server() else { return };
@@ -114,6 +134,7 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
     }
     let rest = Rest::of(&there);
     let people = [rest.guest("Alice").await, rest.guest("Bob").await];
+    is_passed_on(&there, &here, &people[0]).await;
     let topic = format!("chat:{}", rest.group(&people).await);
     let mut bob = Client::connect(&there, &people[1]).await;
     bob.join(&topic, json!({})).await;
@@ -142,6 +163,7 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
     assert!(super::rooms::series(&metrics, passed_on) > MESSAGES);
 
     // The process of the session dies: the client is told, begins anew, and has missed nothing.
+    let (first, log) = (alice.session.clone(), here.log());
     here.kill().await;
     alice.urls.remove(0);
     let (_, status) = alice.push(&topic, "message:send", json!({})).await;
@@ -158,6 +180,11 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
         .map(|message| message["seq"].clone())
         .collect();
     assert_eq!(seqs, written);
-    // No token of a session is in a log.
-    assert!(!there.log().contains(&alice.session));
+    // No token of a session is in a log, neither where it was nor where it was passed on from.
+    assert_ne!(first, alice.session);
+    for log in [log, there.log()] {
+        assert!(!log.contains(&first) && !log.contains(&alice.session));
+        let warnings = log.matches("endpoint.advertise is not set").count();
+        assert_eq!(warnings, 1, "both are on loopback addresses");
+    }
 }

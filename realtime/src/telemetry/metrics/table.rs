@@ -155,7 +155,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_longpoll_passed_on_total",
         Counter,
         &["outcome"],
-        "Long-poll requests passed on to the node of their session: answered, gone (the client starts over) or timed_out.",
+        "Long-poll requests for sessions of other nodes: answered, gone (the client starts over), busy (503), timed_out, or stopped (a poll that waited when this node stopped).",
     ),
     metric(
         "quikapp_longpoll_sessions",
