@@ -88,8 +88,8 @@ pub trait Gossip: Debug + Send + Sync {
     async fn tell(&self, channel: Channel, frame: Bytes) -> Result<(), NotShared>;
 
     /// What is told from now on. The queue is bounded ([`Channel::queue`]; bytes count until they
-    /// are freed); above that new ones are
-    /// lost and counted. A later listener of the same channel on this node takes the place of this one.
+    /// are freed); above that new ones are lost and counted. A later listener of the same channel
+    /// on this node takes the place of this one.
     fn hear(&self, channel: Channel) -> mpsc::Receiver<Bytes>;
 }
 

@@ -45,39 +45,35 @@ impl Dialer {
 
     /// A connection to work on.
     pub(super) async fn dial(&self) -> Sql<Conn> {
-        let made = timeout(CONNECT, async {
-            let mut begun = self.begin().await?;
-            for statement in &self.setup {
-                let conn = begun.0.as_mut().ok_or_else(lost)?;
-                conn.query_drop(statement).await.map_err(refused)?;
-            }
-            begun.0.take().ok_or_else(lost)
-        });
-        made.await.unwrap_or_else(|_| Err(late()))
+        self.make(&self.setup).await
     }
 
     /// A connection that no work is done on.
     pub(super) async fn dial_bare(&self) -> Sql<Conn> {
+        self.make(&[]).await
+    }
+
+    async fn make(&self, setup: &[String]) -> Sql<Conn> {
         let made = timeout(CONNECT, async {
-            let mut begun = self.begin().await?;
-            begun.0.take().ok_or_else(lost)
+            let opts = OptsBuilder::from_opts(self.opts.clone())
+                .wait_timeout(Some(NEVER))
+                .max_allowed_packet(self.packet.get().copied());
+            let mut line = Line::default();
+            let conn = line.0.insert(Conn::new(opts).await.map_err(refused)?);
+            for statement in setup {
+                conn.query_drop(statement).await.map_err(refused)?;
+            }
+            line.0.take().ok_or_else(late)
         });
         made.await.unwrap_or_else(|_| Err(late()))
     }
-
-    async fn begin(&self) -> Sql<Begun> {
-        let opts = OptsBuilder::from_opts(self.opts.clone())
-            .wait_timeout(Some(NEVER))
-            .max_allowed_packet(self.packet.get().copied());
-        let conn = Conn::new(opts).await.map_err(refused)?;
-        Ok(Begun(Some(conn)))
-    }
 }
 
-/// A connection that is not ready yet.
-struct Begun(Option<Conn>);
+/// A connection, if there is one, that is hung up with this.
+#[derive(Debug, Default)]
+pub(super) struct Line(pub(super) Option<Conn>);
 
-impl Drop for Begun {
+impl Drop for Line {
     fn drop(&mut self) {
         self.0.take().into_iter().for_each(hang_up);
     }
@@ -100,8 +96,4 @@ fn refused(error: mysql_async::Error) -> Fault {
 
 fn late() -> Fault {
     Fault::Lost("connecting took too long".to_owned())
-}
-
-fn lost() -> Fault {
-    Fault::Lost("the connection was lost".to_owned())
 }

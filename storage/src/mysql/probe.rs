@@ -1,11 +1,11 @@
 //! Asks the server how it is, on a connection beside those of the pool: a pool that is full says
 //! that the server is busy, not that it is broken, and nobody knows which it is who waits in line.
 
-use mysql_async::{Conn, prelude::Queryable};
+use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
 
 use super::{
-    dial::hang_up,
+    dial::Line,
     fault::{Fault, Sql},
     pool::Pool,
 };
@@ -14,15 +14,6 @@ use crate::StoreError;
 /// The connection, if the last probe was answered.
 #[derive(Debug, Default)]
 pub(super) struct ProbeLine(Mutex<Line>);
-
-#[derive(Debug, Default)]
-struct Line(Option<Conn>);
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.0.take().into_iter().for_each(hang_up);
-    }
-}
 
 impl Pool {
     /// Runs a statement on the line. May be given up at any moment.

@@ -38,11 +38,17 @@ struct Following {
 
 /// Who hears what.
 struct Ears {
-    names: Names,
-    /// What is subscribed to.
-    topics: Vec<String>,
+    /// What is subscribed to, by name.
+    topics: Vec<(String, Topic)>,
     revocations: watch::Sender<u64>,
     frames: Mutex<HashMap<Channel, Ear>>,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy)]
+enum Topic {
+    Revocations,
+    Frames(Channel),
 }
 
 /// Where the frames of a channel go.
@@ -61,20 +67,21 @@ struct Held {
 impl Follower {
     /// Hears of revocations, who is present and who types.
     pub(super) fn of_news(url: &ServerUrl, client: &Client, names: &Names) -> Self {
-        let mut topics = vec![names.revocations()];
-        topics.extend([Channel::Presence, Channel::Typing].map(|it| names.channel(it)));
-        Self::start(url, client, names, topics)
+        let frames = [Channel::Presence, Channel::Typing];
+        let mut topics = vec![(names.revocations(), Topic::Revocations)];
+        topics.extend(frames.map(|it| (names.channel(it), Topic::Frames(it))));
+        Self::start(url, client, topics)
     }
 
     /// Hears broadcasts: on a connection of its own, so that a flood that Redis cuts off, or that
     /// must be read first, concerns nothing else.
     pub(super) fn of_broadcasts(url: &ServerUrl, client: &Client, names: &Names) -> Self {
-        Self::start(url, client, names, vec![names.channel(Channel::Broadcast)])
+        let name = names.channel(Channel::Broadcast);
+        Self::start(url, client, vec![(name, Topic::Frames(Channel::Broadcast))])
     }
 
-    fn start(url: &ServerUrl, client: &Client, names: &Names, topics: Vec<String>) -> Self {
+    fn start(url: &ServerUrl, client: &Client, topics: Vec<(String, Topic)>) -> Self {
         let ears = Arc::new(Ears {
-            names: names.clone(),
             topics,
             revocations: watch::channel(0).0,
             frames: Mutex::default(),
@@ -119,7 +126,8 @@ async fn follow(client: Client, url: ServerUrl, ears: Arc<Ears>) {
 impl Ears {
     async fn listen(&self, client: &Client) -> Result<(), RedisError> {
         let mut pubsub = soon(client.get_async_pubsub()).await?;
-        soon(pubsub.subscribe(&self.topics)).await?;
+        let names: Vec<&str> = self.topics.iter().map(|(name, _)| name.as_str()).collect();
+        soon(pubsub.subscribe(&names)).await?;
         let (mut sink, mut messages) = pubsub.split();
         loop {
             match timeout(QUIET, messages.next()).await {
@@ -134,20 +142,19 @@ impl Ears {
     }
 
     fn heard(&self, message: &Msg) -> Result<(), RedisError> {
-        let name = message.get_channel_name();
-        if name == self.names.revocations() {
-            let number: u64 = message.get_payload()?;
-            self.revocations.send_if_modified(|known| {
-                let is_new = number > *known;
-                *known = number.max(*known);
-                is_new
-            });
-            return Ok(());
-        }
-        for channel in Channel::ALL {
-            if name == self.names.channel(channel) {
-                self.pass_on(channel, message.get_payload_bytes());
+        let heard = message.get_channel_name();
+        let topic = self.topics.iter().find(|(name, _)| name == heard);
+        match topic.map(|(_, topic)| *topic) {
+            Some(Topic::Revocations) => {
+                let number: u64 = message.get_payload()?;
+                self.revocations.send_if_modified(|known| {
+                    let is_new = number > *known;
+                    *known = number.max(*known);
+                    is_new
+                });
             }
+            Some(Topic::Frames(channel)) => self.pass_on(channel, message.get_payload_bytes()),
+            None => {}
         }
         Ok(())
     }

@@ -35,18 +35,18 @@ async fn a_connection_that_is_given_up_is_closed_at_once() {
             )
         };
         let store = connect(&config).await.unwrap().store;
-        relay.is_mute.store(true, Ordering::SeqCst);
+        relay.state.is_mute.store(true, Ordering::SeqCst);
         let id = ConversationId::generate();
         let mut gave_up = 0;
-        while relay.silenced.load(Ordering::SeqCst) < 12 {
+        while relay.state.silenced.load(Ordering::SeqCst) < 12 {
             let asked = tokio::time::timeout(Duration::from_millis(100), store.conversation(&id));
             gave_up += usize::from(asked.await.is_err());
-            let open = relay.open.load(Ordering::SeqCst);
+            let open = relay.open();
             assert!(open <= 4, "{name}: {open} connections of 4");
         }
         assert!(gave_up >= 12, "{name}: {gave_up}");
         relay.all_close().await;
-        relay.is_mute.store(false, Ordering::SeqCst);
+        relay.state.is_mute.store(false, Ordering::SeqCst);
         let found = store.conversation(&id).await;
         assert_eq!(found, Ok(None), "{name}: it goes on");
         store.close().await;
@@ -58,11 +58,16 @@ async fn a_connection_that_is_given_up_is_closed_at_once() {
 /// what the server says after that is lost; handshakes pass.
 struct Relay {
     address: String,
-    is_mute: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_mute: AtomicBool,
     /// Connections that clients have open.
-    open: Arc<AtomicUsize>,
+    open: AtomicUsize,
     /// Connections that have fallen silent so far.
-    silenced: Arc<AtomicUsize>,
+    silenced: AtomicUsize,
 }
 
 impl Relay {
@@ -70,37 +75,25 @@ impl Relay {
         let opts = Opts::from_url(server).unwrap();
         let upstream = (opts.ip_or_hostname().to_owned(), opts.tcp_port());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let relay = Self {
-            address: listener.local_addr().unwrap().to_string(),
-            is_mute: Arc::default(),
-            open: Arc::default(),
-            silenced: Arc::default(),
-        };
-        let (is_mute, open) = (Arc::clone(&relay.is_mute), Arc::clone(&relay.open));
-        let silenced = Arc::clone(&relay.silenced);
+        let address = listener.local_addr().unwrap().to_string();
+        let state: Arc<State> = Arc::default();
+        let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let upstream = TcpStream::connect(&upstream).await.unwrap();
-                open.fetch_add(1, Ordering::SeqCst);
+                shared.open.fetch_add(1, Ordering::SeqCst);
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = upstream.into_split();
                 let is_silent = Arc::new(AtomicBool::new(false));
                 tokio::spawn(answers(from_server, to_client, Arc::clone(&is_silent)));
-                let (is_mute, open) = (Arc::clone(&is_mute), Arc::clone(&open));
-                let silenced = Arc::clone(&silenced);
+                let state = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    commands(from_client, to_server, || {
-                        let falls_silent = is_mute.load(Ordering::SeqCst);
-                        if falls_silent && !is_silent.swap(true, Ordering::SeqCst) {
-                            silenced.fetch_add(1, Ordering::SeqCst);
-                        }
-                    })
-                    .await;
-                    open.fetch_sub(1, Ordering::SeqCst);
+                    commands(from_client, to_server, || state.commanded(&is_silent)).await;
+                    state.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        relay
+        Self { address, state }
     }
 
     fn instead_of(&self, url: &ServerUrl) -> ServerUrl {
@@ -110,16 +103,30 @@ impl Relay {
         ServerUrl::parse(&format!("{before}@{}/{path}", self.address)).unwrap()
     }
 
+    fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
     /// Waits until no client has a connection open.
     async fn all_close(&self) {
         let closed = async {
-            while self.open.load(Ordering::SeqCst) > 0 {
+            while self.open() > 0 {
                 tokio::task::yield_now().await;
             }
         };
         let outcome = tokio::time::timeout(Duration::from_secs(10), closed).await;
-        let open = self.open.load(Ordering::SeqCst);
+        let open = self.open();
         assert!(outcome.is_ok(), "{open} connections are still open");
+    }
+}
+
+impl State {
+    /// A connection was given a command: while the relay is mute that is its last answer.
+    fn commanded(&self, is_silent: &AtomicBool) {
+        let falls_silent = self.is_mute.load(Ordering::SeqCst);
+        if falls_silent && !is_silent.swap(true, Ordering::SeqCst) {
+            self.silenced.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
