@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{TOKEN_HEADER, TokenKey};
+use super::{TOKEN_HEADER, TokenKey, token::key_for};
 use crate::auth::Secret;
 
 /// Marks a request that was passed on.
@@ -72,7 +72,9 @@ pub struct Nodes(Arc<Inner>);
 
 struct Inner {
     node: NodeId,
-    secret: Secret,
+    /// Signs the tokens of sessions.
+    tokens: TokenKey,
+    /// Signs addresses.
     key: hmac::Key,
     addresses: Arc<dyn Addresses>,
     known: Mutex<HashMap<NodeId, Peer>>,
@@ -159,10 +161,6 @@ impl Nodes {
         idle: Duration,
         known_for: Duration,
     ) -> Result<Self, reqwest::Error> {
-        let purpose = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
-            PURPOSE,
-        );
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(idle)
@@ -171,8 +169,8 @@ impl Nodes {
             .build()?;
         Ok(Self(Arc::new(Inner {
             node,
-            secret: secret.clone(),
-            key: hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()),
+            tokens: TokenKey::new(secret.as_bytes()),
+            key: key_for(PURPOSE, secret.as_bytes()),
             addresses,
             known: Mutex::default(),
             known_for,
@@ -201,7 +199,7 @@ impl Nodes {
 
     /// Signs the tokens of sessions so that the other nodes know them.
     pub(crate) fn token_key(&self) -> TokenKey {
-        TokenKey::new(self.0.secret.as_bytes())
+        self.0.tokens.clone()
     }
 
     /// Passes a request on to the node of its session.

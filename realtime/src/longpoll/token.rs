@@ -24,16 +24,22 @@ impl fmt::Debug for SessionId {
 }
 
 /// Signs and checks session tokens.
+#[derive(Clone)]
 pub(crate) struct TokenKey(hmac::Key);
 
 /// Keeps these signatures apart from others that the same secret may make.
 const PURPOSE: &[u8] = b"quikapp longpoll session v2";
 
+/// A key of a purpose's own, derived from a secret that serves others, too.
+pub(super) fn key_for(purpose: &[u8], secret: &[u8]) -> hmac::Key {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), purpose);
+    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+}
+
 impl TokenKey {
     /// Nodes with the same secret accept each other's tokens.
     pub(crate) fn new(secret: &[u8]) -> Self {
-        let purpose = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), PURPOSE);
-        Self(hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()))
+        Self(key_for(PURPOSE, secret))
     }
 
     /// For sessions that no other process knows.

@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 
+use table::CPU_SECONDS;
 pub use table::METRICS;
 
 /// How often samples of histograms are folded into their buckets.
@@ -28,9 +29,6 @@ const SECONDS: [f64; 14] = [
 const COUNTS: [f64; 10] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0,
 ];
-
-/// What a process has spent, by the name that Prometheus' own clients give it.
-const CPU_SECONDS: &str = "process_cpu_seconds_total";
 
 /// One metric of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,13 +192,11 @@ fn observe_process() {
 fn write_cpu_seconds(page: &mut String) {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = Duration::try_from(spent).unwrap_or_default().as_secs_f64();
-    for metric in METRICS.iter().filter(|metric| metric.name == CPU_SECONDS) {
-        let (name, help) = (metric.name, metric.help);
-        let _ = write!(
-            page,
-            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n\n"
-        );
-    }
+    let Metric { name, help, .. } = CPU_SECONDS;
+    let _ = write!(
+        page,
+        "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds}\n\n"
+    );
 }
 
 fn resident_bytes() -> Option<f64> {

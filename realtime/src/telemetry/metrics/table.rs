@@ -5,14 +5,17 @@ use super::{
     Metric,
 };
 
+/// What the process has spent, by the name that Prometheus' own clients give it.
+pub(super) const CPU_SECONDS: Metric = metric(
+    "process_cpu_seconds_total",
+    Counter,
+    &[],
+    "CPU time of the process, in user and system mode, in seconds.",
+);
+
 /// All metrics, by name.
 pub const METRICS: &[Metric] = &[
-    metric(
-        "process_cpu_seconds_total",
-        Counter,
-        &[],
-        "CPU time of the process, in user and system mode, in seconds.",
-    ),
+    CPU_SECONDS,
     metric(
         "quikapp_accept_errors_total",
         Counter,
