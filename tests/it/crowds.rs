@@ -38,18 +38,13 @@ const BYTES: usize = 16 * 1024;
 /// What the process may grow by: a fraction of what a queue per reader would take.
 const GROWTH: f64 = 64e6;
 const ROOM: &str = "broadcast:crowd";
+const MEMORY: &str = "quikapp_resident_memory_bytes";
+const CUT: &str = "quikapp_slow_consumers_total";
 
 async fn serve(dir: &std::path::Path, name: &str, value: &str) -> Server {
     let settings = [(name, OsStr::new(value))];
     let data = dir.join("data");
     Server::start_as(dir, &data, "127.0.0.1:0", &[], &settings).await
-}
-
-async fn metric(rest: &Rest, name: &str) -> f64 {
-    let (_, page) = rest.answer("/metrics", &[]).await;
-    let page = page.as_str().unwrap_or_default();
-    let line = page.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
 /// A socket of its own with a receive buffer that is soon full.
@@ -91,7 +86,7 @@ async fn a_stalled_reader_is_cut_and_the_others_hear_everything() {
     let mut speaking = Client::connect(&server, &speaker).await;
     speaking.join(ROOM, json!({ "self": false })).await;
     let _stalled = stall(&server, &rest.guest("Stalled").await).await;
-    let before = metric(&rest, "quikapp_resident_memory_bytes").await;
+    let before: f64 = rest.metric(MEMORY).await;
     let since = Instant::now();
 
     let speak = async {
@@ -109,7 +104,7 @@ async fn a_stalled_reader_is_cut_and_the_others_hear_everything() {
         }
     });
     let cut = async {
-        while metric(&rest, "quikapp_slow_consumers_total").await < 1.0 {
+        while rest.metric::<u64>(CUT).await < 1 {
             sleep(Duration::from_millis(100)).await;
         }
         since.elapsed()
@@ -121,8 +116,8 @@ async fn a_stalled_reader_is_cut_and_the_others_hear_everything() {
         readers(),
         cut.expect("cut in time")
     );
-    assert!((metric(&rest, "quikapp_slow_consumers_total").await - 1.0).abs() < f64::EPSILON);
-    let growth = metric(&rest, "quikapp_resident_memory_bytes").await - before;
+    assert_eq!(rest.metric::<u64>(CUT).await, 1);
+    let growth = rest.metric::<f64>(MEMORY).await - before;
     assert!(growth < GROWTH, "grew by {growth} bytes");
 }
 

@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use reqwest::Method;
 use serde_json::json;
 use tempfile::tempdir;
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -31,8 +30,7 @@ async fn promtool_finds_nothing_to_complain_about() {
     socket.expect(&topic, "message:new").await;
     socket.call(&topic, "typing:start", json!({})).await;
 
-    let (_, text) = rest.request(Method::GET, "/metrics", None, None).await;
-    let text = text.as_str().unwrap();
+    let text = rest.metrics().await;
     for line in [
         "quikapp_connections 1",
         "quikapp_online_users 1",
@@ -49,10 +47,7 @@ async fn promtool_finds_nothing_to_complain_about() {
         let counted = values.map(|value| value.trim().parse::<u64>().unwrap());
         assert!(counted.sum::<u64>() > 0, "{series}: {text}");
     }
-    let spent = text
-        .lines()
-        .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
-    let spent: f64 = spent.unwrap().parse().unwrap();
+    let spent: f64 = rest.metric("process_cpu_seconds_total").await;
     assert!(spent > 0.0 && spent.fract() > 0.0, "{spent} s of CPU");
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])

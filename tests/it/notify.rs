@@ -103,10 +103,7 @@ async fn members_may_be_notified_as_they_are_and_as_they_wish() {
     assert_eq!(found[1]["is_connected"], true);
     assert_eq!(found[1]["active_devices"], json!(["phone"]));
     assert_eq!(found[2]["mute"]["mentions_only"], true);
-    let (_, metrics) = rest
-        .request(reqwest::Method::GET, "/metrics", None, None)
-        .await;
-    let metrics = metrics.as_str().unwrap();
+    let metrics = rest.metrics().await;
     assert!(
         metrics.contains("quikapp_may_notify_total{reason=\"mention\"} 1"),
         "{metrics}"

@@ -3,7 +3,6 @@
 
 use std::{ffi::OsStr, path::Path, time::Duration};
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -95,10 +94,7 @@ async fn an_overview_outlives_the_process_and_its_entity_leaves_when_idle() {
     let after = overview(&server, bob).await;
     assert_eq!(after["conversations"], before["conversations"]);
     assert_eq!(after["badge"], 1);
-    let (_, metrics) = Rest::of(&server)
-        .request(Method::GET, "/metrics", None, None)
-        .await;
-    let metrics = metrics.as_str().unwrap();
+    let metrics = Rest::of(&server).metrics().await;
     assert!(
         metrics.contains("quikapp_actors{kind=\"user\"}"),
         "{metrics}"

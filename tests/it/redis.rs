@@ -1,6 +1,6 @@
 //! Processes that share a data directory and a Redis: people see each other, hear each other type,
-//! hear the same broadcasts, are counted together and are thrown out at once; and whatever becomes of Redis, the chat goes on.
-//! Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
+//! hear the same broadcasts, are counted together and are thrown out at once; and whatever becomes
+//! of Redis, the chat goes on. Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
 
 mod away;
 mod longpoll;
@@ -11,7 +11,9 @@ mod seen;
 
 use std::{ffi::OsStr, path::Path};
 
-use super::support::Server;
+use serde_json::json;
+
+use super::support::{Client, Guest, Rest, Server};
 
 /// The server, if there is one. Without it a test is skipped, and says so; where backends are
 /// required it fails.
@@ -46,4 +48,33 @@ async fn two(dir: &Path, redis: &str, settings: &[(&str, &str)]) -> [Server; 2] 
     let here = Server::start_as(dir, &data, "127.0.0.1:0", &[], &settings).await;
     let there = Server::start_as(dir, &data, "127.0.0.2:0", &[], &settings).await;
     [here, there]
+}
+
+/// Alice on one process and Bob on the other, in a conversation of theirs.
+struct Pair {
+    people: [Guest; 2],
+    conversation: String,
+    topic: String,
+    alice: Client,
+    bob: Client,
+}
+
+impl Pair {
+    async fn chatting(here: &Server, there: &Server) -> Self {
+        let rest = Rest::of(here);
+        let people = [rest.guest("Alice").await, rest.guest("Bob").await];
+        let conversation = rest.group(&people).await;
+        let topic = format!("chat:{conversation}");
+        let mut alice = Client::connect(here, &people[0]).await;
+        let mut bob = Client::connect(there, &people[1]).await;
+        alice.join(&topic, json!({})).await;
+        bob.join(&topic, json!({})).await;
+        Self {
+            people,
+            conversation,
+            topic,
+            alice,
+            bob,
+        }
+    }
 }

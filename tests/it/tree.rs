@@ -39,8 +39,7 @@ async fn the_live_tree_is_shown_to_operators_and_in_metrics() {
     assert_eq!(shown["state"], "running");
 
     let rest = Rest::of(&server);
-    let (_, metrics) = rest.request(Method::GET, "/metrics", None, None).await;
-    let metrics = metrics.as_str().unwrap();
+    let metrics = rest.metrics().await;
     for expected in [
         "quikapp_actors{kind=\"conversations\"} 16",
         "quikapp_actor_queue_depth{kind=\"conversations\"} 0",

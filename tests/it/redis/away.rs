@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::time::{Instant, sleep};
 
-use super::{seen::hears_typing, server, two, variable};
+use super::{Pair, seen::hears_typing, server, two, variable};
 use crate::{
     redis_server::RedisServer,
     support::{Client, Guest, PATIENCE, Rest, Server},
@@ -85,19 +85,18 @@ async fn whatever_becomes_of_redis_the_chat_goes_on() {
     let dir = tempdir().unwrap();
     let mut redis = Redis::start(dir.path(), &toxiproxy).await;
     let [here, there] = two(dir.path(), &redis.url(), &[]).await;
-    let rest = Rest::of(&here);
-    let people = [rest.guest("Alice").await, rest.guest("Bob").await];
-    let conversation = rest.group(&people).await;
-    let topic = format!("chat:{conversation}");
-    let mut alice = Client::connect(&here, &people[0]).await;
-    let mut bob = Client::connect(&there, &people[1]).await;
-    alice.join(&topic, json!({})).await;
-    bob.join(&topic, json!({})).await;
+    let Pair {
+        people,
+        conversation,
+        topic,
+        mut alice,
+        mut bob,
+    } = Pair::chatting(&here, &there).await;
     hears_typing(&mut alice, &mut bob, &topic, &people[0]).await;
 
     let mut chat = Chat {
         alice,
-        rest,
+        rest: Rest::of(&here),
         conversation,
         sent: 0,
     };

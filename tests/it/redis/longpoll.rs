@@ -12,6 +12,7 @@ use super::{away::redis_becomes, server, two};
 use crate::support::{Client, Guest, Rest, Server};
 
 const MESSAGES: u64 = 20;
+const PASSED_ON: &str = r#"quikapp_longpoll_passed_on_total{outcome="answered"}"#;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -93,6 +94,14 @@ impl Poller {
         reply[4]["response"].take()
     }
 
+    /// Joins as one who has seen nothing; where the messages stand that this brings.
+    async fn catches_up(&mut self, topic: &str) -> Vec<Value> {
+        let joined = self.call(topic, "phx_join", json!({ "last_seq": 0 })).await;
+        let gap = joined["gap"].as_array().unwrap();
+        let news = gap.iter().filter(|entry| entry["event"] == "message:new");
+        seqs_of(news)
+    }
+
     async fn expect(&mut self, topic: &str, event: &str) -> Value {
         let is_it = |frame: &Value| frame[2] == topic && frame[3] == event;
         self.next_that(is_it).await[4].take()
@@ -107,6 +116,11 @@ impl Poller {
             assert!(status == 200 || status == 204, "{status}");
         }
     }
+}
+
+fn seqs_of<'m>(messages: impl IntoIterator<Item = &'m Value>) -> Vec<Value> {
+    let seqs = messages.into_iter().map(|message| message["seq"].clone());
+    seqs.collect()
 }
 
 /// Waits until a request that lands on one process is answered by the session on the other.
@@ -158,9 +172,7 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
         .history(topic.trim_start_matches("chat:"), &people[1])
         .await;
     assert!(history.len() as u64 >= MESSAGES);
-    let passed_on = r#"quikapp_longpoll_passed_on_total{outcome="answered"}"#;
-    let (_, metrics) = rest.request(Method::GET, "/metrics", None, None).await;
-    assert!(super::rooms::series(&metrics, passed_on) > MESSAGES);
+    assert!(rest.metric::<u64>(PASSED_ON).await > MESSAGES);
 
     // The process of the session dies: the client is told, begins anew, and has missed nothing.
     let (first, log) = (alice.session.clone(), here.log());
@@ -169,17 +181,7 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
     let (_, status) = alice.push(&topic, "message:send", json!({})).await;
     assert_eq!(status, 410);
     assert_eq!(alice.poll().await, 410, "another session begins");
-    let joined = alice
-        .call(&topic, "phx_join", json!({ "last_seq": 0 }))
-        .await;
-    let gap = joined["gap"].as_array().unwrap();
-    let news = gap.iter().filter(|entry| entry["event"] == "message:new");
-    let seqs: Vec<_> = news.map(|entry| entry["seq"].clone()).collect();
-    let written: Vec<_> = history
-        .iter()
-        .map(|message| message["seq"].clone())
-        .collect();
-    assert_eq!(seqs, written);
+    assert_eq!(alice.catches_up(&topic).await, seqs_of(&history));
     // No token of a session is in a log, neither where it was nor where it was passed on from.
     assert_ne!(first, alice.session);
     for log in [log, there.log()] {

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::tempdir;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{away::redis_becomes, server, two};
+use super::{Pair, away::redis_becomes, server, two};
 use crate::{
     redis_server::RedisServer,
     support::{Client, Guest, PATIENCE, Rest, Server},
@@ -17,6 +16,9 @@ use crate::{
 const GAME: &str = "broadcast:game";
 const OTHER: &str = "broadcast:other";
 const EACH: u64 = 200;
+const INWARDS: &str = r#"quikapp_relayed_broadcasts_total{direction="in"}"#;
+const MISSED: &str = r#"quikapp_relay_lost_total{reason="missed"}"#;
+const NOT_TOLD: &str = r#"quikapp_relay_lost_total{reason="not_told"}"#;
 
 /// Somebody in a room.
 async fn enters(server: &Server, who: &Guest, room: &str, params: Value) -> Client {
@@ -96,18 +98,10 @@ async fn a_broadcast_reaches_each_subscriber_on_every_process_once_and_in_order(
     );
     assert!(eve.waiting(GAME, "count").is_empty());
 
-    let (_, metrics) = Rest::of(&there)
-        .request(Method::GET, "/metrics", None, None)
-        .await;
-    let inwards = series(
-        &metrics,
-        r#"quikapp_relayed_broadcasts_total{direction="in"}"#,
-    );
+    let there = Rest::of(&there);
+    let inwards: u64 = there.metric(INWARDS).await;
     assert!(inwards > EACH, "{inwards}");
-    assert_eq!(
-        series(&metrics, r#"quikapp_relay_lost_total{reason="missed"}"#),
-        0
-    );
+    assert_eq!(there.metric::<u64>(MISSED).await, 0);
 }
 
 /// Entries of the log come through the store alone; receipts, and what is in no log, through Redis.
@@ -116,11 +110,13 @@ async fn what_is_said_in_a_chat_is_not_doubled_and_receipts_reach_the_other_proc
     let Some(redis) = server() else { return };
     let dir = tempdir().unwrap();
     let [here, there] = two(dir.path(), &redis, &[]).await;
-    let rest = Rest::of(&here);
-    let people = [rest.guest("Alice").await, rest.guest("Bob").await];
-    let topic = format!("chat:{}", rest.group(&people).await);
-    let mut alice = enters(&here, &people[0], &topic, json!({})).await;
-    let mut bob = enters(&there, &people[1], &topic, json!({})).await;
+    let Pair {
+        people,
+        topic,
+        mut alice,
+        mut bob,
+        ..
+    } = Pair::chatting(&here, &there).await;
     for client in [&mut alice, &mut bob] {
         client.join(GAME, json!({})).await;
     }
@@ -169,7 +165,7 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
     are_connected(&mut alice, &mut bob).await;
 
     for trouble in ["stopped", "killed"] {
-        let before = not_told(&rest).await;
+        let before: u64 = rest.metric(NOT_TOLD).await;
         match trouble {
             "stopped" => redis.signal("STOP"),
             _ => redis.kill(),
@@ -193,23 +189,13 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
     }
 }
 
-/// Speaks until the process has counted what Redis did not take.
+/// Speaks, and waits until the process has counted what Redis did not take, at once or a second
+/// time.
 async fn lost_are_counted(rest: &Rest, before: u64, speaker: &mut Client) {
+    says(speaker, GAME, "lost", json!({})).await;
     let deadline = Instant::now() + PATIENCE;
-    while not_told(rest).await <= before {
+    while rest.metric::<u64>(NOT_TOLD).await <= before {
         assert!(Instant::now() < deadline, "nothing is counted");
-        says(speaker, GAME, "lost", json!({})).await;
+        sleep(Duration::from_millis(50)).await;
     }
-}
-
-async fn not_told(rest: &Rest) -> u64 {
-    let (_, metrics) = rest.request(Method::GET, "/metrics", None, None).await;
-    series(&metrics, r#"quikapp_relay_lost_total{reason="not_told"}"#)
-}
-
-/// A counter of `/metrics`; zero if it is not there yet.
-pub(super) fn series(metrics: &Value, name: &str) -> u64 {
-    let lines = metrics.as_str().unwrap().lines();
-    let value = lines.filter_map(|line| line.strip_prefix(name)).next();
-    value.map_or(0, |value| value.trim().parse().unwrap())
 }

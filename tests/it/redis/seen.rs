@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::time::{Instant, timeout};
 
-use super::{server, two};
+use super::{Pair, server, two};
 use crate::support::{Client, Guest, PATIENCE, Rest, Server};
 
 const LOBBY: &str = "presence:lobby";
@@ -70,13 +70,13 @@ async fn who_types_on_another_process_is_heard() {
     let Some(redis) = server() else { return };
     let dir = tempdir().unwrap();
     let [here, there] = two(dir.path(), &redis, &[]).await;
-    let rest = Rest::of(&here);
-    let people = [rest.guest("Alice").await, rest.guest("Bob").await];
-    let topic = format!("chat:{}", rest.group(&people).await);
-    let mut alice = Client::connect(&here, &people[0]).await;
-    let mut bob = Client::connect(&there, &people[1]).await;
-    alice.join(&topic, json!({})).await;
-    bob.join(&topic, json!({})).await;
+    let Pair {
+        people,
+        topic,
+        mut alice,
+        mut bob,
+        ..
+    } = Pair::chatting(&here, &there).await;
     hears_typing(&mut alice, &mut bob, &topic, &people[0]).await;
     // She says nothing more: it ends by itself, on both.
     let started = Instant::now();

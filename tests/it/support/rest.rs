@@ -1,5 +1,7 @@
 //! The REST interface, as a test uses it.
 
+use std::{fmt::Debug, str::FromStr};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -97,6 +99,22 @@ impl Rest {
         let (status, body) = sent.await;
         assert!(status.is_success(), "POST {path}: {status} {body}");
         body
+    }
+
+    /// The page of `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        let (_, page) = self.answer("/metrics", &[]).await;
+        page.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The value of a series, with its labels if it has any; zero if it is not there yet.
+    pub(crate) async fn metric<T>(&self, series: &str) -> T
+    where
+        T: FromStr<Err: Debug> + Default,
+    {
+        let page = self.metrics().await;
+        let value = page.lines().find_map(|line| line.strip_prefix(series));
+        value.map_or_else(T::default, |value| value.trim().parse().unwrap())
     }
 
     pub(crate) async fn guest(&self, name: &str) -> Guest {
