@@ -428,6 +428,10 @@ impl Channel for UserChannel {
         broadcast: Arc<Broadcast>,
     ) -> Flow {
         let is_own = **broadcast.topic() == person_topic(&cx.assigns().person);
+        if !is_own && !cx.is_subscribed(broadcast.topic()) {
+            // It was queued behind a removal. What a membership after that one shows is read.
+            return Flow::NoReply;
+        }
         if is_own && broadcast.seq().is_none() {
             // Registers and status of one's own: current, and in no log.
             cx.push(broadcast.event(), broadcast.payload().clone());

@@ -1,6 +1,10 @@
 //! `user:<id>`: one stream over all conversations.
 
-use quikapp_storage::{Conversation, Created};
+use quikapp_actors::{
+    conversation::{MemberLeft, chat_topic},
+    fanout::{Broadcast, Note},
+};
+use quikapp_storage::{Conversation, Created, Seq};
 
 use super::*;
 use crate::auth::test_kit::person;
@@ -493,6 +497,35 @@ async fn a_notice_that_comes_after_the_removal_shows_what_was_theirs_and_no_more
     assert_eq!(first["content"], "theirs");
     say(&world, &news.id, "not theirs").await;
     say(&world, &team, "everybody's").await;
+    let next = stream.event(TOPIC, "message:new").await;
+    assert_eq!(next["content"], "everybody's");
+}
+
+/// What another process wrote comes at once: a removal, and what was said behind it.
+#[tokio::test]
+async fn what_was_queued_behind_a_removal_is_not_shown() {
+    let world = World::start().await;
+    let [team, others] = [
+        begin(&world, &["ann", "bob"]).await,
+        begin(&world, &["ann", "bob"]).await,
+    ];
+    let mut stream = world.socket("bob").await;
+    stream.join(TOPIC, nothing()).await.ok();
+    say(&world, &team, "theirs").await;
+    assert_eq!(
+        stream.event(TOPIC, "message:new").await["content"],
+        "theirs"
+    );
+    let (fanout, topic) = (&world.node.fanout, chat_topic(&team));
+    let left = MemberLeft {
+        conversation: team.clone(),
+        user: UserId::new("bob").unwrap(),
+        seq: Seq(2),
+    };
+    fanout.note(&topic, &Note::new(left));
+    let said = json!({ "content": "not theirs" });
+    fanout.publish_local(Broadcast::new(topic, "message:new", said.into()).with_seq(Seq(3)));
+    say(&world, &others, "everybody's").await;
     let next = stream.event(TOPIC, "message:new").await;
     assert_eq!(next["content"], "everybody's");
 }
