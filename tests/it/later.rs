@@ -8,7 +8,7 @@ use quikapp_storage::Timestamp;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+use crate::support::{Client, Guest, Rest, Server, within};
 
 /// A moment from now, as RFC 3339.
 fn in_ms(ms: i64) -> String {
@@ -143,42 +143,5 @@ async fn what_offline_devices_lack_is_found_again_after_kill_9() {
         reply = phone.call(&own, "message:ack", ack).await.unwrap().1;
     }
     assert_eq!(seqs, (1..=MESSAGES).collect::<Vec<_>>());
-    server.terminate().await;
-}
-
-/// `quikapp rebuild` beside a running server.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn projections_are_rebuilt_while_the_server_runs() {
-    let dir = tempdir().unwrap();
-    let server = Server::start(dir.path()).await;
-    let rest = Rest::of(&server);
-    let people = [rest.guest("ann").await, rest.guest("bob").await];
-    let conversation = rest.group(&people).await;
-    let path = format!("/api/conversations/{conversation}/messages");
-    for number in 0..5 {
-        let body = json!({"content": format!("{number}")});
-        rest.post(&path, &people[0], body).await;
-    }
-    let rebuild = |name: &'static str| {
-        let data_dir = server.data_dir.clone();
-        async move {
-            let mut command = quikapp();
-            command.args(["rebuild", name, "--data-dir"]).arg(data_dir);
-            within("the rebuild", command.output()).await.unwrap()
-        }
-    };
-    let output = rebuild("threads").await;
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("threads: "), "{}", said(&output));
-    let refused = rebuild("nothing").await;
-    assert!(!refused.status.success());
-    assert!(
-        said(&refused).contains("queue, threads, timers, history"),
-        "{}",
-        said(&refused)
-    );
-    let body = json!({"content": "after"});
-    rest.post(&path, &people[0], body).await;
-    assert_eq!(history(&server, &conversation, &people[1]).await.len(), 6);
     server.terminate().await;
 }

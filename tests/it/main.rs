@@ -22,6 +22,7 @@ mod notify;
 mod operation;
 mod overview;
 mod people;
+mod rebuild;
 mod redis;
 mod shared_directory;
 mod start_and_stop;

@@ -43,7 +43,7 @@ pub struct Rebuilt {
     pub entries: u64,
 }
 
-/// Rebuilds one projection, or all of them and the history, conversation by conversation. Another
+/// Rebuilds one projection, or the history and all of them, conversation by conversation. Another
 /// process may work on the same store meanwhile: each conversation is taken for the moment, which
 /// keeps its sequencer out, and cursors move by compare-and-set, which keeps its projections out.
 /// A view of the history is left alone when something newer has been folded into it.
@@ -78,14 +78,16 @@ pub async fn rebuild(
         owner: OwnerId::generate(),
     };
     let mut rebuilt = Vec::new();
+    // First what others are derived with: threads are counted for the authors of their roots, as
+    // the history has them.
+    if with_history {
+        let one = async |id: &ConversationId| history::rebuild(&work, id, history::STRETCH).await;
+        rebuilt.push(work.rebuild(HISTORY.to_owned(), one).await?);
+    }
     for projection in meant {
         let name = projection.consumer().to_string();
         let one = async |id: &ConversationId| work.one(&**projection, id).await;
         rebuilt.push(work.rebuild(name, one).await?);
-    }
-    if with_history {
-        let one = async |id: &ConversationId| history::rebuild(&work, id, history::STRETCH).await;
-        rebuilt.push(work.rebuild(HISTORY.to_owned(), one).await?);
     }
     Ok(rebuilt)
 }
