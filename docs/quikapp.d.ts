@@ -26,7 +26,6 @@ export type Reason =
   | "user_not_found"
   | "not_found"
   | "method_not_allowed"
-  | "not_connected"
   | "idempotency_conflict"
   | "invalid_body"
   | "invalid_field"

@@ -127,7 +127,8 @@ impl From<StoreError> for Refusal {
 impl From<ChooseError> for Refusal {
     fn from(error: ChooseError) -> Self {
         match error {
-            ChooseError::NotConnected(_) => Reason::NotConnected.into(),
+            // Whose channel is joined is connected, for as long as its handler runs.
+            ChooseError::NotConnected(_) => Reason::Internal.into(),
             ChooseError::Invalid(invalid) => Self::invalid_field(invalid.field, invalid.detail),
             ChooseError::Overloaded => Reason::Overloaded.into(),
             ChooseError::Store(error) => error.into(),

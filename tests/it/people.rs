@@ -1,11 +1,14 @@
 //! What a person sees of themselves and of others: over REST what was done over a socket, and the
 //! other way round.
 
+use std::time::Duration;
+
 use reqwest::Method;
+use rusqlite::Connection;
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{Client, Rest, Server};
+use crate::support::{Client, Guest, Rest, Server, within};
 
 #[tokio::test]
 async fn sockets_and_rest_tell_the_same() {
@@ -52,4 +55,70 @@ async fn sockets_and_rest_tell_the_same() {
     let synced = other.expect(&stream, "profile:sync").await;
     assert_eq!(synced["name"], "Anna");
     assert_eq!(synced["user_id"], json!(ann.id));
+}
+
+const EVERYBODY: &str = "presence:global";
+
+/// Whoever has chosen a status is there until it is written down, however they go: the choice is
+/// kept, and who can still be answered is.
+#[tokio::test]
+async fn a_status_that_is_chosen_on_the_way_out_is_kept() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let ann = Rest::of(&server).guest("Ann").await;
+    let store = Connection::open(server.data_dir.join("quikapp.db")).unwrap();
+    let busy = r#"[null,"choice","presence:global","status:update",{"status":"busy"}]"#;
+    let leave = r#"[null,"leave","presence:global","phx_leave",{}]"#;
+    let away = r#"[null,"choice","presence:global","status:update",{"status":"away"}]"#;
+
+    // Her only channel ends while the store is held up by another process.
+    let mut client = Client::connect(&server, &ann).await;
+    client.join(EVERYBODY, json!({})).await;
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    client.send(busy.to_owned()).await;
+    client.send(leave.to_owned()).await;
+    taken_in(&mut client).await;
+    assert!(client.waiting(EVERYBODY, "phx_reply").is_empty());
+    store.execute_batch("ROLLBACK").unwrap();
+    let chosen = json!({ "status": "ok", "response": { "status": "busy" } });
+    assert_eq!(client.expect(EVERYBODY, "phx_reply").await, chosen);
+    let left = json!({ "status": "ok", "response": {} });
+    assert_eq!(client.expect(EVERYBODY, "phx_reply").await, left);
+    shows(&mut client, &ann, "busy").await;
+
+    // Her only socket ends.
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    client.send(away.to_owned()).await;
+    taken_in(&mut client).await;
+    drop(client);
+    store.execute_batch("ROLLBACK").unwrap();
+    let mut client = Client::connect(&server, &ann).await;
+    shows(&mut client, &ann, "away").await;
+    server.terminate().await;
+}
+
+/// What was sent before a heartbeat has begun once that is answered.
+async fn taken_in(client: &mut Client) {
+    let beat = client.call("phoenix", "heartbeat", json!({})).await;
+    assert_eq!(beat.unwrap().0, "ok");
+}
+
+/// Waits until its person sees themselves so.
+async fn shows(client: &mut Client, ann: &Guest, status: &str) {
+    let joined = client.join(EVERYBODY, json!({})).await;
+    assert_eq!(joined["mode"], "list");
+    let own = json!({ "user_id": ann.id });
+    within(status, async {
+        loop {
+            let (_, got) = client
+                .call(EVERYBODY, "presence:get", own.clone())
+                .await
+                .unwrap();
+            if got["users"][0]["status"] == status {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }

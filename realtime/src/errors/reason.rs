@@ -69,8 +69,6 @@ reasons! {
         "There is nothing under this path or id.";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, false,
         "The path exists, but not for this HTTP method.";
-    NotConnected => "not_connected", CONFLICT, true,
-        "The person has no open socket that could carry this.";
     IdempotencyConflict => "idempotency_conflict", CONFLICT, false,
         "The client_id was used before for another content.";
     InvalidBody => "invalid_body", BAD_REQUEST, false,

@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, path::Path};
 
-use quikapp_actors::people::NotConnected;
-
 use super::*;
 
 fn compare(page: &str, current: &str) {
@@ -90,16 +88,6 @@ fn command_errors_have_the_reasons_they_document() {
     for (error, reason) in table {
         assert_eq!(Refusal::from(error).reason.as_str(), reason);
     }
-}
-
-/// A person whose last channel ends while a choice of theirs is under way is told so by name.
-#[test]
-fn a_choice_without_a_connection_has_a_reason() {
-    let refusal = Refusal::from(ChooseError::NotConnected(NotConnected));
-    assert_eq!(
-        serde_json::to_string(&refusal).unwrap(),
-        r#"{"reason":"not_connected"}"#
-    );
 }
 
 /// Reasons that other parts of the crate write as text are rows of the table too.
