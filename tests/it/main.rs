@@ -11,6 +11,7 @@ mod toxiproxy;
 mod tree;
 
 mod architecture;
+mod audit;
 mod command_line;
 mod crowds;
 mod durability;

@@ -276,15 +276,17 @@ pub(super) async fn revoke(
 ) -> Answer<StatusCode> {
     rest.policy.check(&principal, Action::Administer).await?;
     let revocations = &rest.authenticator.revocations;
-    let workspace = principal.workspace().clone();
+    let (workspace, by) = (principal.workspace().clone(), principal.user());
     match (request.jti, request.user) {
         (Some(jti), None) if (1..=256).contains(&jti.len()) => {
             revocations.revoke_token(&workspace, &jti).await?;
+            tracing::info!(%workspace, jti, %by, "an administrator has revoked a token");
         }
         (None, Some(user)) => {
-            revocations
-                .revoke_person(Person { workspace, user })
-                .await?;
+            let person = principal.colleague(user);
+            revocations.revoke_person(person.clone()).await?;
+            let user = person.user;
+            tracing::info!(%workspace, %user, %by, "an administrator has revoked a person");
         }
         _ => {
             let detail = "name either a jti of at most 256 bytes or a user";

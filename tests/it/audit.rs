@@ -1,0 +1,190 @@
+//! Who did what to whom stands in the log, for administrators, and in a conversation's log, for its
+//! members; and no token or secret stands in any.
+
+use std::{ffi::OsStr, path::Path, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+
+async fn start(dir: &Path) -> Server {
+    let environment = [("QUIKAPP_LOGGING__FORMAT", OsStr::new("json"))];
+    Server::start_as(dir, &dir.join("data"), "127.0.0.1:0", &[], &environment).await
+}
+
+async fn run(server: &Server, args: &[&str]) -> String {
+    let mut command = quikapp();
+    command.args(args).arg("--data-dir").arg(&server.data_dir);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The lines with this message, oldest first.
+fn lines(server: &Server, message: &str) -> Vec<Value> {
+    let log = server.log();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines
+        .filter(|line: &Value| line["message"] == message)
+        .collect()
+}
+
+/// Waits for so many lines with this message; the last one.
+async fn logged(server: &Server, message: &str, count: usize) -> Value {
+    within(message, async {
+        loop {
+            if let Some(line) = lines(server, message).get(count - 1) {
+                return line.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[track_caller]
+fn tells(line: &Value, expected: &Value) {
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[field], value, "{field} of {line}");
+    }
+    assert_eq!(line["level"], "INFO", "{line}");
+    assert!(line["timestamp"].is_string(), "{line}");
+}
+
+fn claims(token: &str) -> Value {
+    let unchecked = jsonwebtoken::dangerous::insecure_decode::<Value>(token);
+    unchecked.unwrap().claims
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
+    let dir = tempdir().unwrap();
+    let server = start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let admin = ["token", "--admin", "--user", "root"];
+    let root = Guest {
+        id: "root".into(),
+        token: run(&server, &admin).await,
+    };
+    let people = [
+        rest.guest("ann").await,
+        rest.guest("bob").await,
+        rest.guest("carl").await,
+    ];
+    let [ann, bob, carl] = &people;
+    let _sockets = [
+        Client::connect(&server, ann).await,
+        Client::connect(&server, carl).await,
+    ];
+    let (ticket, before) = (
+        rest.post("/api/auth/ticket", bob, json!({})).await,
+        secrets(&server),
+    );
+
+    // Who may not has done nothing.
+    for (path, body) in [
+        ("/api/auth/revoke", json!({ "user": ann.id })),
+        ("/api/admin/erasures", json!({ "user": ann.id })),
+    ] {
+        let asked = rest.request(Method::POST, path, Some(&bob.token), Some(body));
+        assert_eq!(asked.await.0, StatusCode::FORBIDDEN);
+    }
+    let revoked = "an administrator has revoked a person";
+    let erasing = "an administrator has a person erased";
+    assert!(lines(&server, revoked).is_empty() && lines(&server, erasing).is_empty());
+
+    rest.post("/api/auth/revoke", &root, json!({ "user": ann.id }))
+        .await;
+    let by_root = json!({ "workspace": "default", "user": ann.id, "by": "root" });
+    tells(&logged(&server, revoked, 1).await, &by_root);
+
+    let jti = claims(&bob.token)["jti"].clone();
+    rest.post("/api/auth/revoke", &root, json!({ "jti": jti }))
+        .await;
+    let by_root = json!({ "workspace": "default", "jti": jti, "by": "root" });
+    let line = logged(&server, "an administrator has revoked a token", 1).await;
+    tells(&line, &by_root);
+
+    rest.post("/api/admin/erasures", &root, json!({ "user": carl.id }))
+        .await;
+    let by_root = json!({ "workspace": "default", "user": carl.id, "by": "root" });
+    tells(&logged(&server, erasing, 1).await, &by_root);
+    let whom = json!({ "workspace": "default", "user": carl.id, "is_new": true });
+    tells(&logged(&server, "a person is to be erased", 1).await, &whom);
+    let done = logged(&server, "a person was erased", 1).await;
+    tells(&done, &json!({ "workspace": "default", "user": carl.id }));
+    assert!(done["changes"].is_u64(), "{done}");
+
+    let signing = "signing with the newest secret";
+    tells(&logged(&server, signing, 1).await, &json!({ "earlier": 0 }));
+    run(&server, &["rotate-secret"]).await;
+    tells(&logged(&server, signing, 2).await, &json!({ "earlier": 1 }));
+    run(&server, &["rotate-secret", "--forget"]).await;
+    tells(&logged(&server, signing, 3).await, &json!({ "earlier": 0 }));
+
+    let mut secret = [before, secrets(&server)].concat();
+    secret.extend(people.iter().chain([&root]).map(|it| it.token.clone()));
+    secret.push(ticket["ticket"].as_str().unwrap().to_owned());
+    let log = server.log();
+    for secret in secret {
+        // Of a token, not even the part that makes it one.
+        let signature = secret.rsplit('.').next().unwrap();
+        assert!(signature.len() > 16 && !log.contains(signature), "{log}");
+    }
+    server.terminate().await;
+}
+
+/// The secrets of the installation.
+fn secrets(server: &Server) -> Vec<String> {
+    let file = std::fs::read_to_string(server.data_dir.join("secret")).unwrap();
+    file.split_whitespace().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn who_changed_a_role_or_removed_somebody_is_in_the_conversations_log() {
+    let dir = tempdir().unwrap();
+    let server = start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let people = [
+        rest.guest("ann").await,
+        rest.guest("bob").await,
+        rest.guest("carl").await,
+    ];
+    let [ann, bob, carl] = &people;
+    let group = rest.group(&people).await;
+    let member = |guest: &Guest| format!("/api/conversations/{group}/members/{}", guest.id);
+    let ask = async |method, path: String, by: &Guest, body| {
+        let asked = rest.request(method, &path, Some(&by.token), body).await;
+        assert_eq!(asked.0, StatusCode::NO_CONTENT, "{}", asked.1);
+    };
+    let admin = Some(json!({ "role": "admin" }));
+    ask(Method::PATCH, member(bob), ann, admin).await;
+    ask(Method::DELETE, member(carl), bob, None).await;
+
+    let mut client = Client::connect(&server, ann).await;
+    let joined = client
+        .join(&format!("chat:{group}"), json!({ "last_seq": 0 }))
+        .await;
+    let log = joined["gap"].as_array().unwrap().iter();
+    let changes = log.filter(|entry| entry["event"] == "conversation:updated");
+    let changes: Vec<_> = changes
+        .map(|entry| {
+            let change = &entry["payload"];
+            let whom = &change["members"][0];
+            json!([
+                change["user_id"],
+                change["change"],
+                whom["user_id"],
+                whom["role"]
+            ])
+        })
+        .collect();
+    let expected = [
+        json!([ann.id, "role_changed", bob.id, "admin"]),
+        json!([bob.id, "member_removed", carl.id, "member"]),
+    ];
+    assert_eq!(changes, expected);
+    server.terminate().await;
+}
