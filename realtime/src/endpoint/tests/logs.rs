@@ -1,34 +1,7 @@
 //! Tokens stay out of the log, whatever way they came and however much is logged.
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
-use super::super::test_kit::{DEADLINE, Server, config};
-use crate::{
-    socket::MountOptions,
-    telemetry::logs::{LogFormat, subscriber},
-};
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().clone()).unwrap()
-    }
-}
+use super::super::test_kit::{DEADLINE, Logged, Server, config};
+use crate::socket::MountOptions;
 
 const SECRET: &str = "s3cr3t";
 
@@ -37,14 +10,7 @@ const ENCODED: &str = "dG9rLXMzY3IzdA";
 
 #[tokio::test]
 async fn a_connect_with_a_token_leaves_no_trace_of_it() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    // While only one subscriber exists, tracing asks the current thread's whether a new line of code
-    // is of interest, and the other tests' threads have none. So there are two.
-    let _other =
-        tracing::Dispatch::new(subscriber("trace", LogFormat::Text, std::io::sink).unwrap());
-    let everything = subscriber("trace", LogFormat::Json, move || writer.clone()).unwrap();
-    let _guard = tracing::subscriber::set_default(everything);
+    let lines = Logged::with_filter("trace");
     let options = MountOptions {
         auth_token: true,
         ..MountOptions::default()

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,8 +24,8 @@ use super::*;
 use crate::{
     auth::Secret,
     endpoint::{
-        Nodes,
-        test_kit::{DEADLINE, mount, read_answer},
+        Nodes, TlsConfig,
+        test_kit::{DEADLINE, Logged, mount, read_answer},
     },
     longpoll::token::SessionId,
 };
@@ -89,7 +89,7 @@ async fn node_with(map: &Arc<Map>, number: u64, secret: &str, window: Duration) 
         builder.mount(mount("/socket", hub, options))
     });
     let server = server.await;
-    let advertised = advertise(map, nodes, server.address).await;
+    let advertised = advertise(map, nodes, format!("http://{}", server.address)).await;
     Node {
         server,
         _advertised: advertised,
@@ -102,13 +102,18 @@ fn nodes(map: &Arc<Map>, number: u64, secret: &str) -> Nodes {
     Nodes::with_memory(NodeId(number), map.clone(), &secret, idle, known_for).unwrap()
 }
 
-async fn advertise(map: &Map, nodes: Nodes, address: SocketAddr) -> DropGuard {
+async fn advertise(map: &Map, nodes: Nodes, address: String) -> DropGuard {
     let (stop, number) = (CancellationToken::new(), nodes.node().0);
-    tokio::spawn(nodes.advertise(format!("http://{address}"), stop.clone()));
+    tokio::spawn(nodes.advertise(address, stop.clone()));
     while !map.addresses.lock().contains_key(&number) {
         tokio::task::yield_now().await;
     }
     stop.drop_guard()
+}
+
+/// Of a session that the node might have.
+fn token_of(nodes: &Nodes) -> String {
+    nodes.token_key().sign(nodes.node(), SessionId::random())
 }
 
 /// A process at a node's address that answers what it likes, or nothing.
@@ -123,8 +128,8 @@ impl Other {
     async fn at_the_address_of(map: &Arc<Map>, number: u64, secret: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let nodes = nodes(map, number, secret);
-        let token = nodes.token_key().sign(NodeId(number), SessionId::random());
-        let address = listener.local_addr().unwrap();
+        let token = token_of(&nodes);
+        let address = format!("http://{}", listener.local_addr().unwrap());
         Self {
             _advertised: advertise(map, nodes, address).await,
             listener,
@@ -354,4 +359,62 @@ async fn a_poll_that_waits_elsewhere_starts_over_when_the_node_stops() {
     let body = answer.json();
     assert_eq!((answer.status, &body["status"]), (200, &json!(500)));
     assert_eq!(body["reason"], "restarting");
+}
+
+/// A listener with a certificate that nobody has reason to believe.
+fn with_certificate(folder: &Path) -> Config {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let tls = TlsConfig {
+        cert: folder.join("cert.pem"),
+        key: folder.join("key.pem"),
+        ..TlsConfig::default()
+    };
+    std::fs::write(&tls.cert, made.cert.pem()).unwrap();
+    std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+    Config { tls, ..config() }
+}
+
+/// To its clients a node whose certificate is not believed is one that is gone; to operators it is
+/// a mistake, and no other sign of it is to be seen.
+#[tokio::test]
+async fn a_node_whose_certificate_is_not_believed_is_warned_of_once_a_minute() {
+    let logged = Logged::with_filter("warn");
+    let (map, folder) = (Arc::default(), tempfile::tempdir().unwrap());
+    let two = node(&map, 2, "a").await;
+    let one = Server::start(&with_certificate(folder.path()), options()).await;
+    let at_one = nodes(&map, 1, "a");
+    let token = token_of(&at_one);
+    let address = format!("https://{}", one.address);
+    let _advertised = advertise(&map, at_one, address.clone()).await;
+    let client = Client {
+        server: &two.server,
+        token,
+    };
+    for _ in 0..2 {
+        assert_eq!(client.post(&echo("2", "one")).await, 410);
+    }
+    // Where no certificate is asked for, a node that is gone is nothing to warn of.
+    let gone = nodes(&map, 3, "a");
+    let of_gone = Client {
+        server: &two.server,
+        token: token_of(&gone),
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr();
+    let nobody = format!("http://{}", nobody.unwrap());
+    let _advertised_too = advertise(&map, gone, nobody).await;
+    assert_eq!(of_gone.post(&echo("2", "one")).await, 410);
+
+    let text = logged.text();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let warnings: Vec<Value> = lines
+        .filter(|line: &Value| line["level"] == "WARN")
+        .collect();
+    assert_eq!(warnings.len(), 1, "{text}");
+    let warning = &warnings[0];
+    let told = "a node is not reached where it says it is";
+    assert_eq!(warning["message"], told);
+    assert_eq!(warning["address"], address);
+    let error = warning["error"].as_str().unwrap();
+    assert!(error.contains("Certificate"), "{error}");
+    assert!(!text.contains(&client.token), "{text}");
 }
