@@ -3,6 +3,7 @@
 //! of Redis, the chat goes on. Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
 
 mod away;
+mod direct;
 mod longpoll;
 mod rates;
 mod revocations;

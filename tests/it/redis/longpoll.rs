@@ -16,6 +16,9 @@ const PASSED_ON: &str = r#"quikapp_longpoll_passed_on_total{outcome="answered"}"
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Every message is waited for, and this is how soon the other process finds it in the store.
+const POLL: (&str, &str) = ("QUIKAPP_CONVERSATION__POLL", "50ms");
+
 /// A client whose requests go to the servers in turn.
 struct Poller {
     http: reqwest::Client,
@@ -142,7 +145,7 @@ async fn is_passed_on(from: &Server, to: &Server, guest: &Guest) {
 async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
     let Some(redis) = server() else { return };
     let dir = tempdir().unwrap();
-    let [here, there] = two(dir.path(), &redis, &[]).await;
+    let [here, there] = two(dir.path(), &redis, &[POLL]).await;
     for server in [&here, &there] {
         redis_becomes(server, "up").await;
     }
