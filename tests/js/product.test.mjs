@@ -3,8 +3,8 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import * as phoenix from "phoenix"
-import { join, ok, open, outcome, until, watch } from "./support/client.mjs"
-import { call, direct, guest } from "./support/product.mjs"
+import { join, ok, open, outcome, until } from "./support/client.mjs"
+import { call, direct, follow, guest, hasEverything, talk } from "./support/product.mjs"
 import { startProduct, stopAfter, temporaryDirectory } from "./support/server.mjs"
 
 async function serve(t) {
@@ -101,33 +101,9 @@ test("kill -9 in the middle: nothing acknowledged is gone, nothing comes twice",
   const { alice, bob, topic } = await aliceAndBob(t, server)
   const hers = await join(alice.socket, topic)
 
-  // Bob follows the log: he joins with the last place that he has seen.
-  const log = []
-  const his = watch(bob.socket.channel(topic, () => (log.length ? { last_seq: log.at(-1).seq } : {})))
-  const place = payload => log.push(payload)
-  his.on("message:new", place)
-  his.join().receive("ok", ({ gap = [] }) => {
-    for (const entry of gap) place(entry.payload)
-  })
+  const his = follow(bob.socket, topic)
   await until("bob has joined", () => his.state === "joined")
-
-  const acknowledged = new Map()
-  let running = true
-  const talking = (async () => {
-    for (let n = 0; running; n += 1) {
-      const client_id = `m${n}`
-      const message = { client_id, type: "text", content: `message ${n}` }
-      // A client does what clients do: no answer means sending the same thing again.
-      while (running) {
-        const { status, response } = await outcome(hers.push("message:send", message, 400))
-        if (status === "ok") {
-          acknowledged.set(response.id, response)
-          break
-        }
-        if (status === "error") assert.ok(response.retry_after_ms !== undefined || response.reason === "unmatched topic", JSON.stringify(response))
-      }
-    }
-  })()
+  const { acknowledged, stop } = talk(hers)
 
   let current = server
   for (let round = 1; round <= 3; round += 1) {
@@ -139,17 +115,11 @@ test("kill -9 in the middle: nothing acknowledged is gone, nothing comes twice",
   await until("a last message after the last restart", () => hers.state === "joined" && his.state === "joined")
   const before = acknowledged.size
   await until("messages after the last restart", () => acknowledged.size >= before + 5)
-  running = false
-  await talking
+  await stop()
 
   const lastSeq = Math.max(...[...acknowledged.values()].map(({ seq }) => seq))
-  await until("bob has caught up", () => log.at(-1)?.seq >= lastSeq)
-  const seqs = log.map(({ seq }) => seq)
-  assert.deepEqual(seqs, Array.from({ length: seqs.length }, (_, n) => seqs[0] + n), "dense, in order, no duplicates")
-  const byId = new Map(log.map(message => [message.id, message]))
-  for (const [id, message] of acknowledged) {
-    assert.equal(byId.get(id)?.content, message.content, `bob has ${message.content}`)
-  }
+  await until("bob has caught up", () => his.log.at(-1)?.seq >= lastSeq)
+  hasEverything(his.log, acknowledged)
 
   const stored = new Map()
   for (let before_seq; ;) {

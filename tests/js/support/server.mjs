@@ -14,9 +14,9 @@ const referenceApp = path.join(path.dirname(product), "examples/reference_app")
 /** The reference application of the recordings; `listen` puts a restarted one where it was. */
 export const startReferenceApp = (listen = "127.0.0.1:0") => start(referenceApp, ["--listen", listen])
 
-/** The product on a data directory. */
-export const startProduct = (dataDir, listen = "127.0.0.1:0") =>
-  start(product, ["serve", "--listen", listen, "--data-dir", dataDir])
+/** The product on a data directory, with further settings as environment. */
+export const startProduct = (dataDir, listen = "127.0.0.1:0", settings = {}) =>
+  start(product, ["serve", "--listen", listen, "--data-dir", dataDir], settings)
 
 /** What a test leaves: servers end before their directories go, whichever came first. */
 const left = new WeakMap()
@@ -49,8 +49,9 @@ export function stopAfter(t, server) {
 /** The caller's own settings are none of the server's: it refuses those that it does not know. */
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("QUIKAPP_")))
 
-async function start(binary, args) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: environment })
+async function start(binary, args, settings = {}) {
+  const env = { ...environment, ...settings }
+  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env })
   const log = []
   createInterface({ input: child.stderr }).on("line", line => log.push(line))
   const exited = once(child, "exit")
