@@ -51,10 +51,12 @@ impl Folded {
         self.body.deleted_by = Some(by.clone());
     }
 
-    /// The same for a message that nobody deleted. Of a person who is erased not even the id stays
-    /// by which a client of theirs knew it; its hash, the key, does.
+    /// The same for a message that nobody deletes, or, where its sender is erased, whoever did
+    /// before. Of a person who is erased not even the id stays by which a client of theirs knew
+    /// it; its hash, the key, does.
     pub(super) fn expire(&mut self, why: Gone, now: Timestamp) {
         self.empty(now);
+        self.body.deleted_by = None;
         self.body.deleted_reason = Some(why);
         if why == Gone::Erased {
             self.body.client_id = None;

@@ -109,6 +109,15 @@ async fn expect_erased(kit: &Kit, name: &str, traces: &Traces, before: &[Entry])
     for entry in log.iter().chain(&own) {
         assert!(!entry.payload.contains(MARK), "{entry:?}");
     }
+    // Whoever deleted a message before has nothing to do with this.
+    let behind = log[before.len()..].iter();
+    for entry in behind.filter(|it| it.kind == EntryKind::Delete) {
+        let told: Value = serde_json::from_str(&entry.payload).unwrap();
+        assert_eq!(
+            (&told["deleted_by"], &told["reason"]),
+            (&Value::Null, &"erased".into())
+        );
+    }
     let ids = [traces.theirs, traces.bobs];
     let views = kit.store.messages(id, &ids).await.unwrap();
     let view = |id| views.iter().find(|view| view.id == id).unwrap();
