@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    Change, Event, HistoryError, Kind, Line, Verdict,
-    conversation::{Answer, Conversation, Shown},
+    Change, Event, HistoryError, Kind, Line, Mark, Verdict,
+    conversation::{Answer, Circumstances, Conversation, Shown},
+    ephemeral::Heard,
+    erasure::Erased,
     fold::{Entry, Viewed},
+    marks::{Move, Told},
+    thread::Stand,
 };
 
 /// The largest number that JSON carries everywhere; no log is as long.
@@ -17,7 +21,7 @@ pub struct Checker {
     conversations: BTreeMap<String, Conversation>,
     devices: HashSet<String>,
     attempts: HashMap<u64, Attempt>,
-    bound_ms: u64,
+    circumstances: Circumstances,
     started: bool,
     verdict: Verdict,
 }
@@ -33,6 +37,8 @@ struct Attempt {
 #[derive(Debug)]
 enum Asked {
     Entry { key: String },
+    Ephemeral { key: String },
+    Mark { by: Move, mark: Mark, seq: u64 },
     Member(Change),
 }
 
@@ -54,13 +60,24 @@ impl Checker {
             } => self.begin(conversation, members),
             event @ (Event::Invoke { .. }
             | Event::InvokeMember { .. }
-            | Event::Ok { .. }
-            | Event::Fail { .. }
-            | Event::Unknown { .. }) => self.operation(line, event),
+            | Event::Say { .. }
+            | Event::Mark { .. }) => self.attempted(line, event),
+            event @ (Event::Ok { .. } | Event::Fail { .. } | Event::Unknown { .. }) => {
+                self.answered(line, event)
+            }
             event @ (Event::Resumed { .. }
             | Event::Delivered { .. }
+            | Event::Heard { .. }
             | Event::Acked { .. }
             | Event::Settled { .. }) => self.device(line, event),
+            Event::Erasing { user, .. } => {
+                self.circumstances.erased.asked(user);
+                Ok(())
+            }
+            Event::Erased { at, user } => {
+                self.verdict.counts.erased += 1;
+                self.circumstances.erased.done(&user, Erased { at, line })
+            }
             Event::Fault { .. } => {
                 self.verdict.counts.faults += 1;
                 Ok(())
@@ -97,7 +114,7 @@ impl Checker {
         }
         self.verdict.title = title;
         self.verdict.seed = seed;
-        self.bound_ms = bound_ms;
+        self.circumstances.bound_ms = bound_ms;
         Ok(())
     }
 
@@ -109,32 +126,67 @@ impl Checker {
         Ok(())
     }
 
-    fn operation(&mut self, line: Line, event: Event) -> Result<(), String> {
+    fn attempted(&mut self, line: Line, event: Event) -> Result<(), String> {
         match event {
             Event::Invoke {
+                at,
+                op,
+                user,
+                conversation,
+                key,
+            } => {
+                let place = self.open(&conversation)?;
+                place.invoke(line, &user, &key);
+                // Sending reads; what else an attempt is for does not, which is not known here.
+                place.person(&user).marks.begin(at);
+                let asked = Asked::Entry { key };
+                self.attempt(op, user, conversation, asked)
+            }
+            Event::InvokeMember {
+                at,
+                op,
+                user,
+                conversation,
+                change,
+            } => {
+                let person = self.open(&conversation)?.person(&user);
+                // Nothing is unread to a new member.
+                person.marks.begin(at);
+                if change == Change::Add {
+                    person.is_being_added();
+                }
+                self.attempt(op, user, conversation, Asked::Member(change))
+            }
+            Event::Say {
                 op,
                 user,
                 conversation,
                 key,
                 ..
             } => {
-                self.open(&conversation)?.invoke(line, &user, &key);
-                let asked = Asked::Entry { key };
-                self.attempt(op, user, conversation, asked)
+                let place = self.open(&conversation)?;
+                place.ephemeral.said(line, &user, &key)?;
+                self.attempt(op, user, conversation, Asked::Ephemeral { key })
             }
-            Event::InvokeMember {
+            Event::Mark {
+                at,
                 op,
                 user,
                 conversation,
-                change,
-                ..
+                mark,
+                seq,
             } => {
+                let seq = within(0, seq)?;
                 let person = self.open(&conversation)?.person(&user);
-                if change == Change::Add {
-                    person.is_being_added();
-                }
-                self.attempt(op, user, conversation, Asked::Member(change))
+                let by = person.marks.asked(at, mark, seq);
+                self.attempt(op, user, conversation, Asked::Mark { by, mark, seq })
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, line: Line, event: Event) -> Result<(), String> {
+        match event {
             Event::Ok { at, op, seq, id } => {
                 self.verdict.counts.acknowledged += 1;
                 let seq = seq.map(place).transpose()?;
@@ -144,9 +196,9 @@ impl Checker {
                 self.verdict.counts.refused += 1;
                 self.outcome(line, op, Answer::Refused)
             }
-            Event::Unknown { op, .. } => {
+            Event::Unknown { at, op } => {
                 self.verdict.counts.unknown += 1;
-                self.outcome(line, op, Answer::Unknown)
+                self.outcome(line, op, Answer::Unknown { at })
             }
             _ => Ok(()),
         }
@@ -175,17 +227,34 @@ impl Checker {
         let attempt = self.attempts.remove(&op);
         let attempt = attempt.ok_or_else(|| format!("no attempt {op} is under way"))?;
         let conversation = open(&mut self.conversations, &attempt.conversation)?;
-        match attempt.asked {
-            Asked::Entry { key } => {
-                let verdict = &mut self.verdict;
-                conversation.answered(line, &attempt.user, &key, answer, verdict);
-            }
-            Asked::Member(Change::Remove) => {
-                if let Answer::Ok { at, .. } = answer {
-                    conversation.person(&attempt.user).was_removed(at, line);
+        let (user, verdict) = (attempt.user, &mut self.verdict);
+        if !matches!(attempt.asked, Asked::Ephemeral { .. }) {
+            let marks = &mut conversation.person(&user).marks;
+            match (&answer, &attempt.asked) {
+                (Answer::Unknown { at }, _) => {
+                    marks.end_in_doubt(at.saturating_add(self.circumstances.bound_ms));
                 }
+                (Answer::Ok { .. }, Asked::Mark { by, mark, seq }) => {
+                    verdict.counts.marks += 1;
+                    marks.moved(line, *by, *mark, *seq);
+                }
+                _ => marks.end(),
             }
-            Asked::Member(Change::Add) => {}
+        }
+        match (attempt.asked, answer) {
+            (Asked::Entry { key }, answer) => {
+                conversation.answered(line, &user, &key, answer, verdict);
+            }
+            (Asked::Ephemeral { key }, Answer::Ok { at, .. }) => {
+                conversation.ephemeral.answered(&user, &key, at, line);
+            }
+            (Asked::Ephemeral { key }, Answer::Refused) => {
+                conversation.ephemeral.refused(&user, &key, line, verdict);
+            }
+            (Asked::Member(Change::Remove), Answer::Ok { at, .. }) => {
+                conversation.person(&user).was_removed(at, line);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -212,37 +281,65 @@ impl Checker {
                 seq,
                 kind,
                 id,
+                about,
             } => {
                 self.verdict.counts.deliveries += 1;
                 let shown = Shown {
                     at,
                     seq: place(seq)?,
                     what: what(kind, &id),
+                    forgets: about.filter(|_| kind == Kind::Forget),
                 };
-                let bound_ms = self.bound_ms;
                 let conversation = open(&mut self.conversations, &conversation)?;
-                conversation.delivered(line, &device, &shown, bound_ms, &mut self.verdict)
+                let circumstances = &self.circumstances;
+                conversation.delivered(line, &device, &shown, circumstances, &mut self.verdict)
             }
             Event::Acked {
                 device,
                 conversation,
                 seq,
+                own,
                 ..
             } => {
                 let seq = within(0, seq)?;
-                self.open(&conversation)?.device(&device)?.acked(seq);
+                self.open(&conversation)?.device(&device)?.acked(seq, !own);
                 Ok(())
             }
             Event::Settled {
                 device,
                 conversation,
+                up_to,
                 ..
             } => {
-                self.open(&conversation)?.device(&device)?.settled(line);
+                let device = self.open(&conversation)?.device(&device)?;
+                device.settled(line, up_to);
                 Ok(())
             }
-            _ => Ok(()),
+            event => self.heard(line, event),
         }
+    }
+
+    fn heard(&mut self, line: Line, event: Event) -> Result<(), String> {
+        let Event::Heard {
+            at,
+            device,
+            conversation,
+            user,
+            key,
+        } = event
+        else {
+            return Ok(());
+        };
+        self.verdict.counts.heard += 1;
+        let heard = Heard {
+            line,
+            at,
+            device: &device,
+            user: &user,
+            key: &key,
+        };
+        let conversation = open(&mut self.conversations, &conversation)?;
+        conversation.heard(heard, &self.circumstances, &mut self.verdict)
     }
 
     fn end(&mut self, line: Line, event: Event) -> Result<(), String> {
@@ -262,8 +359,12 @@ impl Checker {
                 emoji,
                 users,
             } => {
-                verdict.counts.entries += 1;
-                verdict.counts.messages += u64::from(kind == Kind::Message);
+                let counts = &mut verdict.counts;
+                counts.entries += 1;
+                counts.messages += u64::from(kind == Kind::Message);
+                counts.threaded += u64::from(thread.is_some());
+                counts.pins += u64::from(matches!(kind, Kind::Pin | Kind::Unpin));
+                counts.forgotten += u64::from(kind == Kind::Forget);
                 let entry = Entry {
                     seq: place(seq)?,
                     kind,
@@ -277,12 +378,14 @@ impl Checker {
                     emoji,
                     users,
                 };
-                open(&mut self.conversations, &conversation)?.log(line, &entry, verdict);
+                let conversation = open(&mut self.conversations, &conversation)?;
+                conversation.log(line, &entry, &self.circumstances, verdict);
                 Ok(())
             }
             Event::LogEnd { conversation, tail } => {
                 let tail = within(0, tail)?;
-                open(&mut self.conversations, &conversation)?.log_end(line, tail, verdict);
+                let conversation = open(&mut self.conversations, &conversation)?;
+                conversation.log_end(line, tail, &self.circumstances, verdict);
                 Ok(())
             }
             event => self.projection(line, event),
@@ -298,6 +401,7 @@ impl Checker {
                 id,
                 content,
                 deleted,
+                pinned,
                 reactions,
             } => {
                 let viewed = Viewed {
@@ -305,6 +409,7 @@ impl Checker {
                     id,
                     content,
                     deleted,
+                    pinned,
                     reactions,
                 };
                 let fold = read(&mut self.conversations, &conversation)?;
@@ -319,14 +424,59 @@ impl Checker {
             } => {
                 read(&mut self.conversations, &conversation)?.members(line, &members, verdict);
             }
+            event => self.standing(line, event)?,
+        }
+        Ok(())
+    }
+
+    /// What a person is told after the log.
+    fn standing(&mut self, line: Line, event: Event) -> Result<(), String> {
+        let verdict = &mut self.verdict;
+        match event {
             Event::Unread {
                 conversation,
                 user,
                 read: up_to,
+                unread_from,
                 unread,
             } => {
+                let told = Told {
+                    user: &user,
+                    read: up_to,
+                    unread_from,
+                    unread,
+                };
+                // Only a log that has ended can be compared with.
+                read(&mut self.conversations, &conversation)?;
+                known(&mut self.conversations, &conversation)?.unread(line, told, verdict);
+            }
+            Event::Thread {
+                conversation,
+                user,
+                root,
+                read: up_to,
+                unread,
+                last,
+            } => {
+                let stand = Stand {
+                    user,
+                    root,
+                    read: up_to,
+                    unread,
+                    last,
+                };
                 let fold = read(&mut self.conversations, &conversation)?;
-                fold.unread(line, &user, up_to, unread, verdict);
+                fold.thread(line, &stand, verdict);
+            }
+            Event::ThreadsEnd { conversation, user } => {
+                let fold = read(&mut self.conversations, &conversation)?;
+                fold.threads_end(line, &user, verdict);
+            }
+            Event::Pinned {
+                conversation,
+                messages,
+            } => {
+                read(&mut self.conversations, &conversation)?.pinned(line, &messages, verdict);
             }
             _ => {}
         }

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    Line, Rule, Verdict,
+    Kind, Line, Rule, Verdict,
     checker::{tag, what},
     device::Device,
+    ephemeral::{Ephemeral, Heard},
+    erasure::Erasures,
     fold::{Entry, Fold},
+    marks::Told,
     person::Person,
 };
 
@@ -19,7 +22,9 @@ pub(crate) enum Answer {
         id: Option<String>,
     },
     Refused,
-    Unknown,
+    Unknown {
+        at: u64,
+    },
 }
 
 /// An entry on a device.
@@ -28,6 +33,16 @@ pub(crate) struct Shown {
     pub(crate) at: u64,
     pub(crate) seq: u64,
     pub(crate) what: u64,
+    /// The message that is forgotten by this entry, if one is.
+    pub(crate) forgets: Option<u64>,
+}
+
+/// What holds in all conversations.
+#[derive(Debug, Default)]
+pub(crate) struct Circumstances {
+    /// How long after something ended it may still be noticed.
+    pub(crate) bound_ms: u64,
+    pub(crate) erased: Erasures,
 }
 
 /// A conversation.
@@ -43,12 +58,18 @@ pub(crate) struct Conversation {
     shown: HashMap<u64, (u64, Line)>,
     devices: BTreeMap<String, Device>,
     persons: BTreeMap<String, Person>,
+    pub(crate) ephemeral: Ephemeral,
+    /// Who lacked a message when it was first seen that it was forgotten, by the place of the entry
+    /// that says so.
+    forgotten: HashMap<u64, (Line, Vec<String>)>,
     fold: Fold,
 }
 
 /// Everything about one key.
 #[derive(Debug)]
 struct Asked {
+    /// The tag of who asks.
+    by: u64,
     /// The line of its first attempt that may have had an effect.
     line: Line,
     /// The highest place that was acknowledged before that: its own must be above.
@@ -83,6 +104,8 @@ impl Conversation {
             shown: HashMap::new(),
             devices: BTreeMap::new(),
             persons: BTreeMap::new(),
+            ephemeral: Ephemeral::default(),
+            forgotten: HashMap::new(),
             fold: Fold::new(members),
         }
     }
@@ -113,6 +136,7 @@ impl Conversation {
 
     pub(crate) fn invoke(&mut self, line: Line, user: &str, key: &str) {
         let fresh = Asked {
+            by: tag(&user),
             line,
             above: self.highest,
             under_way: 0,
@@ -144,7 +168,7 @@ impl Conversation {
         };
         asked.under_way = asked.under_way.saturating_sub(1);
         match answer {
-            Answer::Unknown => asked.in_doubt = true,
+            Answer::Unknown { .. } => asked.in_doubt = true,
             Answer::Refused => asked.refused = Some(line),
             Answer::Ok { seq, id, .. } => {
                 if let Some((before, Some(place))) = asked.answered
@@ -205,10 +229,16 @@ impl Conversation {
         line: Line,
         name: &str,
         shown: &Shown,
-        bound_ms: u64,
+        circumstances: &Circumstances,
         verdict: &mut Verdict,
     ) -> Result<(), String> {
         let (seq, at) = (shown.seq, shown.at);
+        if let Some(message) = shown.forgets
+            && !self.shown.contains_key(&seq)
+        {
+            let lacking = self.lacking(message);
+            self.forgotten.insert(seq, (line, lacking));
+        }
         let first = *self.shown.entry(seq).or_insert((shown.what, line));
         if first.0 != shown.what {
             let detail = format!("two different entries were shown at {seq}");
@@ -217,21 +247,69 @@ impl Conversation {
         let device = self.device(name)?;
         device.shown(line, name, seq, verdict);
         let user = device.user().to_owned();
+        circumstances.judge_erased(&user, at, line, verdict);
         if let Some(person) = self.persons.get_mut(&user) {
-            person.was_shown(at, seq, line, bound_ms);
+            person.was_shown(at, seq, line, circumstances.bound_ms);
         }
         Ok(())
     }
 
-    pub(crate) fn log(&mut self, line: Line, entry: &Entry, verdict: &mut Verdict) {
+    pub(crate) fn heard(
+        &mut self,
+        heard: Heard<'_>,
+        circumstances: &Circumstances,
+        verdict: &mut Verdict,
+    ) -> Result<(), String> {
+        let (line, at, bound_ms) = (heard.line, heard.at, circumstances.bound_ms);
+        let user = self.device(heard.device)?.user().to_owned();
+        self.ephemeral.heard(heard, bound_ms, verdict);
+        circumstances.judge_erased(&user, at, line, verdict);
+        let person = self.persons.get(&user);
+        if let Some(removed) = person.and_then(|person| person.gone_since(at, bound_ms)) {
+            let detail = format!("{user} was removed longer ago than the bound, and heard it");
+            verdict.broke(Rule::OnlyMembers, &[removed, line], detail);
+        }
+        Ok(())
+    }
+
+    /// People none of whose devices has told the server that it has a place.
+    fn lacking(&self, seq: u64) -> Vec<String> {
+        let mut have: BTreeMap<&str, bool> = BTreeMap::new();
+        for device in self.devices.values() {
+            *have.entry(device.user()).or_default() |= device.may_have(seq);
+        }
+        let lacking = have.into_iter().filter(|(_, has)| !has);
+        lacking.map(|(user, _)| user.to_owned()).collect()
+    }
+
+    pub(crate) fn log(
+        &mut self,
+        line: Line,
+        entry: &Entry,
+        circumstances: &Circumstances,
+        verdict: &mut Verdict,
+    ) {
         if !self.fold.takes(line, entry, verdict) {
             return;
         }
         let (seq, key) = (entry.seq, entry.key.as_ref());
         let key = key.map(|key| key_of(&entry.sender, key));
+        if let Some(erased) = circumstances.erased.of(&entry.sender)
+            && entry.says_something()
+        {
+            let detail = format!("{} was erased, and {seq} says what they said", entry.sender);
+            verdict.broke(Rule::ErasedIsGone, &[erased.line, line], detail);
+        }
+        if entry.kind == Kind::Forget {
+            self.judge_forgotten(line, entry, verdict);
+        }
+        if let Some(key) = key {
+            self.ephemeral.logged(key, seq, line, verdict);
+        }
         if let Some(ack) = self.acknowledged.remove(&seq) {
-            let is_other = key != Some(ack.key) || ack.id.is_some_and(|id| id != tag(&entry.id));
-            if is_other {
+            let is_gone = key.is_none() && circumstances.erased.may_be_gone(&entry.sender);
+            let has_other_key = key != Some(ack.key) && !is_gone;
+            if has_other_key || ack.id.is_some_and(|id| id != tag(&entry.id)) {
                 let detail = format!("what was acknowledged at {seq} is not what the log has");
                 verdict.broke(Rule::AcknowledgedIsKept, &[ack.line, line], detail);
             }
@@ -247,16 +325,56 @@ impl Conversation {
         }
     }
 
+    /// A message was forgotten as delivered. Its sender needs no device; everybody else who was a
+    /// member all the while must have had it.
+    fn judge_forgotten(&mut self, line: Line, entry: &Entry, verdict: &mut Verdict) {
+        let Some(message) = entry.about else {
+            return;
+        };
+        let seen = self.forgotten.remove(&entry.seq);
+        let (seen, lacking) = seen.unwrap_or_else(|| (line, self.lacking(message)));
+        let concerned = lacking.iter().filter(|user| {
+            **user != entry.sender && self.fold.visible(user).spans(message, entry.seq)
+        });
+        for user in concerned {
+            let detail = format!("{message} was forgotten before {user} had it");
+            verdict.broke(Rule::ForgottenWhenHad, &[seen, line], detail);
+        }
+    }
+
+    /// Where a person stands, after the log.
+    pub(crate) fn unread(&self, line: Line, told: Told<'_>, verdict: &mut Verdict) {
+        self.fold.unread(line, told, verdict);
+        let by_the_log = self.fold.read_without_asking(told.user);
+        let person = self.persons.get(told.user);
+        if let Some(person) = person {
+            person.marks.judge(line, told, by_the_log, verdict);
+        }
+    }
+
     /// The log is complete: whatever it does not explain is wrong.
-    pub(crate) fn log_end(&mut self, line: Line, tail: u64, verdict: &mut Verdict) {
+    pub(crate) fn log_end(
+        &mut self,
+        line: Line,
+        tail: u64,
+        circumstances: &Circumstances,
+        verdict: &mut Verdict,
+    ) {
         self.fold.end(line, tail, verdict);
+        for (user, erased) in circumstances.erased.all() {
+            self.fold.judge_erased(line, user, erased, verdict);
+        }
+        let erased = circumstances.erased.tags();
         for (seq, ack) in in_order(&mut self.acknowledged) {
             let detail = format!("{seq} was acknowledged and is not in the log");
             verdict.broke(Rule::AcknowledgedIsKept, &[ack.line, line], detail);
         }
         for (_, asked) in in_order(&mut self.asked) {
-            // Those whose answer named a place have been told.
-            if let Some((answered, None)) = asked.answered {
+            // Those whose answer named a place have been told, and the keys of whoever was erased
+            // may be gone.
+            if let Some((answered, None)) = asked.answered
+                && !erased.contains(&asked.by)
+            {
                 let detail = "what was acknowledged is not in the log".to_owned();
                 let lines = [asked.line, answered, line];
                 verdict.broke(Rule::AcknowledgedIsKept, &lines, detail);
@@ -272,6 +390,18 @@ impl Conversation {
         }
         for (user, person) in &self.persons {
             person.judge(user, self.fold.visible(user), verdict);
+        }
+    }
+}
+
+impl Circumstances {
+    /// Nothing is shown to somebody who was erased longer ago than the bound.
+    fn judge_erased(&self, user: &str, at: u64, line: Line, verdict: &mut Verdict) {
+        if let Some(erased) = self.erased.of(user)
+            && at > erased.at.saturating_add(self.bound_ms)
+        {
+            let detail = format!("{user} was erased longer ago than the bound, and was shown it");
+            verdict.broke(Rule::OnlyMembers, &[erased.line, line], detail);
         }
     }
 }

@@ -54,6 +54,34 @@ pub enum Event {
         /// Which of the two.
         change: Change,
     },
+    /// A client says something that is not kept, once: whatever becomes of it, nobody tries again.
+    Say {
+        /// When.
+        at: u64,
+        /// Names this attempt.
+        op: u64,
+        /// Who.
+        user: String,
+        /// Where.
+        conversation: String,
+        /// Names what is said, as in `heard`.
+        key: String,
+    },
+    /// A client asks for a mark of its person's, on the main timeline.
+    Mark {
+        /// When.
+        at: u64,
+        /// Names this attempt.
+        op: u64,
+        /// Whose.
+        user: String,
+        /// Where.
+        conversation: String,
+        /// Which.
+        mark: Mark,
+        /// The place: read up to here, or unread from here on.
+        seq: u64,
+    },
     /// An attempt was acknowledged.
     Ok {
         /// When.
@@ -112,6 +140,22 @@ pub enum Event {
         kind: Kind,
         /// What the entry is, as in `log`.
         id: String,
+        /// The place of the message that it is about, where it says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<u64>,
+    },
+    /// A device was shown something that is not kept.
+    Heard {
+        /// When.
+        at: u64,
+        /// Which device.
+        device: String,
+        /// Of which conversation.
+        conversation: String,
+        /// Who said it.
+        user: String,
+        /// What, as in `say`.
+        key: String,
     },
     /// A device is about to acknowledge what it has; from here on its cursor may stand there.
     Acked {
@@ -123,6 +167,9 @@ pub enum Event {
         conversation: String,
         /// Up to where.
         seq: u64,
+        /// The device keeps its cursor itself: the server does not learn what it has.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
     },
     /// The load has ended, and the device has had all the time it needs: it has everything.
     Settled {
@@ -132,6 +179,24 @@ pub enum Event {
         device: String,
         /// Of which conversation.
         conversation: String,
+        /// Where the log ended then; absent where nothing came behind that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up_to: Option<u64>,
+    },
+    /// A person is about to be erased: from here on what they said may be gone, in every
+    /// conversation.
+    Erasing {
+        /// When.
+        at: u64,
+        /// Who.
+        user: String,
+    },
+    /// The server says that a person is erased.
+    Erased {
+        /// When.
+        at: u64,
+        /// Who.
+        user: String,
     },
     /// A fault was injected.
     Fault {
@@ -152,14 +217,14 @@ pub enum Event {
         id: String,
         /// Who caused it.
         sender: String,
-        /// Its idempotency key, as in `invoke`.
+        /// Its idempotency key, as in `invoke`; of somebody who was erased it may be gone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
         /// Messages on the main timeline up to here, as the store counted.
         n: u64,
-        /// A message that is in a thread, and so not on the main timeline.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        thread: bool,
+        /// The id of the message whose thread it is in; such a message is not on the main timeline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<String>,
         /// The place of the message that it is about.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         about: Option<u64>,
@@ -173,7 +238,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         users: Vec<String>,
     },
-    /// The end of a conversation's log. Devices and operations say nothing of it afterwards.
+    /// The end of a conversation's log. Devices and attempts say nothing of it afterwards.
     LogEnd {
         /// Which conversation.
         conversation: String,
@@ -194,6 +259,9 @@ pub enum Event {
         /// Whether it was deleted.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         deleted: bool,
+        /// Whether it is pinned.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pinned: bool,
         /// Who reacted with what.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         reactions: BTreeMap<String, Vec<String>>,
@@ -210,6 +278,13 @@ pub enum Event {
         /// Everyone.
         members: Vec<MemberSince>,
     },
+    /// The list of what is pinned, after the log.
+    Pinned {
+        /// Of which conversation.
+        conversation: String,
+        /// The places of the messages.
+        messages: Vec<u64>,
+    },
     /// What is unread to a member, after the log.
     Unread {
         /// Of which conversation.
@@ -218,9 +293,44 @@ pub enum Event {
         user: String,
         /// Up to where they have read.
         read: u64,
+        /// From where on they have marked it unread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unread_from: Option<u64>,
         /// How many messages are unread.
         unread: u64,
     },
+    /// Where a person stands in a thread that they follow, after the log.
+    Thread {
+        /// Of which conversation.
+        conversation: String,
+        /// Whose.
+        user: String,
+        /// The id of the message that the thread hangs on.
+        root: String,
+        /// Up to where they have read it.
+        read: u64,
+        /// How many of its messages are unread.
+        unread: u64,
+        /// The place of its newest message.
+        last: u64,
+    },
+    /// Every thread that a person follows has been told.
+    ThreadsEnd {
+        /// Of which conversation.
+        conversation: String,
+        /// Whose.
+        user: String,
+    },
+}
+
+/// A mark of a person in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Everything up to a place was read.
+    Read,
+    /// Everything from a place on is to be unread.
+    Unread,
 }
 
 /// A change of membership.
@@ -257,6 +367,14 @@ pub enum Kind {
     ReactionAdd,
     /// A reaction was taken back.
     ReactionRemove,
+    /// A message was pinned.
+    Pin,
+    /// It is no longer.
+    Unpin,
+    /// The server no longer has what a message said, because everybody has it.
+    Forget,
+    /// What a message said is gone because its time was up.
+    Expire,
     /// People became members.
     MemberJoined,
     /// Somebody ceased to be one.

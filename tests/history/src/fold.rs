@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::{Kind, Line, MemberSince, Rule, Verdict, checker::tag};
+use crate::{
+    Kind, Line, MemberSince, Rule, Verdict,
+    checker::tag,
+    erasure::Erased,
+    marks::Told,
+    thread::{Stand, Threads},
+};
 
 /// An entry of the log.
 #[derive(Debug)]
@@ -13,11 +19,23 @@ pub(crate) struct Entry {
     pub(crate) sender: String,
     pub(crate) key: Option<String>,
     pub(crate) n: u64,
-    pub(crate) thread: bool,
+    pub(crate) thread: Option<String>,
     pub(crate) about: Option<u64>,
     pub(crate) content: Option<String>,
     pub(crate) emoji: Option<String>,
     pub(crate) users: Vec<String>,
+}
+
+impl Entry {
+    /// Whether something is left of what its sender said: the client's own name for it included.
+    pub(crate) fn says_something(&self) -> bool {
+        match self.kind {
+            Kind::Message => self.content.is_some() || self.key.is_some(),
+            Kind::Edit => self.content.is_some(),
+            Kind::ReactionAdd | Kind::ReactionRemove => self.emoji.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// A message of the history view.
@@ -27,6 +45,7 @@ pub(crate) struct Viewed {
     pub(crate) id: String,
     pub(crate) content: Option<String>,
     pub(crate) deleted: bool,
+    pub(crate) pinned: bool,
     pub(crate) reactions: BTreeMap<String, Vec<String>>,
 }
 
@@ -35,7 +54,8 @@ pub(crate) struct Viewed {
 pub(crate) struct Fold {
     tail: u64,
     ended: bool,
-    ids: HashMap<u64, Line>,
+    /// Places and lines of messages, by the tags of their ids.
+    ids: HashMap<u64, (u64, Line)>,
     keys: HashMap<u64, Line>,
     messages: BTreeMap<u64, Message>,
     /// Places of the messages on the main timeline.
@@ -43,6 +63,7 @@ pub(crate) struct Fold {
     people: HashMap<String, Visible>,
     /// The place of the last message of each sender.
     sent: HashMap<String, u64>,
+    threads: Threads,
     viewed: u64,
     view_ended: bool,
 }
@@ -51,8 +72,13 @@ pub(crate) struct Fold {
 #[derive(Debug)]
 struct Message {
     id: u64,
+    sender: String,
     content: Option<u64>,
-    deleted: bool,
+    /// The line of an entry that still says something of what it said, and of the one that took
+    /// that away.
+    said: Option<Line>,
+    deleted: Option<Line>,
+    pinned: bool,
     reactions: HashSet<u64>,
     is_viewed: bool,
 }
@@ -67,6 +93,14 @@ impl Visible {
     /// Whether the person is a member at the end.
     pub(crate) fn is_open(&self) -> bool {
         self.0.last().is_some_and(|(_, to)| to.is_none())
+    }
+
+    /// Whether both places lie in one membership.
+    pub(crate) fn spans(&self, from: u64, to: u64) -> bool {
+        let within = |&(first, last): &(u64, Option<u64>)| {
+            first <= from && last.is_none_or(|last| to <= last)
+        };
+        self.0.iter().any(within)
     }
 
     /// The last visible places of memberships that ended.
@@ -115,6 +149,7 @@ impl Fold {
             counted: Vec::new(),
             people: members.into_iter().map(from_the_start).collect(),
             sent: HashMap::new(),
+            threads: Threads::default(),
             viewed: 0,
             view_ended: false,
         }
@@ -150,7 +185,7 @@ impl Fold {
         }
         self.tail = seq;
         if entry.kind == Kind::Message
-            && let Some(first) = self.ids.insert(tag(&entry.id), line)
+            && let Some((_, first)) = self.ids.insert(tag(&entry.id), (seq, line))
         {
             let detail = format!("two messages have the id {}", entry.id);
             verdict.broke(Rule::IdsAreUnique, &[first, line], detail);
@@ -161,7 +196,7 @@ impl Fold {
             let detail = format!("{} of {} stands twice in the log", key, entry.sender);
             verdict.broke(Rule::AppliedOnce, &[first, line], detail);
         }
-        self.apply(entry);
+        self.apply(line, entry);
         let counted = self.counted.len() as u64;
         if entry.n != counted {
             let detail = format!("n is {} at {seq}, after {counted} messages", entry.n);
@@ -177,28 +212,48 @@ impl Fold {
             let detail = format!("the log ends at {}, its tail is {tail}", self.tail);
             verdict.broke(Rule::LogIsDense, &[line], detail);
         }
+        for (seq, message) in &self.messages {
+            if let (Some(said), Some(deleted)) = (message.said, message.deleted) {
+                let detail = format!("the message at {seq} is gone, and the log says what it said");
+                verdict.broke(Rule::DeletedIsGone, &[said, deleted], detail);
+            }
+        }
         // What follows compares views with the fold, and needs no more of these.
         self.ids = HashMap::new();
         self.keys = HashMap::new();
     }
 
-    fn apply(&mut self, entry: &Entry) {
-        let content = entry.content.as_ref().map(|content| tag(&content));
-        match entry.kind {
-            Kind::Message => {
-                if !entry.thread {
-                    self.counted.push(entry.seq);
-                }
-                self.sent.insert(entry.sender.clone(), entry.seq);
-                let message = Message {
-                    id: tag(&entry.id),
-                    content,
-                    deleted: false,
-                    reactions: HashSet::new(),
-                    is_viewed: false,
-                };
-                self.messages.insert(entry.seq, message);
+    /// Of somebody who was erased nothing is left in views either, and they are no member.
+    pub(crate) fn judge_erased(
+        &self,
+        line: Line,
+        user: &str,
+        erased: Erased,
+        verdict: &mut Verdict,
+    ) {
+        let mut stays = |what: String| {
+            let detail = format!("{user} was erased, and {what}");
+            verdict.broke(Rule::ErasedIsGone, &[erased.line, line], detail);
+        };
+        if self.visible(user).is_open() {
+            stays("is a member".to_owned());
+        }
+        let reaction = tag(&("", user));
+        for (seq, message) in &self.messages {
+            if message.sender == user && message.deleted.is_none() {
+                stays(format!("the message at {seq} was not deleted"));
             }
+            if message.reactions.contains(&reaction) {
+                stays(format!(
+                    "a reaction to the message at {seq} was not taken back"
+                ));
+            }
+        }
+    }
+
+    fn apply(&mut self, line: Line, entry: &Entry) {
+        match entry.kind {
+            Kind::Message => self.message(line, entry),
             Kind::MemberJoined => {
                 for user in &entry.users {
                     let person = self.people.entry(user.clone()).or_default();
@@ -212,26 +267,62 @@ impl Fold {
                     }
                 }
             }
-            Kind::Edit | Kind::Delete | Kind::ReactionAdd | Kind::ReactionRemove => {
-                self.change(entry, content);
-            }
+            Kind::Edit
+            | Kind::Delete
+            | Kind::Forget
+            | Kind::Expire
+            | Kind::ReactionAdd
+            | Kind::ReactionRemove
+            | Kind::Pin
+            | Kind::Unpin => self.change(line, entry),
             Kind::Other => {}
         }
     }
 
-    fn change(&mut self, entry: &Entry, content: Option<u64>) {
+    fn message(&mut self, line: Line, entry: &Entry) {
+        let (seq, sender) = (entry.seq, &entry.sender);
+        self.sent.insert(sender.clone(), seq);
+        match &entry.thread {
+            None => self.counted.push(seq),
+            Some(root) => {
+                let place = self.ids.get(&tag(&root));
+                let author = place.and_then(|(seq, _)| self.messages.get(seq));
+                let author = author.map(|message| message.sender.as_str());
+                self.threads.message(tag(&root), author, sender, seq);
+            }
+        }
+        let message = Message {
+            id: tag(&entry.id),
+            sender: sender.clone(),
+            content: entry.content.as_ref().map(|content| tag(&content)),
+            said: entry.content.as_ref().map(|_| line),
+            deleted: None,
+            pinned: false,
+            reactions: HashSet::new(),
+            is_viewed: false,
+        };
+        self.messages.insert(seq, message);
+    }
+
+    fn change(&mut self, line: Line, entry: &Entry) {
         let about = entry.about.and_then(|seq| self.messages.get_mut(&seq));
         let Some(message) = about else {
             return;
         };
         let reaction = tag(&(entry.emoji.as_deref().unwrap_or_default(), &entry.sender));
         match entry.kind {
-            Kind::Edit => message.content = content,
-            Kind::Delete => {
-                message.deleted = true;
+            Kind::Edit => {
+                message.content = entry.content.as_ref().map(|content| tag(&content));
+                message.said = message.said.or(entry.content.as_ref().map(|_| line));
+            }
+            Kind::Delete | Kind::Forget | Kind::Expire => {
+                message.deleted = Some(line);
                 message.content = None;
+                message.pinned = false;
                 message.reactions.clear();
             }
+            Kind::Pin => message.pinned = true,
+            Kind::Unpin => message.pinned = false,
             Kind::ReactionAdd => drop(message.reactions.insert(reaction)),
             Kind::ReactionRemove => drop(message.reactions.remove(&reaction)),
             _ => {}
@@ -258,11 +349,14 @@ impl Fold {
         if message.id != tag(&viewed.id) {
             differs("has another id than the log");
         }
-        if message.deleted != viewed.deleted {
+        let is_deleted = message.deleted.is_some();
+        if is_deleted != viewed.deleted {
             differs("does not say whether it was deleted");
         }
-        // What a deleted message said is gone from the log as well.
-        if !message.deleted && message.content != viewed.content.as_ref().map(|it| tag(&it)) {
+        if message.pinned != viewed.pinned {
+            differs("does not say whether it is pinned");
+        }
+        if message.content != viewed.content.as_ref().map(|it| tag(&it)) {
             differs("has another content than the log");
         }
         if message.reactions != reactions {
@@ -291,18 +385,38 @@ impl Fold {
         }
     }
 
-    pub(crate) fn unread(
-        &self,
-        line: Line,
-        user: &str,
-        read: u64,
-        unread: u64,
-        verdict: &mut Verdict,
-    ) {
-        let first = self.counted.partition_point(|seq| *seq <= read);
+    pub(crate) fn pinned(&self, line: Line, told: &[u64], verdict: &mut Verdict) {
+        let pinned = self.messages.iter().filter(|(_, message)| message.pinned);
+        let expected: Vec<u64> = pinned.map(|(seq, _)| *seq).collect();
+        if told != expected {
+            let detail = format!("pinned are {told:?}, by the log {expected:?}");
+            verdict.broke(Rule::ProjectionsFollow, &[line], detail);
+        }
+    }
+
+    pub(crate) fn thread(&mut self, line: Line, stand: &Stand, verdict: &mut Verdict) {
+        self.threads.told(line, stand, verdict);
+    }
+
+    pub(crate) fn threads_end(&self, line: Line, user: &str, verdict: &mut Verdict) {
+        self.threads.end(line, user, verdict);
+    }
+
+    /// Up to where somebody has read without saying so: sending reads, and to a new member nothing
+    /// is unread.
+    pub(crate) fn read_without_asking(&self, user: &str) -> u64 {
+        let sent = self.sent.get(user).copied().unwrap_or_default();
+        let joined = self.visible(user).0.last().map_or(0, |(from, _)| from - 1);
+        sent.max(joined)
+    }
+
+    pub(crate) fn unread(&self, line: Line, told: Told<'_>, verdict: &mut Verdict) {
+        let (user, read, unread) = (told.user, told.read, told.unread);
+        let until = told.unread_from.map_or(read, |from| from.saturating_sub(1));
+        let first = self.counted.partition_point(|seq| *seq <= until);
         let expected = (self.counted.len() - first) as u64;
         if unread != expected {
-            let detail = format!("{user} has read up to {read}: {unread} unread, not {expected}");
+            let detail = format!("{user} has read up to {until}: {unread} unread, not {expected}");
             verdict.broke(Rule::ProjectionsFollow, &[line], detail);
         }
         let sent = self.sent.get(user).copied().unwrap_or_default();

@@ -12,13 +12,17 @@
 mod checker;
 mod conversation;
 mod device;
+mod ephemeral;
+mod erasure;
 mod event;
 mod fold;
+mod marks;
 mod person;
 mod read;
+mod thread;
 mod verdict;
 
 pub use checker::Checker;
-pub use event::{Change, Event, Kind, Line, MemberSince};
+pub use event::{Change, Event, Kind, Line, Mark, MemberSince};
 pub use read::{HistoryError, check};
 pub use verdict::{Class, Counts, Rule, Verdict, Violation};

@@ -1,6 +1,6 @@
-//! Somebody who was removed, and what reached them afterwards.
+//! Somebody in a conversation: their marks, whether they were removed, and what reached them then.
 
-use crate::{Line, Rule, Verdict, fold::Visible};
+use crate::{Line, Rule, Verdict, fold::Visible, marks::Marks};
 
 /// A person in one conversation.
 #[derive(Debug, Default)]
@@ -8,6 +8,7 @@ pub(crate) struct Person {
     /// Acknowledged removals, in their order.
     removals: Vec<Removal>,
     is_gone: bool,
+    pub(crate) marks: Marks,
 }
 
 #[derive(Debug)]
@@ -24,6 +25,12 @@ impl Person {
         self.is_gone = false;
     }
 
+    /// The acknowledged removal that is longer ago than the bound, if they did not come back.
+    pub(crate) fn gone_since(&self, at: u64, bound_ms: u64) -> Option<Line> {
+        let removal = self.removals.last().filter(|_| self.is_gone)?;
+        (at > removal.at.saturating_add(bound_ms)).then_some(removal.line)
+    }
+
     pub(crate) fn was_removed(&mut self, at: u64, line: Line) {
         self.is_gone = true;
         self.removals.push(Removal {
@@ -35,11 +42,12 @@ impl Person {
 
     /// A device of theirs was shown an entry.
     pub(crate) fn was_shown(&mut self, at: u64, seq: u64, line: Line, bound_ms: u64) {
-        let Some(removal) = self.removals.last_mut().filter(|_| self.is_gone) else {
+        if self.gone_since(at, bound_ms).is_none() {
             return;
-        };
-        let is_late = at > removal.at.saturating_add(bound_ms);
-        if is_late && removal.late.is_none_or(|(highest, _)| seq > highest) {
+        }
+        if let Some(removal) = self.removals.last_mut()
+            && removal.late.is_none_or(|(highest, _)| seq > highest)
+        {
             removal.late = Some((seq, line));
         }
     }

@@ -37,6 +37,16 @@ pub enum Rule {
     OnlyMembers,
     /// Views derived from the log equal a fold of it.
     ProjectionsFollow,
+    /// An acknowledged mark stays until its person moves it.
+    MarksAreKept,
+    /// What a message said is forgotten as delivered only once every member has it.
+    ForgottenWhenHad,
+    /// What is not to be kept is in no log, and is heard soon or never.
+    EphemeralIsNotKept,
+    /// Of a message that is gone the log no longer says what it said.
+    DeletedIsGone,
+    /// Of somebody who was erased nothing stays but places, and that they were there.
+    ErasedIsGone,
 }
 
 /// What a violation means to a person.
@@ -57,11 +67,13 @@ pub enum Class {
     Leaked,
     /// A derived view is wrong.
     Projection,
+    /// Something is still there that was to go.
+    Remaining,
 }
 
 impl Class {
     /// All of them, in the order of a report.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lost,
         Self::Duplicate,
         Self::Reordered,
@@ -69,6 +81,7 @@ impl Class {
         Self::Phantom,
         Self::Leaked,
         Self::Projection,
+        Self::Remaining,
     ];
 
     fn name(self) -> &'static str {
@@ -80,6 +93,7 @@ impl Class {
             Self::Phantom => "phantom",
             Self::Leaked => "leaked",
             Self::Projection => "projection",
+            Self::Remaining => "remaining",
         }
     }
 }
@@ -88,13 +102,17 @@ impl Rule {
     /// What breaking it means.
     pub fn class(self) -> Class {
         match self {
-            Self::AcknowledgedIsKept | Self::DeliveredIsKept => Class::Lost,
+            Self::AcknowledgedIsKept
+            | Self::DeliveredIsKept
+            | Self::MarksAreKept
+            | Self::ForgottenWhenHad => Class::Lost,
             Self::LogIsDense | Self::NothingIsMissed => Class::Gap,
             Self::InOrder | Self::RealTimeOrder => Class::Reordered,
             Self::ShownOnce | Self::IdsAreUnique | Self::AppliedOnce => Class::Duplicate,
             Self::RefusedIsNotDone => Class::Phantom,
             Self::OnlyMembers => Class::Leaked,
             Self::ProjectionsFollow => Class::Projection,
+            Self::EphemeralIsNotKept | Self::DeletedIsGone | Self::ErasedIsGone => Class::Remaining,
         }
     }
 
@@ -112,6 +130,11 @@ impl Rule {
             Self::RealTimeOrder => "real_time_order",
             Self::OnlyMembers => "only_members",
             Self::ProjectionsFollow => "projections_follow",
+            Self::MarksAreKept => "marks_are_kept",
+            Self::ForgottenWhenHad => "forgotten_when_had",
+            Self::EphemeralIsNotKept => "ephemeral_is_not_kept",
+            Self::DeletedIsGone => "deleted_is_gone",
+            Self::ErasedIsGone => "erased_is_gone",
         }
     }
 }
@@ -152,6 +175,18 @@ pub struct Counts {
     pub resumes: u64,
     /// Faults injected.
     pub faults: u64,
+    /// Messages in threads.
+    pub threaded: u64,
+    /// Pins, and pins taken back.
+    pub pins: u64,
+    /// Messages that were forgotten because everybody had them.
+    pub forgotten: u64,
+    /// Times that a device heard what is not kept.
+    pub heard: u64,
+    /// Acknowledged marks.
+    pub marks: u64,
+    /// People who were erased.
+    pub erased: u64,
 }
 
 /// What a history comes to.
@@ -214,6 +249,16 @@ impl fmt::Display for Verdict {
             f,
             "attempts {}  acknowledged {}  refused {}  unknown {}  resumes {}",
             counts.attempts, counts.acknowledged, counts.refused, counts.unknown, counts.resumes,
+        )?;
+        writeln!(
+            f,
+            "threaded {}  pins {}  forgotten {}  heard {}  marks {}  erased {}",
+            counts.threaded,
+            counts.pins,
+            counts.forgotten,
+            counts.heard,
+            counts.marks,
+            counts.erased,
         )?;
         let totals = Class::ALL.map(|class| format!("{} {}", class.name(), self.count(class)));
         writeln!(f, "{}", totals.join("  "))?;

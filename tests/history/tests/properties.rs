@@ -6,7 +6,7 @@ mod model;
 
 use model::{Step, history};
 use proptest::prelude::*;
-use quikapp_history::{Event, Kind, Rule, Verdict, check};
+use quikapp_history::{Event, Kind, Mark, Rule, Verdict, check};
 
 /// One falsified line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,16 @@ enum Mutation {
     MiscountUnread,
     MisquoteAView,
     ForgetAMember,
+    MisquoteAPin,
+    MiscountAThread,
+    LowerARead,
+    HearTwice,
+    KeepTheEphemeral,
+    KeepTheDeleted,
+    NameTheErased,
 }
 
-const MUTATIONS: [Mutation; 12] = [
+const MUTATIONS: [Mutation; 19] = [
     Mutation::LoseAnEntry,
     Mutation::LoseADelivery,
     Mutation::RepeatADelivery,
@@ -38,6 +45,13 @@ const MUTATIONS: [Mutation; 12] = [
     Mutation::MiscountUnread,
     Mutation::MisquoteAView,
     Mutation::ForgetAMember,
+    Mutation::MisquoteAPin,
+    Mutation::MiscountAThread,
+    Mutation::LowerARead,
+    Mutation::HearTwice,
+    Mutation::KeepTheEphemeral,
+    Mutation::KeepTheDeleted,
+    Mutation::NameTheErased,
 ];
 
 impl Mutation {
@@ -45,16 +59,22 @@ impl Mutation {
         match self {
             Self::LoseAnEntry => Rule::LogIsDense,
             Self::LoseADelivery => Rule::NothingIsMissed,
-            Self::RepeatADelivery => Rule::ShownOnce,
+            Self::RepeatADelivery | Self::HearTwice => Rule::ShownOnce,
             Self::SwapDeliveries => Rule::InOrder,
             Self::AcknowledgeElsewhere => Rule::AcknowledgedIsKept,
             Self::RefuseWhatWasDone => Rule::RefusedIsNotDone,
             Self::RepeatAKey => Rule::AppliedOnce,
             Self::ReplaceAnId => Rule::DeliveredIsKept,
             Self::ShowAfterRemoval => Rule::OnlyMembers,
-            Self::MiscountUnread | Self::MisquoteAView | Self::ForgetAMember => {
-                Rule::ProjectionsFollow
-            }
+            Self::MiscountUnread
+            | Self::MisquoteAView
+            | Self::ForgetAMember
+            | Self::MisquoteAPin
+            | Self::MiscountAThread => Rule::ProjectionsFollow,
+            Self::LowerARead => Rule::MarksAreKept,
+            Self::KeepTheEphemeral => Rule::EphemeralIsNotKept,
+            Self::KeepTheDeleted => Rule::DeletedIsGone,
+            Self::NameTheErased => Rule::ErasedIsGone,
         }
     }
 
@@ -85,7 +105,7 @@ impl Mutation {
                     ..
                 },
             ) => {
-                if attempts_with_key_of(events, op) != 1 {
+                if attempts_with_key_of(events, op) != 1 || !is_logged(events, op) {
                     return false;
                 }
                 let reason = "moved".to_owned();
@@ -137,10 +157,95 @@ impl Mutation {
                     members.pop();
                 }
             }
+            (_, event) => return self.apply_to_kinds(events, at, event),
+        }
+        true
+    }
+
+    /// The same, of what is not about plain messages.
+    fn apply_to_kinds(self, events: &mut Vec<Event>, at: usize, event: Event) -> bool {
+        match (self, &mut events[at]) {
+            (Self::MisquoteAPin, Event::View { pinned, .. }) => *pinned = !*pinned,
+            (Self::MiscountAThread, Event::Thread { unread, .. }) => *unread += 1,
+            (Self::HearTwice, Event::Heard { .. }) => events.insert(at, event),
+            (
+                Self::KeepTheDeleted,
+                Event::Log {
+                    kind: Kind::Message,
+                    content: content @ None,
+                    ..
+                },
+            ) => *content = Some("what it said".to_owned()),
+            (
+                Self::NameTheErased,
+                Event::Log {
+                    kind: Kind::Message,
+                    key: key @ None,
+                    ..
+                },
+            ) => *key = Some("its key".to_owned()),
+            (Self::LowerARead, Event::Unread { .. }) => return lower_a_read(events, at),
+            (Self::KeepTheEphemeral, Event::Log { .. }) => return keep_the_ephemeral(events, at),
             _ => return false,
         }
         true
     }
+}
+
+fn lower_a_read(events: &mut [Event], at: usize) -> bool {
+    let (before, rest) = events.split_at_mut(at);
+    let Some(Event::Unread { user, read, .. }) = rest.first_mut() else {
+        return false;
+    };
+    let has_read = before
+        .iter()
+        .any(|event| matches!(event, Event::Mark { user: by, mark: Mark::Read, .. } if by == user));
+    if has_read {
+        *read = 0;
+    }
+    has_read
+}
+
+fn keep_the_ephemeral(events: &mut [Event], at: usize) -> bool {
+    let (before, rest) = events.split_at_mut(at);
+    let Some(Event::Log { sender, key, .. }) = rest.first_mut() else {
+        return false;
+    };
+    let answered = |op: &u64| {
+        let refused = |event: &Event| matches!(event, Event::Fail { op: other, .. } if other == op);
+        !before.iter().any(refused)
+    };
+    let said = before.iter().find_map(|event| match event {
+        Event::Say { op, user, key, .. } if user == sender && answered(op) => Some(key.clone()),
+        _ => None,
+    });
+    let is_possible = said.is_some();
+    if is_possible {
+        *key = said;
+    }
+    is_possible
+}
+
+/// Whether the log says that what an attempt was for has been done.
+fn is_logged(events: &[Event], op: u64) -> bool {
+    let asked = events.iter().find_map(|event| match event {
+        Event::Invoke {
+            op: other,
+            user,
+            key,
+            ..
+        } if *other == op => Some((user, key)),
+        _ => None,
+    });
+    let is_it = |event: &Event| match event {
+        Event::Log {
+            sender,
+            key: Some(key),
+            ..
+        } => asked == Some((sender, key)),
+        _ => false,
+    };
+    events.iter().any(is_it)
 }
 
 /// The next delivery to the same device, if nothing interrupts it before.
@@ -202,8 +307,9 @@ fn show_after_removal(events: &mut Vec<Event>, at: usize, event: &Event) -> bool
         Event::Log {
             kind: Kind::MemberLeft,
             seq,
+            users,
             ..
-        } => Some(*seq),
+        } if users == &["v"] => Some(*seq),
         _ => None,
     });
     let Some(last) = left.nth(number - 1) else {
@@ -223,6 +329,7 @@ fn show_after_removal(events: &mut Vec<Event>, at: usize, event: &Event) -> bool
         seq: last + 1,
         kind,
         id,
+        about: None,
     };
     events.insert(at + 1, leaked);
     true

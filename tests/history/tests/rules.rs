@@ -1,154 +1,16 @@
 //! Every rule: the smallest history that breaks it, and its twin that does not.
 #![allow(clippy::unwrap_used)]
 
-use quikapp_history::{HistoryError, Rule, Verdict, check};
+#[path = "rules/erasure.rs"]
+mod erasure;
+#[path = "rules/kinds.rs"]
+mod kinds;
+#[path = "rules/script.rs"]
+mod script;
+
+use quikapp_history::{HistoryError, Rule, check};
+use script::History;
 use serde_json::{Value, json};
-
-/// Events with their times filled in: one millisecond after the other.
-struct History(Vec<Value>);
-
-impl History {
-    /// A conversation of Alice and Bob.
-    fn new() -> Self {
-        Self::of(&["alice", "bob"])
-    }
-
-    fn of(members: &[&str]) -> Self {
-        let run = json!({"event": "run", "title": "a rule", "seed": 1, "bound_ms": 100});
-        let made = json!({"event": "conversation", "conversation": "c", "members": members});
-        Self(vec![run, made])
-    }
-
-    fn and(mut self, event: Value) -> Self {
-        let mut event = event;
-        let named = event["event"].as_str().unwrap();
-        let in_the_end = ["log", "log_end", "view", "view_end", "members", "unread"];
-        if !["ok", "fail", "unknown", "fault"].contains(&named) {
-            event["conversation"] = "c".into();
-        }
-        if !in_the_end.contains(&event["event"].as_str().unwrap()) && event.get("at").is_none() {
-            event["at"] = self.0.len().into();
-        }
-        self.0.push(event);
-        self
-    }
-
-    fn invoke(self, op: u64, key: &str) -> Self {
-        self.and(json!({"event": "invoke", "op": op, "user": "alice", "key": key}))
-    }
-
-    fn ok(self, op: u64, seq: u64, id: &str) -> Self {
-        self.and(json!({"event": "ok", "op": op, "seq": seq, "id": id}))
-    }
-
-    fn fail(self, op: u64) -> Self {
-        self.and(json!({"event": "fail", "op": op, "reason": "moved"}))
-    }
-
-    fn unknown(self, op: u64) -> Self {
-        self.and(json!({"event": "unknown", "op": op}))
-    }
-
-    /// A change of Bob's membership, acknowledged.
-    fn bob(self, op: u64, change: &str) -> Self {
-        self.and(json!({"event": "invoke_member", "op": op, "user": "bob", "change": change}))
-            .and(json!({"event": "ok", "op": op}))
-    }
-
-    /// Bob's phone follows from a place on.
-    fn resumed(self, after: u64) -> Self {
-        self.and(json!({"event": "resumed", "device": "phone", "user": "bob", "after": after}))
-    }
-
-    fn by_cursor(self) -> Self {
-        self.and(json!({"event": "resumed", "device": "phone", "user": "bob"}))
-    }
-
-    fn acked(self, seq: u64) -> Self {
-        self.and(json!({"event": "acked", "device": "phone", "seq": seq}))
-    }
-
-    /// Bob's phone is shown message `m<seq>`.
-    fn shown(self, seq: u64) -> Self {
-        let id = format!("m{seq}");
-        self.shown_as(seq, &id)
-    }
-
-    fn shown_as(self, seq: u64, id: &str) -> Self {
-        self.and(json!({"event": "delivered", "device": "phone", "seq": seq, "kind": "message", "id": id}))
-    }
-
-    fn settled(self) -> Self {
-        self.and(json!({"event": "settled", "device": "phone"}))
-    }
-
-    /// The log has message `m<seq>` under key `k<seq>`.
-    fn logged(self, seq: u64) -> Self {
-        let (id, key) = (format!("m{seq}"), format!("k{seq}"));
-        self.logged_as(seq, &id, &key)
-    }
-
-    fn logged_as(self, seq: u64, id: &str, key: &str) -> Self {
-        let n = self
-            .0
-            .iter()
-            .filter(|it| it["kind"] == "message" && it["event"] == "log");
-        let n = n.count() + 1;
-        self.and(json!({
-            "event": "log", "seq": seq, "kind": "message", "id": id, "key": key,
-            "sender": "alice", "n": n, "content": "hello",
-        }))
-    }
-
-    /// Another entry of the log.
-    fn entry(self, seq: u64, kind: &str, more: &Value) -> Self {
-        let n = self
-            .0
-            .iter()
-            .filter(|it| it["kind"] == "message" && it["event"] == "log");
-        let mut entry = json!({
-            "event": "log", "seq": seq, "kind": kind, "id": kind, "sender": "alice",
-            "n": n.count(),
-        });
-        let fields = more.as_object().unwrap().clone();
-        entry.as_object_mut().unwrap().extend(fields);
-        self.and(entry)
-    }
-
-    fn end(self, tail: u64) -> Self {
-        self.and(json!({"event": "log_end", "tail": tail}))
-    }
-
-    fn text(&self) -> String {
-        self.0.iter().map(|event| format!("{event}\n")).collect()
-    }
-
-    fn verdict(&self) -> Verdict {
-        check(self.text().as_bytes()).unwrap()
-    }
-
-    fn passes(&self) {
-        let verdict = self.verdict();
-        assert!(verdict.passed(), "{verdict}\n{}", self.text());
-    }
-
-    /// One rule is broken, once, as these lines show.
-    fn breaks(&self, rule: Rule, lines: &[u64]) {
-        let verdict = self.verdict();
-        let broken: Vec<_> = verdict.violations.iter().map(|it| it.rule).collect();
-        assert_eq!(broken, [rule], "{verdict}\n{}", self.text());
-        let mut shown = verdict.violations[0].lines.clone();
-        shown.sort_unstable();
-        assert_eq!(shown, lines, "{verdict}\n{}", self.text());
-    }
-
-    fn is_refused(&self, line: u64) {
-        match check(self.text().as_bytes()) {
-            Err(HistoryError::Nonsense { line: named, .. }) => assert_eq!(named, line),
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 #[test]
 fn what_was_acknowledged_is_kept() {
@@ -518,7 +380,7 @@ fn a_view_equals_a_fold_of_the_log() {
 #[test]
 fn a_deletion_takes_everything_away() {
     let log = || {
-        let reacted = History::new().logged(1);
+        let reacted = History::new().entry(1, "message", &json!({"id": "m1", "n": 1}));
         let reacted = reacted.entry(2, "reaction_add", &json!({"about": 1, "emoji": "+1"}));
         reacted.entry(3, "delete", &json!({"about": 1})).end(3)
     };
@@ -574,7 +436,7 @@ fn unread_equals_a_fold_of_the_log() {
 #[test]
 fn n_counts_the_main_timeline() {
     let thread = |n: u64| {
-        let more = json!({"thread": true, "n": n});
+        let more = json!({"thread": "m1", "n": n});
         History::new().logged(1).entry(2, "message", &more).end(2)
     };
     thread(1).passes();
@@ -593,9 +455,9 @@ fn what_cannot_be_is_refused_by_line() {
         .and(json!({"event": "view_end"}))
         .is_refused(3);
     let made = json!({"event": "conversation", "conversation": "c", "members": []});
-    History(vec![made.clone(), made]).is_refused(2);
+    History::raw(vec![made.clone(), made]).is_refused(2);
     let run = json!({"event": "run", "title": "", "seed": 1, "bound_ms": 1});
-    History(vec![run.clone(), run]).is_refused(2);
+    History::raw(vec![run.clone(), run]).is_refused(2);
     let of_alice = json!({"event": "resumed", "device": "phone", "user": "alice", "after": 0});
     History::new().resumed(0).and(of_alice).is_refused(4);
 }

@@ -41,6 +41,8 @@ async fn acknowledging_before_the_sync_is_caught() {
     )
     .await;
     load.acknowledges(40).await;
+    // Whoever was removed is back: if only their coming back were lost, they would wait for ever.
+    load.comes_back().await;
     // Stopped in good order: everything so far is on the disk, and only what comes now is at risk.
     assert!(honest.terminate().await.success());
     let hasty = power.start(&["--mutant", "acknowledge-before-sync"]).await;

@@ -137,13 +137,32 @@ impl Rest {
         made["conversation"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// The whole history of a conversation, page by page.
+    /// Makes a member an administrator of a group, as its owner.
+    pub(crate) async fn is_admin(&self, conversation: &str, guest: &Guest, owner: &Guest) {
+        let path = format!("/api/conversations/{conversation}/members/{}", guest.id);
+        let role = json!({ "role": "admin" });
+        let asked = self.request(Method::PATCH, &path, Some(&owner.token), Some(role));
+        let (status, body) = asked.await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+    }
+
+    /// The whole history of a conversation, page by page: its main timeline.
     pub(crate) async fn history(&self, conversation: &str, guest: &Guest) -> Vec<Value> {
+        self.pages(conversation, guest, "").await
+    }
+
+    /// The same of one of its threads.
+    pub(crate) async fn thread(&self, conversation: &str, guest: &Guest, root: &str) -> Vec<Value> {
+        let thread = format!("&thread_root={root}");
+        self.pages(conversation, guest, &thread).await
+    }
+
+    async fn pages(&self, conversation: &str, guest: &Guest, which: &str) -> Vec<Value> {
+        let path = format!("/api/conversations/{conversation}/messages");
         let mut all = Vec::new();
         let mut after = 0;
         loop {
-            let path =
-                format!("/api/conversations/{conversation}/messages?after_seq={after}&limit=100");
+            let path = format!("{path}?after_seq={after}&limit=100{which}");
             let page = self.get(&path, guest).await;
             all.extend(page["messages"].as_array().unwrap().iter().cloned());
             if page["has_more"] != true {

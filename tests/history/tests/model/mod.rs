@@ -1,15 +1,18 @@
 //! A server without faults and its clients, small enough to be seen to be right. Steps drive it;
 //! what it does is written down as a history.
 
+mod kinds;
+mod tell;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use quikapp_history::{Change, Event, Kind, MemberSince};
+use quikapp_history::{Change, Event, Kind, Mark};
 
 pub(crate) const BOUND_MS: u64 = 1_000_000;
 const CONVERSATION: &str = "c";
-/// Everyone has one device of the same name. `v` comes and goes.
-const PEOPLE: [&str; 3] = ["a", "b", "v"];
+/// Everyone has one device of the same name. `v` comes and goes, `x` may be erased.
+const PEOPLE: [&str; 4] = ["a", "b", "v", "x"];
 
 /// Something happens: what, to whom and how is read off two numbers.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +49,28 @@ struct Entry {
     sender: &'static str,
     key: Option<String>,
     n: u64,
+    thread: Option<String>,
     about: Option<u64>,
     content: Option<String>,
+    emoji: Option<String>,
     users: Vec<String>,
+}
+
+impl Entry {
+    fn new(kind: Kind, id: String, sender: &'static str) -> Self {
+        Self {
+            kind,
+            id,
+            sender,
+            key: None,
+            n: 0,
+            thread: None,
+            about: None,
+            content: None,
+            emoji: None,
+            users: Vec::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,7 +78,21 @@ struct Message {
     sender: &'static str,
     content: Option<String>,
     deleted: bool,
+    pinned: bool,
     reactions: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Default)]
+struct Marks {
+    read: u64,
+    unread_from: Option<u64>,
+}
+
+#[derive(Default)]
+struct Thread {
+    places: Vec<u64>,
+    /// Up to where whoever follows it has read it.
+    read: BTreeMap<&'static str, u64>,
 }
 
 struct Device {
@@ -77,6 +113,11 @@ struct World {
     v: Vec<(u64, Option<u64>)>,
     /// Attempts to be made again: who, and with which key.
     in_doubt: Vec<(&'static str, String)>,
+    marks: BTreeMap<&'static str, Marks>,
+    /// By the place of the message that they hang on.
+    threads: BTreeMap<u64, Thread>,
+    /// `x` was erased.
+    erased: bool,
 }
 
 impl World {
@@ -99,6 +140,9 @@ impl World {
             devices: Vec::new(),
             v: vec![(1, None)],
             in_doubt: Vec::new(),
+            marks: PEOPLE.map(|user| (user, Marks::default())).into(),
+            threads: BTreeMap::new(),
+            erased: false,
         };
         for user in PEOPLE {
             world.devices.push(Device {
@@ -115,7 +159,10 @@ impl World {
         self.now += 1;
         let person = usize::from(step.arg) % PEOPLE.len();
         let arg = usize::from(step.arg) / PEOPLE.len();
-        match step.kind % 16 {
+        if self.is_gone(PEOPLE[person]) {
+            return;
+        }
+        match step.kind % 25 {
             0..=4 => self.send(PEOPLE[person], arg),
             5..=8 => self.show(person, 1 + arg % 5),
             9 => self.reconnect(person, arg),
@@ -124,7 +171,15 @@ impl World {
             12 => self.react(PEOPLE[person], arg),
             13 => self.delete(arg),
             14 => self.retry(),
-            _ => self.come_or_go(),
+            15 => self.come_or_go(),
+            16 => self.pin(arg),
+            17 | 18 => self.answer(PEOPLE[person], arg),
+            19 => self.say(PEOPLE[person], arg),
+            20 => self.mark(PEOPLE[person], Mark::Read, arg),
+            21 => self.mark(PEOPLE[person], Mark::Unread, arg),
+            22 | 23 => self.forget(),
+            _ if arg % 4 == 3 => self.erase(),
+            _ => self.acknowledge(person),
         }
     }
 
@@ -136,6 +191,9 @@ impl World {
             self.come_or_go();
         }
         for (person, name) in PEOPLE.iter().enumerate() {
+            if self.is_gone(name) {
+                continue;
+            }
             self.reconnect(person, 0);
             self.show(person, usize::MAX);
             let (at, device) = (self.now, (*name).to_owned());
@@ -143,6 +201,7 @@ impl World {
                 at,
                 device,
                 conversation,
+                up_to: None,
             });
         }
         self.tell_log();
@@ -159,6 +218,15 @@ impl World {
 
     fn is_member(&self) -> bool {
         self.v.last().is_some_and(|(_, to)| to.is_none())
+    }
+
+    fn is_gone(&self, user: &str) -> bool {
+        user == "x" && self.erased
+    }
+
+    /// Who may do something now.
+    fn is_there(&self, user: &str) -> bool {
+        (user != "v" || self.is_member()) && !self.is_gone(user)
     }
 
     fn sees(&self, person: usize, seq: u64) -> bool {
@@ -192,23 +260,38 @@ impl World {
 
     fn append(&mut self, mut entry: Entry) -> u64 {
         let before = self.log.last().map_or(0, |last| last.n);
-        entry.n = before + u64::from(entry.kind == Kind::Message);
+        let counts = entry.kind == Kind::Message && entry.thread.is_none();
+        entry.n = before + u64::from(counts);
         self.log.push(entry);
         self.tail()
     }
 
     fn message(&mut self, sender: &'static str, key: &str) -> u64 {
+        self.message_in(None, sender, key)
+    }
+
+    fn message_in(&mut self, root: Option<u64>, sender: &'static str, key: &str) -> u64 {
         let content = Some(format!("says {key}"));
         let seq = self.append(Entry {
-            kind: Kind::Message,
-            id: format!("id of {key}"),
-            sender,
             key: Some(key.to_owned()),
-            n: 0,
-            about: None,
+            thread: root.map(|root| self.log[root as usize - 1].id.clone()),
             content: content.clone(),
-            users: Vec::new(),
+            ..Entry::new(Kind::Message, format!("id of {key}"), sender)
         });
+        self.marks.insert(
+            sender,
+            Marks {
+                read: seq,
+                unread_from: None,
+            },
+        );
+        if let Some(root) = root {
+            let author = self.messages[&root].sender;
+            let thread = self.threads.entry(root).or_default();
+            thread.places.push(seq);
+            thread.read.entry(author).or_insert(seq - 1);
+            thread.read.insert(sender, seq);
+        }
         let message = Message {
             sender,
             content,
@@ -273,18 +356,30 @@ impl World {
     /// Changes a message, in an entry with a key of its own.
     fn change(&mut self, kind: Kind, by: &'static str, about: u64, key: &str) {
         let op = self.invoke(by, key);
-        let content = (kind == Kind::Edit).then(|| key.to_owned());
+        let text = |of: Kind| (kind == of).then(|| key.to_owned());
         let seq = self.append(Entry {
-            kind,
-            id: format!("{kind:?} of {about}"),
-            sender: by,
             key: Some(key.to_owned()),
-            n: 0,
             about: Some(about),
-            content,
-            users: Vec::new(),
+            content: text(Kind::Edit),
+            emoji: text(Kind::ReactionAdd),
+            ..Entry::new(kind, format!("{kind:?} of {about}"), by)
         });
         self.ok(op, Some(seq));
+    }
+
+    /// A message goes from the views, and what it said from the log.
+    fn redact(&mut self, about: u64) {
+        let message = self.messages.get_mut(&about).unwrap();
+        *message = Message {
+            sender: message.sender,
+            deleted: true,
+            ..Message::default()
+        };
+        self.log[about as usize - 1].content = None;
+        let is_edit = |it: &&mut Entry| it.kind == Kind::Edit && it.about == Some(about);
+        for edit in self.log.iter_mut().filter(is_edit) {
+            edit.content = None;
+        }
     }
 
     fn edit(&mut self, arg: usize) {
@@ -306,11 +401,8 @@ impl World {
 
     fn delete(&mut self, arg: usize) {
         let Some(about) = self.pick(arg) else { return };
-        let message = self.messages.get_mut(&about).unwrap();
-        message.content = None;
-        message.deleted = true;
-        message.reactions.clear();
-        let by = message.sender;
+        self.redact(about);
+        let by = self.messages[&about].sender;
         self.change(Kind::Delete, by, about, &format!("delete {about}"));
     }
 
@@ -331,14 +423,8 @@ impl World {
             change,
         });
         let seq = self.append(Entry {
-            kind,
-            id: format!("{change:?}"),
-            sender: "a",
-            key: None,
-            n: 0,
-            about: None,
-            content: None,
             users: vec!["v".to_owned()],
+            ..Entry::new(kind, format!("{change:?}"), "a")
         });
         match is_member {
             true => {
@@ -346,7 +432,12 @@ impl World {
                 self.show(2, usize::MAX);
                 self.devices[2].following = false;
             }
-            false => self.v.push((seq, None)),
+            false => {
+                self.v.push((seq, None));
+                let marks = self.marks.get_mut("v").unwrap();
+                marks.read = marks.read.max(seq - 1);
+                marks.unread_from = None;
+            }
         }
         self.ok(op, None);
         if !is_member {
@@ -392,6 +483,7 @@ impl World {
             device,
             conversation,
             seq,
+            own: false,
         });
     }
 
@@ -407,6 +499,7 @@ impl World {
             left -= 1;
             let entry = &self.log[seq as usize - 1];
             let (at, kind, id) = (self.now, entry.kind, entry.id.clone());
+            let about = entry.about.filter(|_| kind == Kind::Forget);
             let device = PEOPLE[person].to_owned();
             self.push(|conversation| Event::Delivered {
                 at,
@@ -415,77 +508,8 @@ impl World {
                 seq,
                 kind,
                 id,
+                about,
             });
         }
-    }
-
-    fn tell_log(&mut self) {
-        for (index, entry) in self.log.clone().into_iter().enumerate() {
-            let reaction = entry.kind == Kind::ReactionAdd;
-            self.push(|conversation| Event::Log {
-                conversation,
-                seq: index as u64 + 1,
-                kind: entry.kind,
-                id: entry.id,
-                sender: entry.sender.to_owned(),
-                emoji: entry.key.clone().filter(|_| reaction),
-                key: entry.key,
-                n: entry.n,
-                thread: false,
-                about: entry.about,
-                content: entry.content,
-                users: entry.users,
-            });
-        }
-        let tail = self.tail();
-        self.push(|conversation| Event::LogEnd { conversation, tail });
-    }
-
-    fn tell_views(&mut self) {
-        for (seq, message) in std::mem::take(&mut self.messages) {
-            let id = self.log[seq as usize - 1].id.clone();
-            self.push(|conversation| Event::View {
-                conversation,
-                seq,
-                id,
-                content: message.content,
-                deleted: message.deleted,
-                reactions: message.reactions,
-            });
-        }
-        self.push(|conversation| Event::ViewEnd { conversation });
-        let v = self.v.last().unwrap().0;
-        let members = [("a", 1), ("b", 1), ("v", v)];
-        let members = members.map(|(user, from_seq)| MemberSince {
-            user: user.to_owned(),
-            from_seq,
-        });
-        self.push(|conversation| Event::Members {
-            conversation,
-            members: members.to_vec(),
-        });
-        let (tail, n) = (self.tail(), self.log.last().map_or(0, |last| last.n));
-        for user in PEOPLE {
-            let user = user.to_owned();
-            self.push(|conversation| Event::Unread {
-                conversation,
-                user,
-                read: tail,
-                unread: 0,
-            });
-        }
-        let user = "b".to_owned();
-        let sent = self
-            .log
-            .iter()
-            .rposition(|it| it.sender == "b" && it.kind == Kind::Message);
-        let read = sent.map_or(0, |index| index as u64 + 1);
-        let unread = n - sent.map_or(0, |index| self.log[index].n);
-        self.push(|conversation| Event::Unread {
-            conversation,
-            user,
-            read,
-            unread,
-        });
     }
 }

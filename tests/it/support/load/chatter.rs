@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use quikapp_history::{Event, Kind};
+use quikapp_history::{Event, Kind, Mark};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Phase, Shared, identity,
+    Phase, Shared,
+    ideas::{Ask, Ideas, Rights},
+    identity,
     members::refusal,
     recorder::Outcome,
     rng::Rng,
@@ -23,15 +25,13 @@ use crate::support::Guest;
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// Between two new things to say, in milliseconds.
 const THINKS: (u64, u64) = (5, 25);
-/// Messages of others that are remembered.
-const REMEMBERED: usize = 32;
 
-/// How a device says where it stands.
+/// How a device says where it stands when it joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// It names the last place that it has.
     LastSeq,
-    /// It acknowledges, and the server goes by its cursor.
+    /// The server goes by its cursor.
     Cursor,
 }
 
@@ -46,10 +46,9 @@ pub(super) struct Chatter {
     waiting: HashMap<u64, (Ask, u64)>,
     /// Acknowledgements under way, by their refs.
     acks: HashMap<u64, String>,
-    /// One's own messages that nothing has happened to yet.
-    mine: Vec<(String, String)>,
-    seen: VecDeque<(String, String)>,
-    asked: u64,
+    /// Marks under way, likewise: the attempts.
+    marks: HashMap<u64, u64>,
+    ideas: Ideas,
     speaks_at: Instant,
     is_ready: bool,
     is_quiet: bool,
@@ -62,17 +61,6 @@ struct Place {
     has_cursor: bool,
 }
 
-/// Something to be done once, however often it takes.
-struct Ask {
-    conversation: String,
-    key: String,
-    event: &'static str,
-    payload: Value,
-    /// An attempt may have had an effect.
-    in_doubt: bool,
-    not_before: Instant,
-}
-
 impl Chatter {
     pub(super) fn new(
         shared: &Arc<Shared>,
@@ -80,6 +68,7 @@ impl Chatter {
         number: usize,
         way: Way,
         conversations: &[String],
+        rights: Rights,
         rng: Rng,
     ) -> Self {
         let places = conversations
@@ -95,9 +84,8 @@ impl Chatter {
             redo: VecDeque::new(),
             waiting: HashMap::new(),
             acks: HashMap::new(),
-            mine: Vec::new(),
-            seen: VecDeque::new(),
-            asked: 0,
+            marks: HashMap::new(),
+            ideas: Ideas::new(rights),
             speaks_at: Instant::now(),
             is_ready: false,
             is_quiet: false,
@@ -112,14 +100,23 @@ impl Chatter {
                 self.shared.recorder.outcome(op, Outcome::Unknown);
                 self.again(ask, true);
             }
+            for (_, op) in std::mem::take(&mut self.marks) {
+                self.shared.recorder.beside(op, Outcome::Unknown);
+            }
             self.acks.clear();
+            if self.shared.is_being_erased(&self.person) {
+                self.redo.clear();
+                return self.is_quiet();
+            }
             sleep(BACK_OFF).await;
         }
+        let tails = self.shared.tails();
         for conversation in self.places.keys() {
             self.shared.recorder.record(|at| Event::Settled {
                 at,
                 device: self.device.clone(),
                 conversation: conversation.clone(),
+                up_to: Some(tails[conversation]),
             });
         }
     }
@@ -127,7 +124,7 @@ impl Chatter {
     /// One connection, to its end.
     async fn connection(&mut self) -> Result<(), Cut> {
         let server = self.shared.server(&mut self.rng);
-        let device = (self.way == Way::Cursor).then_some(&*self.device);
+        let device = Some(&*self.device);
         let patience = self.shared.plan.patience;
         let mut wire = Wire::connect(&server, &self.person.token, device, patience).await?;
         let conversations: Vec<_> = self.places.keys().cloned().collect();
@@ -153,7 +150,8 @@ impl Chatter {
                 () = sleep(Duration::from_millis(THINKS.0)) => {}
             }
             let is_over = left == 0 && self.shared.phase() == Phase::Load;
-            let is_owed = !self.waiting.is_empty() && heard.elapsed() > patience;
+            let owes = !self.waiting.is_empty() || !self.marks.is_empty();
+            let is_owed = owes && heard.elapsed() > patience;
             if is_owed {
                 self.shared.recorder.was_told(None);
             }
@@ -232,6 +230,15 @@ impl Chatter {
             let (is_ok, response) = reply(frame);
             if let Some((ask, op)) = self.waiting.remove(&msg_ref) {
                 self.answered(ask, op, is_ok, &response);
+            } else if let Some(op) = self.marks.remove(&msg_ref) {
+                let outcome = match is_ok {
+                    true => Outcome::Ok {
+                        seq: None,
+                        id: None,
+                    },
+                    false => refusal(&response),
+                };
+                self.shared.recorder.beside(op, outcome);
             } else if let Some(conversation) = self.acks.remove(&msg_ref)
                 && is_ok
             {
@@ -243,6 +250,10 @@ impl Chatter {
             return Err(Cut);
         }
         if let Some(conversation) = frame.topic.strip_prefix("chat:") {
+            if let Some(heard) = identity::heard(&frame.event, &frame.payload) {
+                let recorder = &self.shared.recorder;
+                recorder.heard(&self.device, conversation, heard);
+            }
             self.shown(conversation, &frame.event, &frame.payload);
         }
         Ok(())
@@ -264,16 +275,14 @@ impl Chatter {
             conversation: conversation.to_owned(),
             seq: seen.seq,
             kind: seen.kind,
-            id: seen.id.clone(),
+            id: seen.id,
+            about: seen.forgets,
         });
         if let Some(place) = self.places.get_mut(conversation) {
             place.high = place.high.max(seen.seq);
         }
         if seen.kind == Kind::Message {
-            self.seen.push_back((conversation.to_owned(), seen.id));
-            if self.seen.len() > REMEMBERED {
-                self.seen.pop_front();
-            }
+            self.ideas.saw(conversation, payload);
         }
     }
 
@@ -285,14 +294,52 @@ impl Chatter {
             return Ok(());
         };
         let high = self.places[conversation].high;
-        if choice == 0 {
-            let topic = format!("chat:{conversation}");
-            wire.push(&topic, "message:read", json!({ "seq": high }))
-                .await?;
-        } else if choice <= 2 && self.way == Way::Cursor && high > 0 {
-            self.push_ack(wire, conversation, high).await?;
+        if high == 0 {
+            return Ok(());
+        }
+        match choice {
+            0 => self.mark(wire, conversation, Mark::Read, high).await?,
+            1 | 2 => drop(self.push_ack(wire, conversation, high).await?),
+            3 => {
+                let from = self.rng.between((1, high));
+                self.mark(wire, conversation, Mark::Unread, from).await?;
+            }
+            4 => {
+                if let Some(root) = self.ideas.thread_in(conversation, &mut self.rng) {
+                    let (topic, read) = (format!("chat:{conversation}"), "message:read");
+                    let place = json!({ "seq": high, "thread_root": root });
+                    wire.push(&topic, read, place).await?;
+                }
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    async fn mark(
+        &mut self,
+        wire: &mut Wire,
+        conversation: &str,
+        mark: Mark,
+        seq: u64,
+    ) -> Result<(), Cut> {
+        let event = match mark {
+            Mark::Read => "message:read",
+            Mark::Unread => "message:unread",
+        };
+        let recorder = &self.shared.recorder;
+        let op = recorder.mark(&self.person, conversation, mark, seq);
+        let topic = format!("chat:{conversation}");
+        match wire.push(&topic, event, json!({ "seq": seq })).await {
+            Ok(msg_ref) => {
+                self.marks.insert(msg_ref, op);
+                Ok(())
+            }
+            Err(cut) => {
+                recorder.beside(op, Outcome::Unknown);
+                Err(cut)
+            }
+        }
     }
 
     async fn push_ack(
@@ -301,14 +348,13 @@ impl Chatter {
         conversation: &str,
         seq: u64,
     ) -> Result<u64, Cut> {
-        if self.way == Way::Cursor {
-            self.shared.recorder.record(|at| Event::Acked {
-                at,
-                device: self.device.clone(),
-                conversation: conversation.to_owned(),
-                seq,
-            });
-        }
+        self.shared.recorder.record(|at| Event::Acked {
+            at,
+            device: self.device.clone(),
+            conversation: conversation.to_owned(),
+            seq,
+            own: false,
+        });
         let topic = format!("chat:{conversation}");
         let msg_ref = wire
             .push(&topic, "message:ack", json!({ "seq": seq }))
@@ -324,7 +370,10 @@ impl Chatter {
                 break;
             };
             let (recorder, topic) = (&self.shared.recorder, format!("chat:{}", ask.conversation));
-            let op = recorder.invoke(&self.person, &ask.conversation, &ask.key);
+            let op = match ask.is_ephemeral {
+                true => recorder.say(&self.person, &ask.conversation, &ask.key),
+                false => recorder.invoke(&self.person, &ask.conversation, &ask.key),
+            };
             match wire.push(&topic, ask.event, ask.payload.clone()).await {
                 Ok(msg_ref) => drop(self.waiting.insert(msg_ref, (ask, op))),
                 Err(cut) => {
@@ -334,12 +383,18 @@ impl Chatter {
                 }
             }
         }
-        let is_quiet =
-            self.shared.phase() != Phase::Load && self.waiting.is_empty() && self.redo.is_empty();
-        if is_quiet && !std::mem::replace(&mut self.is_quiet, true) {
-            self.shared.quiet.send_modify(|count| *count += 1);
+        let is_over = self.shared.phase() != Phase::Load;
+        if is_over && self.waiting.is_empty() && self.redo.is_empty() {
+            self.is_quiet();
         }
         Ok(())
+    }
+
+    /// Nothing is in doubt any more, and nothing new begins.
+    fn is_quiet(&mut self) {
+        if !std::mem::replace(&mut self.is_quiet, true) {
+            self.shared.quiet.send_modify(|count| *count += 1);
+        }
     }
 
     fn due(&mut self) -> Option<Ask> {
@@ -353,48 +408,9 @@ impl Chatter {
         }
         let thinks = Duration::from_millis(self.rng.between(THINKS));
         self.speaks_at = now + thinks;
-        Some(self.idea())
-    }
-
-    /// Something new.
-    fn idea(&mut self) -> Ask {
-        self.asked += 1;
-        let name = format!("{}-{}", self.device, self.asked);
-        let choice = self.rng.below(10);
-        if choice == 0
-            && let Some((conversation, id)) = self.mine.pop()
-        {
-            let content = format!("edited {name}");
-            let payload = json!({ "message_id": id, "content": content });
-            return ask(conversation, content, "message:edit", payload);
-        }
-        if choice == 1
-            && let Some((conversation, id)) = self.mine.pop()
-        {
-            let key = format!("delete {id}");
-            return ask(
-                conversation,
-                key,
-                "message:delete",
-                json!({ "message_id": id }),
-            );
-        }
-        if choice == 2
-            && let Some((conversation, id)) = self.rng.pick(self.seen.make_contiguous()).cloned()
-        {
-            let payload = json!({ "message_id": id, "emoji": name });
-            return ask(conversation, name, "message:reaction:add", payload);
-        }
-        let conversations: Vec<_> = self.places.keys().collect();
-        let conversation = self.rng.pick(&conversations).map(|id| (*id).clone());
-        let payload =
-            json!({ "client_id": name, "type": "text", "content": format!("says {name}") });
-        ask(
-            conversation.unwrap_or_default(),
-            name,
-            "message:send",
-            payload,
-        )
+        let conversations: Vec<_> = self.places.keys().cloned().collect();
+        let idea = self.ideas.next(&self.device, &conversations, &mut self.rng);
+        Some(idea)
     }
 
     fn answered(&mut self, ask: Ask, op: u64, is_ok: bool, response: &Value) {
@@ -413,6 +429,10 @@ impl Chatter {
             }
             return;
         }
+        if ask.is_ephemeral {
+            let (seq, id) = (None, None);
+            return recorder.beside(op, Outcome::Ok { seq, id });
+        }
         // A change that an earlier attempt has made is not made again: the answer names no place
         // of its own then.
         let names_its_place = ask.event == "message:send" || !ask.in_doubt;
@@ -425,14 +445,13 @@ impl Chatter {
                 id: seen.map(|it| it.id),
             },
         );
-        if ask.event == "message:send"
-            && let Some(id) = response["id"].as_str()
-        {
-            self.mine.push((ask.conversation, id.to_owned()));
-        }
+        self.ideas.did(ask, response);
     }
 
     fn again(&mut self, ask: Ask, in_doubt: bool) {
+        if ask.is_ephemeral {
+            return;
+        }
         self.redo.push_back(Ask {
             in_doubt: in_doubt || ask.in_doubt,
             not_before: Instant::now() + BACK_OFF,
@@ -450,23 +469,14 @@ impl Chatter {
     }
 }
 
-fn ask(conversation: String, key: String, event: &'static str, payload: Value) -> Ask {
-    Ask {
-        conversation,
-        key,
-        event,
-        payload,
-        in_doubt: false,
-        not_before: Instant::now(),
-    }
-}
-
 /// Under which name an accepted event is broadcast.
 fn broadcast_of(event: &str) -> &'static str {
     match event {
         "message:send" => "message:new",
         "message:edit" => "message:edited",
         "message:delete" => "message:deleted",
+        "message:pin" => "message:pinned",
+        "message:unpin" => "message:unpinned",
         _ => "message:reaction:added",
     }
 }

@@ -9,6 +9,8 @@ pub(crate) struct Seen {
     pub(crate) seq: u64,
     pub(crate) kind: Kind,
     pub(crate) id: String,
+    /// The place of the message that is forgotten because everybody has it.
+    pub(crate) forgets: Option<u64>,
 }
 
 /// Reads an event of a conversation; nothing if it is of no log.
@@ -24,17 +26,15 @@ pub(crate) fn seen(event: &str, payload: &Value) -> Option<Seen> {
                 "message:reaction:added" => Kind::ReactionAdd,
                 _ => Kind::ReactionRemove,
             };
-            (
-                kind,
-                format!(
-                    "{} by {} to {}",
-                    text("emoji"),
-                    text("user_id"),
-                    text("message_id")
-                ),
-            )
+            // Not which: of somebody who is erased that does not stay.
+            (kind, about(&format!("reaction by {} to", text("user_id"))))
         }
-        "message:pinned" | "message:unpinned" => (Kind::Other, about(event)),
+        "message:pinned" => (Kind::Pin, about("pin of")),
+        "message:unpinned" => (Kind::Unpin, about("end of the pin of")),
+        "message:forgotten" if payload["reason"] == "delivered" => {
+            (Kind::Forget, about("what was said by"))
+        }
+        "message:forgotten" => (Kind::Expire, about("what was said by")),
         "conversation:updated" => {
             let kind = match payload["change"].as_str() {
                 Some("members_added") => Kind::MemberJoined,
@@ -49,7 +49,20 @@ pub(crate) fn seen(event: &str, payload: &Value) -> Option<Seen> {
         _ => return None,
     };
     let seq = payload["seq"].as_u64()?;
-    Some(Seen { seq, kind, id })
+    let forgets = payload["message_seq"].as_u64();
+    Some(Seen {
+        seq,
+        kind,
+        id,
+        forgets: forgets.filter(|_| kind == Kind::Forget),
+    })
+}
+
+/// Reads a message that is in no log: by whom, and the name that its sender gave it.
+pub(crate) fn heard(event: &str, payload: &Value) -> Option<(String, String)> {
+    let is_ephemeral = event == "message:new" && payload["class"] == "ephemeral";
+    let text = |key: &str| payload[key].as_str().unwrap_or_default().to_owned();
+    is_ephemeral.then(|| (text("sender_id"), text("client_id")))
 }
 
 /// Whom a change of membership concerns. Of a removal only the first has left.

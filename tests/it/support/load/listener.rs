@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Phase, Shared, identity,
+    BEFORE, Phase, Shared, identity,
     rng::Rng,
     wire::{Cut, Frame, Wire, reply},
 };
@@ -40,7 +40,7 @@ impl Listener {
             highs: shared
                 .conversations
                 .iter()
-                .map(|id| (id.clone(), 0))
+                .map(|id| (id.clone(), BEFORE))
                 .collect(),
             is_ready: false,
             is_quiet: false,
@@ -50,14 +50,26 @@ impl Listener {
     pub(super) async fn run(mut self) {
         while !self.has_everything() {
             let _ = self.connection().await;
+            if self.shared.is_being_erased(&self.person) {
+                return self.is_quiet();
+            }
             sleep(BACK_OFF).await;
         }
+        let tails = self.shared.tails();
         for conversation in self.highs.keys() {
             self.shared.recorder.record(|at| Event::Settled {
                 at,
                 device: self.device.clone(),
                 conversation: conversation.clone(),
+                up_to: Some(tails[conversation]),
             });
+        }
+    }
+
+    /// Nothing is in doubt.
+    fn is_quiet(&mut self) {
+        if !std::mem::replace(&mut self.is_quiet, true) {
+            self.shared.quiet.send_modify(|count| *count += 1);
         }
     }
 
@@ -73,8 +85,8 @@ impl Listener {
         let mut left = self.rng.between(self.shared.plan.lifetime);
         let mut asked = None;
         while !self.has_everything() {
-            if self.shared.phase() != Phase::Load && !std::mem::replace(&mut self.is_quiet, true) {
-                self.shared.quiet.send_modify(|count| *count += 1);
+            if self.shared.phase() != Phase::Load {
+                self.is_quiet();
             }
             let Ok(frame) = tokio::time::timeout(BACK_OFF, wire.next()).await else {
                 continue;
@@ -99,7 +111,7 @@ impl Listener {
 
     async fn join(&mut self, wire: &mut Wire) -> Result<(), Cut> {
         // Before the first join nothing has been said: this device begins at the start.
-        let after = self.cursor.is_none().then_some(0);
+        let after = self.cursor.is_none().then_some(BEFORE);
         let params = match &self.cursor {
             Some(cursor) => json!({ "cursor": cursor }),
             None => json!({}),
@@ -158,6 +170,7 @@ impl Listener {
                 device: self.device.clone(),
                 conversation: conversation.clone(),
                 seq: *seq,
+                own: true,
             });
         }
     }
@@ -173,6 +186,10 @@ impl Listener {
             .as_str()
             .unwrap_or_default();
         let conversation = conversation.to_owned();
+        if let Some(heard) = identity::heard(&frame.event, &frame.payload) {
+            let recorder = &self.shared.recorder;
+            recorder.heard(&self.device, &conversation, heard);
+        }
         if !self.is_notice(&conversation, &frame.event, &frame.payload) {
             self.shown(&conversation, &frame.event, &frame.payload);
         }
@@ -205,6 +222,7 @@ impl Listener {
             seq: seen.seq,
             kind: seen.kind,
             id: seen.id,
+            about: seen.forgets,
         });
     }
 

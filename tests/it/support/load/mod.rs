@@ -1,9 +1,12 @@
-//! A load whose every event is written down: people with devices that send, edit, react, delete,
-//! come and go, and reconnect at any moment, against servers that a test is cruel to meanwhile.
+//! A load whose every event is written down: people with devices that send (in threads, for good,
+//! until everybody has it, or for whoever is there), edit, react, pin, delete, mark as read and
+//! unread, come and go, are erased, and reconnect at any moment, against servers that a test is cruel to meanwhile.
 //! What they saw is then compared with the log.
 
 mod chatter;
 mod dump;
+mod erasing;
+mod ideas;
 mod identity;
 mod listener;
 mod members;
@@ -18,12 +21,14 @@ use std::{
     time::Duration,
 };
 
-use quikapp_history::{Event, Verdict};
+use quikapp_history::{Counts, Event, Verdict};
 use quikapp_realtime::errors::Reason;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use self::{
     chatter::{Chatter, Way},
+    erasing::Erasing,
+    ideas::Rights,
     listener::Listener,
     recorder::Recorder,
     rng::Rng,
@@ -32,13 +37,18 @@ use super::{Guest, Rest, Server};
 
 /// Acknowledgements for which there is one deadline.
 const STEP: usize = 100;
+/// The first people may pin.
+const PINNING: usize = 2;
+/// Entries that stand in each log before the load begins: all but the owner were made
+/// administrators.
+const BEFORE: u64 = PINNING as u64 - 1;
 
 /// What kind of load.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) title: &'static str,
-    /// People who send, each with a device. The first owns all conversations; the last comes and
-    /// goes.
+    /// People who send, each with a device. The first owns all conversations, the second is an
+    /// administrator; the last comes and goes, and the one before may be erased.
     pub(crate) chatters: usize,
     /// So many of them, from the last on, have another device that follows everything at once.
     pub(crate) listeners: usize,
@@ -93,6 +103,8 @@ struct Shared {
     quiet: watch::Sender<usize>,
     /// How often somebody was removed and came back.
     returns: watch::Sender<u64>,
+    /// Who is being erased, or was.
+    erasing: watch::Sender<Option<String>>,
     conversations: Vec<String>,
     catch_up_began: watch::Sender<Option<Instant>>,
 }
@@ -106,6 +118,18 @@ impl Shared {
 
     fn phase(&self) -> Phase {
         self.phase.borrow().clone()
+    }
+
+    /// Where the logs ended when devices began to get everything.
+    fn tails(&self) -> Arc<BTreeMap<String, u64>> {
+        match self.phase() {
+            Phase::CatchUp(tails) => tails,
+            Phase::Load | Phase::Quiet => Arc::default(),
+        }
+    }
+
+    fn is_being_erased(&self, person: &Guest) -> bool {
+        self.erasing.borrow().as_ref() == Some(&person.id)
     }
 
     /// Devices have had all the time there is.
@@ -136,7 +160,11 @@ impl Load {
         }
         let mut conversations = Vec::new();
         for _ in 0..plan.conversations {
-            conversations.push(rest.group(&people).await);
+            let conversation = rest.group(&people).await;
+            for person in &people[1..PINNING] {
+                rest.is_admin(&conversation, person, &people[0]).await;
+            }
+            conversations.push(conversation);
         }
         let file = dir.join("history.jsonl");
         let recorder = Recorder::create(&file);
@@ -160,6 +188,7 @@ impl Load {
             ready: watch::Sender::new(0),
             quiet: watch::Sender::new(0),
             returns: watch::Sender::new(0),
+            erasing: watch::Sender::new(None),
             conversations,
             catch_up_began: watch::Sender::new(None),
         });
@@ -187,7 +216,11 @@ impl Load {
             let way = [Way::LastSeq, Way::Cursor][number % 2];
             // Who comes and goes in the first conversation follows only that.
             let which: &[String] = if number == last { first } else { everywhere };
-            let chatter = Chatter::new(shared, person, number, way, which, seed());
+            let rights = Rights {
+                pins: (number < PINNING).then_some((number, PINNING)),
+                answers: number != last,
+            };
+            let chatter = Chatter::new(shared, person, number, way, which, rights, seed());
             self.tasks.spawn(chatter.run());
             if number + shared.plan.listeners > last {
                 let listener = Listener::new(shared, person, number, seed());
@@ -261,6 +294,14 @@ impl Load {
         reaches(&self.shared.returns, enough, "somebody comes back").await;
     }
 
+    /// Asks that somebody be erased, until it is acknowledged. It will have been done when the load
+    /// ends.
+    pub(crate) async fn erases_somebody(&mut self, server: &Server) {
+        let somebody = self.people[self.people.len() - 2].clone();
+        let erasing = Erasing::begin(self.shared.clone(), server, &somebody).await;
+        self.tasks.spawn(erasing.ends());
+    }
+
     /// A random number below another.
     pub(crate) fn random(&self, below: u64) -> u64 {
         let so_far = *self.shared.recorder.acknowledged.borrow();
@@ -297,15 +338,13 @@ impl Load {
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
         }
-        dump::logs(&shared.recorder, &store, &shared.conversations).await;
+        let people = self.people.iter().filter(|it| !shared.is_being_erased(it));
+        let people: Vec<Guest> = people.cloned().collect();
+        let told = dump::everything(server, &store, &shared.conversations, &people).await;
         store.close().await;
-        dump::views(
-            &shared.recorder,
-            server,
-            &shared.conversations,
-            &self.people,
-        )
-        .await;
+        for event in told {
+            shared.recorder.record(|_| event);
+        }
         shared.recorder.flush();
         let history = std::fs::File::open(&self.file).unwrap();
         let verdict = quikapp_history::check(std::io::BufReader::new(history)).unwrap();
@@ -313,8 +352,8 @@ impl Load {
         verdict
     }
 
-    /// The same, and every promise was kept.
-    pub(crate) async fn passes(mut self, server: &Server) {
+    /// The same, and every promise was kept; how much there was.
+    pub(crate) async fn passes(mut self, server: &Server) -> Counts {
         let verdict = self.finish(server).await;
         if !verdict.passed() {
             let name = format!("history-{}-{}.jsonl", self.shared.plan.title, self.seed);
@@ -324,6 +363,7 @@ impl Load {
         }
         assert!(verdict.passed(), "promises were broken, see above");
         assert!(verdict.counts.messages > 0 && verdict.counts.deliveries > 0);
+        verdict.counts
     }
 }
 

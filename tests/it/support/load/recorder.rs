@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quikapp_history::{Change, Event};
+use quikapp_history::{Change, Event, Mark};
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
@@ -107,19 +107,63 @@ impl Recorder {
         op
     }
 
+    /// An attempt to say something that is not kept; its number.
+    pub(crate) fn say(&self, person: &Guest, conversation: &str, key: &str) -> u64 {
+        let op = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.record(|at| Event::Say {
+            at,
+            op,
+            user: person.id.clone(),
+            conversation: conversation.to_owned(),
+            key: key.to_owned(),
+        });
+        op
+    }
+
+    /// A device was shown something that is not kept.
+    pub(crate) fn heard(&self, device: &str, conversation: &str, (user, key): (String, String)) {
+        self.record(|at| Event::Heard {
+            at,
+            device: device.to_owned(),
+            conversation: conversation.to_owned(),
+            user,
+            key,
+        });
+    }
+
+    /// An attempt to set a mark; its number.
+    pub(crate) fn mark(&self, person: &Guest, conversation: &str, mark: Mark, seq: u64) -> u64 {
+        let op = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.record(|at| Event::Mark {
+            at,
+            op,
+            user: person.id.clone(),
+            conversation: conversation.to_owned(),
+            mark,
+            seq,
+        });
+        op
+    }
+
+    /// The outcome of an attempt for an entry, or to change a membership. These are counted.
     pub(crate) fn outcome(&self, op: u64, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Ok { .. } => Some(&self.acknowledged),
             Outcome::Refused(_) => Some(&self.refused),
             Outcome::Unknown => None,
         };
+        self.beside(op, outcome);
+        if let Some(counter) = counter {
+            counter.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// The outcome of an attempt for something that is not in the log.
+    pub(crate) fn beside(&self, op: u64, outcome: Outcome) {
         self.record(|at| match outcome {
             Outcome::Ok { seq, id } => Event::Ok { at, op, seq, id },
             Outcome::Refused(reason) => Event::Fail { at, op, reason },
             Outcome::Unknown => Event::Unknown { at, op },
         });
-        if let Some(counter) = counter {
-            counter.send_modify(|count| *count += 1);
-        }
     }
 }

@@ -1,0 +1,88 @@
+//! Somebody who is erased in the middle of everything.
+
+use std::{sync::Arc, time::Duration};
+
+use quikapp_history::Event;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Shared, rng::Rng};
+use crate::support::{Guest, Server, quikapp, said, within};
+
+/// Between two attempts, and two looks at whether it is done.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// An erasure that a server has taken on.
+pub(super) struct Erasing {
+    shared: Arc<Shared>,
+    user: String,
+    client: Client,
+    /// Of an administrator.
+    token: String,
+    rng: Rng,
+}
+
+impl Erasing {
+    /// Asks until it is acknowledged.
+    pub(super) async fn begin(shared: Arc<Shared>, server: &Server, somebody: &Guest) -> Self {
+        let client = Client::builder().timeout(shared.plan.patience);
+        let mut erasing = Self {
+            shared,
+            user: somebody.id.clone(),
+            client: client.build().unwrap(),
+            token: admin_token(server).await,
+            rng: Rng::of(0),
+        };
+        let (shared, user) = (&erasing.shared, erasing.user.clone());
+        let whom = json!({ "user": user });
+        shared.erasing.send_replace(Some(user.clone()));
+        shared.recorder.record(|at| Event::Erasing { at, user });
+        loop {
+            let asked = erasing.ask(Method::POST, "erasures", Some(&whom)).await;
+            if asked.is_some_and(|(status, _)| status == StatusCode::ACCEPTED) {
+                return erasing;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until it is done, whichever servers do it.
+    pub(super) async fn ends(mut self) {
+        let path = format!("erasures/{}", self.user);
+        loop {
+            match self.ask(Method::GET, &path, None).await {
+                Some((StatusCode::OK, state)) if state["pending"] == false => break,
+                _ => tokio::time::sleep(LOOK).await,
+            }
+        }
+        let (shared, user) = (self.shared, self.user);
+        shared.recorder.record(|at| Event::Erased { at, user });
+        shared.quiet.send_modify(|count| *count += 1);
+    }
+
+    /// What a server answers, if one does.
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(StatusCode, Value)> {
+        let url = format!("{}/api/admin/{path}", self.shared.server(&mut self.rng));
+        let mut request = self.client.request(method, url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.ok()?;
+        Some((response.status(), response.json().await.ok()?))
+    }
+}
+
+/// The secret outlives the process, so one token is good for all servers of the directory.
+async fn admin_token(server: &Server) -> String {
+    let mut command = quikapp();
+    command.args(["token", "--admin", "--user", "operator", "--data-dir"]);
+    command.arg(&server.data_dir);
+    let output = within("a token", command.output()).await.unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
