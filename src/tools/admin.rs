@@ -35,7 +35,7 @@ impl Admin {
             None => super::mint(&args.place, &Grant::admin(operator), TOKEN_LIFE)?,
         };
         Ok(Self {
-            client: reqwest::Client::builder().timeout(PATIENCE).build()?,
+            client: super::http_client(PATIENCE)?,
             base: args.url.parse().context("--url")?,
             token,
         })

@@ -30,6 +30,21 @@ async fn a_fresh_directory_serves_a_page_and_is_ready() {
     assert!(server.terminate().await.success());
 }
 
+/// As in a container without certificates of authorities.
+#[tokio::test]
+async fn health_is_told_in_the_clear_where_no_authority_is_known() {
+    let dir = tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let output = quikapp()
+        .args(["health", "--url", &server.url])
+        .env("SSL_CERT_FILE", dir.path().join("none.pem"))
+        .env("SSL_CERT_DIR", dir.path().join("none"))
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 #[tokio::test]
 async fn the_secret_is_generated_for_the_owner_only() {
     let dir = tempdir().unwrap();
