@@ -10,6 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
+    crypto::aws_lc_rs::Ticketer,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -130,5 +131,8 @@ fn read_files(config: &TlsConfig) -> Result<Option<ServerConfig>, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Clients keep their sessions themselves: what rustls keeps otherwise is 256 tickets, and of a
+    // crowd that comes back at once all but a hundred would need whole handshakes.
+    server.ticketer = Ticketer::new()?;
     Ok(Some(server))
 }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use rcgen::CertifiedKey;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, HandshakeKind, RootCertStore,
     pki_types::{CertificateDer, ServerName},
 };
 use tokio::{io::AsyncReadExt, time::timeout};
@@ -36,10 +36,7 @@ fn tls_config(folder: &Path) -> Config {
     }
 }
 
-async fn connect(
-    server: &Server,
-    trusted: &CertificateDer<'static>,
-) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+fn client(trusted: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -49,11 +46,24 @@ async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(client)
+}
+
+async fn connect_as(
+    client: &Arc<ClientConfig>,
+    server: &Server,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     let tcp = server.connect().await;
-    TlsConnector::from(Arc::new(client))
-        .connect(name, tcp)
-        .await
+    let connector = TlsConnector::from(Arc::clone(client));
+    connector.connect(name, tcp).await
+}
+
+async fn connect(
+    server: &Server,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    connect_as(&client(trusted), server).await
 }
 
 #[tokio::test]
@@ -89,6 +99,26 @@ async fn a_new_certificate_is_taken_up_and_a_broken_one_is_not() {
         Err(TlsError::File { .. } | TlsError::Certificate(_))
     ));
     assert!(connect(&server, &renewed).await.is_ok());
+}
+
+/// A crowd that was cut off comes back all at once.
+#[tokio::test]
+async fn a_session_is_resumed_however_many_others_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = write_certificate(folder.path());
+    let server = Server::start(&tls_config(folder.path()), MountOptions::default()).await;
+    let client = client(&certificate);
+    let mut kinds = Vec::new();
+    for others in [300, 0] {
+        let mut stream = connect_as(&client, &server).await.unwrap();
+        // Tickets come behind the handshake.
+        exchange(&mut stream, "GET", "/", &[], b"").await;
+        kinds.extend(stream.get_ref().1.handshake_kind());
+        for _ in 0..others {
+            connect(&server, &certificate).await.unwrap();
+        }
+    }
+    assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
 }
 
 #[tokio::test]
