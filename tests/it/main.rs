@@ -12,6 +12,7 @@ mod tree;
 
 mod architecture;
 mod audit;
+mod bench_over_tls;
 mod command_line;
 mod crowds;
 mod durability;

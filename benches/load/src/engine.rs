@@ -4,6 +4,7 @@
 mod connection;
 mod poll;
 mod shared;
+mod stream;
 mod worker;
 
 use serde::{Deserialize, Serialize};

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{clock::unix_seconds, target::Target};
+use crate::{clock::unix_seconds, target::Target, tls::explained};
 
 const TOKEN_SECONDS: f64 = 3600.0;
 
@@ -81,6 +81,7 @@ impl Identities {
         auth: Auth,
         secret_file: Option<&Path>,
         token: Option<&str>,
+        http: Client,
     ) -> anyhow::Result<Self> {
         let way = match (auth, secret_file, token) {
             (Auth::Secret, Some(file), _) => Way::Secret(read_secret(file)?),
@@ -91,7 +92,7 @@ impl Identities {
             (Auth::None, ..) => Way::Token(String::new()),
         };
         Ok(Self {
-            http: Client::new(),
+            http,
             target: target.clone(),
             way,
         })
@@ -139,10 +140,15 @@ impl Identities {
 
     async fn guest(&self, number: usize) -> anyhow::Result<Identity> {
         let body = json!({"name": format!("bench {number}")});
-        let answer = self.post("/api/auth/guest", None, &body).await.context(
-            "guests can sign in only to a QuikApp server in development mode; otherwise give \
+        let answered = self.post("/api/auth/guest", None, &body).await;
+        let answer = answered.map_err(|error| match error.is::<reqwest::Error>() {
+            // It has not been asked.
+            true => error,
+            false => error.context(
+                "guests can sign in only to a QuikApp server in development mode; otherwise give \
                  --secret-file, or --auth none for servers that ask for no token",
-        )?;
+            ),
+        })?;
         let guest: Guest = serde_json::from_str(&answer).context(answer)?;
         let (GuestUser::Id(user) | GuestUser::Object { id: user }) = guest.user;
         let token = guest.token;
@@ -152,10 +158,7 @@ impl Identities {
     /// Asks for a path, and for no more than that it is there.
     pub(crate) async fn get(&self, path: &str, token: &str) -> anyhow::Result<()> {
         let request = self.http.get(self.target.route(path)).bearer_auth(token);
-        let response = request.send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "GET {path}: {status} {text}");
+        ask(request, &format!("GET {path}")).await?;
         Ok(())
     }
 
@@ -164,12 +167,17 @@ impl Identities {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let response = request.json(body).send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "POST {path}: {status} {text}");
-        Ok(text)
+        ask(request.json(body), &format!("POST {path}")).await
     }
+}
+
+async fn ask(request: RequestBuilder, what: &str) -> anyhow::Result<String> {
+    let sent = request.send().await;
+    let response = sent.map_err(|error| explained(error.into()))?;
+    let status = response.status();
+    let text = response.text().await?;
+    ensure!(status.is_success(), "{what}: {status} {text}");
+    Ok(text)
 }
 
 /// The current secret is the first line.

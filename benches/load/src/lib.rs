@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod stages;
 mod target;
+mod tls;
 mod traffic;
 mod violations;
 mod world;
@@ -39,7 +40,7 @@ pub use protocol::Language;
 pub use record::{Counters, Interval, Measure, Record};
 pub use report::{
     Comparison, Figure, Generator, Outcome as ThresholdOutcome, PartReport, Ratio, Report, Run,
-    SCHEMA, Sample, Server, Span, SpanUsage, Thread, Threshold, Unit, compare, merge,
+    SCHEMA, Sample, Server, Span, SpanUsage, Thread, Threshold, Tls, Unit, compare, merge,
 };
 pub use stages::{Arrivals, Stages};
 pub use violations::{Broken, Kind, Violations};

@@ -6,6 +6,8 @@ use std::fs;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::tls::explained;
+
 /// /proc counts CPU time in ticks of 10 ms, on every Linux (USER_HZ).
 const TICK: f64 = 0.01;
 
@@ -38,7 +40,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Checks that everything can be read.
-    pub(crate) async fn new(pids: &[u32], metrics: &[String]) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        pids: &[u32],
+        metrics: &[String],
+        http: reqwest::Client,
+    ) -> anyhow::Result<Self> {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let processes = pids
             .iter()
@@ -48,7 +54,7 @@ impl Meter {
             .map(|url| (url.clone(), Source::Metrics(url.clone())));
         let meter = Self {
             sources: processes.chain(pages).collect(),
-            http: reqwest::Client::new(),
+            http,
         };
         meter.read().await?;
         Ok(meter)
@@ -72,8 +78,9 @@ impl Meter {
     }
 
     async fn scrape(&self, url: &str) -> anyhow::Result<Usage> {
-        let page = self.http.get(url).send().await?.error_for_status()?;
-        parse_metrics(&page.text().await?)
+        let sent = self.http.get(url).send().await;
+        let page = sent.map_err(|error| explained(error.into()))?;
+        parse_metrics(&page.error_for_status()?.text().await?)
     }
 }
 
@@ -163,6 +170,10 @@ mod tests {
 
     use super::*;
 
+    async fn meter(pids: &[u32]) -> anyhow::Result<Meter> {
+        Meter::new(pids, &[], reqwest::Client::new()).await
+    }
+
     #[test]
     fn a_process_name_may_look_like_fields() {
         let stat = "7 (a) b 1 2) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 1 2 3";
@@ -172,17 +183,17 @@ mod tests {
 
     #[tokio::test]
     async fn this_process_can_be_read() {
-        let meter = Meter::new(&[std::process::id()], &[]).await.unwrap();
-        let usage = meter.read().await.unwrap()[0];
+        let this = meter(&[std::process::id()]).await.unwrap();
+        let usage = this.read().await.unwrap()[0];
         assert!(usage.rss > 100_000.0);
         assert!(usage.user.unwrap() <= usage.cpu);
-        let nobody = Meter::new(&[], &[]).await.unwrap();
+        let nobody = meter(&[]).await.unwrap();
         assert_eq!(nobody.read().await.unwrap(), []);
     }
 
     #[tokio::test]
     async fn a_process_that_is_not_there_is_an_error() {
-        assert!(Meter::new(&[u32::MAX], &[]).await.is_err());
+        assert!(meter(&[u32::MAX]).await.is_err());
     }
 
     #[test]

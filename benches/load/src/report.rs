@@ -13,7 +13,7 @@ pub use compare::{Comparison, Ratio, compare};
 pub use figures::{Figure, Unit};
 pub use merge::merge;
 pub use model::{
-    Generator, PartReport, Report, Run, SCHEMA, Sample, Server, Span, SpanUsage, Thread,
+    Generator, PartReport, Report, Run, SCHEMA, Sample, Server, Span, SpanUsage, Thread, Tls,
 };
 pub use threshold::{Outcome, Threshold};
 

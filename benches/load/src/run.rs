@@ -19,6 +19,7 @@ use crate::{
     report::{Generator, PartReport, Run, Sample, Server, Span, SpanUsage, Thread},
     stages::Share,
     target::Target,
+    tls::Security,
     traffic::{
         Crowd, CrowdPlan, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan, SeatPlan, Stage,
         Traffic, Waves,
@@ -58,15 +59,19 @@ pub(crate) async fn run_once(
 ) -> anyhow::Result<Run> {
     let layout = Layout::of(plan);
     allow_descriptors(layout.sockets)?;
-    let target = Target::parse(plan.target.url(), plan.target.socket_path())?
+    let ca_file = plan.target.ca_file.as_deref();
+    let security = Security::new(ca_file, plan.target.insecure, layout.sockets)?;
+    let http = security.http_client()?;
+    let target = Target::parse(plan.target.url(), plan.target.socket_path(), &security)?
         .with_sources(plan.target.sources.as_deref(), layout.sockets)?;
     let identities = Identities::new(
         &target,
         plan.target.auth(),
         plan.target.secret_file.as_deref(),
         plan.target.token.as_deref(),
+        http.clone(),
     )?;
-    let meter = Meter::new(&plan.run.pids, &plan.run.metrics).await?;
+    let meter = Meter::new(&plan.run.pids, &plan.run.metrics, http).await?;
     let people = identities.people(layout.people).await?;
     let run = run_number(plan, turn);
     let channels = world::make_channels(plan, &layout, run, &identities, &people).await?;
@@ -309,6 +314,7 @@ fn waves(play: &Play, share: Share) -> Waves {
 struct Course {
     shared: Arc<Shared>,
     clock: Clock,
+    target: Arc<Target>,
     meter: Meter,
     started_at: f64,
     sockets: usize,
@@ -332,6 +338,7 @@ impl Course {
             servers: servers.collect(),
             shared: Arc::clone(&crew.shared),
             clock: crew.clock,
+            target: Arc::clone(&crew.target),
             meter,
             started_at: unix_seconds() - seconds(crew.clock.now()),
             sockets: layout.sockets,
@@ -531,6 +538,7 @@ impl Course {
             generators: vec![Generator {
                 name: plan.run.generator.clone(),
                 threads: self.threads,
+                tls: self.target.tls.as_ref().map(|tls| tls.usage()),
             }],
             aborted,
         }

@@ -1,13 +1,18 @@
 //! Where the server is, and from where it is reached.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail, ensure};
+
+use crate::tls::{Security, Tls};
 
 /// Sockets that connect from one address: fewer than servers allow, and than there are ports.
 const SOCKETS_PER_ADDRESS: usize = 2000;
 
-/// A server that is reached without TLS.
+/// A server.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// As in the Host header.
@@ -15,31 +20,43 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Path and query of the WebSocket, with names in braces.
     pub(crate) path: String,
+    /// How it is spoken with, if not in the clear.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Addresses to connect from, in turn; empty for the system's choice.
     sources: Vec<IpAddr>,
 }
 
 impl Target {
-    pub(crate) fn parse(url: &str, path: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("http://").or(url.strip_prefix("ws://"));
-        let Some(rest) = rest else {
-            bail!("{url}: http:// or ws:// is needed; TLS would measure the generator's own cost");
+    pub(crate) fn parse(url: &str, path: &str, security: &Security) -> anyhow::Result<Self> {
+        let (is_tls, rest) = match url.split_once("://") {
+            Some(("http" | "ws", rest)) => (false, rest),
+            Some(("https" | "wss", rest)) => (true, rest),
+            _ => bail!("{url}: it has to begin with http://, https://, ws:// or wss://"),
         };
         let authority = rest.trim_end_matches('/').to_owned();
         ensure!(
             !authority.contains('/'),
             "{url}: the path of the WebSocket is given by --socket-path"
         );
-        let with_port = match authority.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => authority.clone(),
-            _ => format!("{authority}:80"),
+        let default_port = if is_tls { 443 } else { 80 };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (authority.as_str(), None),
         };
-        let mut addresses = with_port.to_socket_addrs().context(authority.clone())?;
+        // What follows the last colon of `[::1]` is no port.
+        let (host, port) = match port {
+            Some(port) => (host, port),
+            None => (authority.as_str(), default_port),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let mut addresses = (host, port).to_socket_addrs().context(authority.clone())?;
         let address = addresses
             .next()
             .with_context(|| format!("{authority} has no address"))?;
         ensure!(path.starts_with('/'), "{path}: a path begins with /");
+        let tls = is_tls.then(|| security.with(host)).transpose()?;
         Ok(Self {
+            tls: tls.map(Arc::new),
             authority,
             address,
             path: path.to_owned(),
@@ -83,7 +100,8 @@ impl Target {
     }
 
     pub(crate) fn route(&self, path: &str) -> String {
-        format!("http://{}{path}", self.authority)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
     }
 }
 
@@ -102,7 +120,8 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> anyhow::Result<Target> {
-        Target::parse(url, "/socket")
+        let security = Security::new(None, false, 1)?;
+        Target::parse(url, "/socket", &security)
     }
 
     #[test]
@@ -110,9 +129,33 @@ mod tests {
         let there = target("http://127.0.0.1:4000/").unwrap();
         assert_eq!(there.authority, "127.0.0.1:4000");
         assert_eq!(there.route("/api"), "http://127.0.0.1:4000/api");
-        assert_eq!(target("ws://127.0.0.1").unwrap().address.port(), 80);
-        assert!(target("https://127.0.0.1").is_err());
+        assert!(there.tls.is_none());
+        let port = |url| target(url).unwrap().address.port();
+        assert_eq!(port("ws://127.0.0.1"), 80);
+        assert_eq!(port("ws://[::1]"), 80);
+        assert_eq!(port("ws://[::1]:4000"), 4000);
         assert!(target("http://127.0.0.1/socket").is_err());
+        for url in ["ftp://127.0.0.1", "127.0.0.1:4000", "https:127.0.0.1"] {
+            let error = target(url).unwrap_err().to_string();
+            assert!(error.contains("wss://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn urls_of_tls() {
+        for (url, port, route) in [
+            ("https://127.0.0.1", 443, "https://127.0.0.1/api"),
+            ("wss://localhost:4443/", 4443, "https://localhost:4443/api"),
+            ("wss://[::1]:4443", 4443, "https://[::1]:4443/api"),
+        ] {
+            let there = target(url).unwrap();
+            assert!(there.tls.is_some(), "{url}");
+            assert_eq!(
+                (there.address.port(), there.route("/api")),
+                (port, route.to_owned())
+            );
+        }
+        assert!(target("https://").is_err());
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! One socket of the generator: what it is in the middle of, and what it has yet to say.
 
 use std::{
-    io::{self, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    io,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     clock::{Nanos, SECOND},
+    engine::stream::{Portion, Scratch, Stream},
     frames::{self, FrameReader},
     protocol::Channel,
+    target::Target,
 };
 
 /// What may wait to be written; a server that takes less is not keeping up with its clients.
@@ -43,7 +45,9 @@ pub(super) struct Connection {
     pub(super) reader: FrameReader,
     /// The beginning of the answer to the upgrade.
     pub(super) head: Vec<u8>,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
+    /// It has been connected before.
+    was_open: bool,
     out: Vec<u8>,
     /// It is on the list of those that have something to say.
     pub(super) is_dirty: bool,
@@ -68,22 +72,24 @@ impl Connection {
             reader: FrameReader::default(),
             head: Vec::new(),
             stream: None,
+            was_open: false,
             out: Vec::new(),
             is_dirty: false,
         }
     }
 
-    /// Begins to connect.
+    /// Begins to connect, as the socket of this number among all of the run.
     pub(super) fn open(
         &mut self,
-        address: SocketAddr,
-        source: Option<IpAddr>,
+        target: &Target,
+        number: usize,
         due: Nanos,
     ) -> anyhow::Result<&TcpStream> {
+        let address = target.address;
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).context("socket")?;
         socket.set_nonblocking(true)?;
-        if let Some(source) = source {
+        if let Some(source) = target.source(number) {
             socket.set_reuse_address(true)?;
             let source = SocketAddr::new(source, 0);
             socket.bind(&source.into()).context("bind")?;
@@ -98,15 +104,17 @@ impl Connection {
         self.state = State::Connecting;
         self.reader = FrameReader::default();
         self.out.clear();
-        Ok(self.stream.insert(socket.into()))
+        let comes_back = std::mem::replace(&mut self.was_open, true);
+        let stream = Stream::new(socket.into(), target.tls.as_ref(), comes_back)?;
+        Ok(self.stream.insert(stream).tcp())
     }
 
     /// The outcome of connecting, once the socket is ready.
     pub(super) fn connected(&self) -> io::Result<()> {
         let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        match stream.take_error()? {
+        match stream.tcp().take_error()? {
             Some(error) => Err(error),
-            None => stream.peer_addr().map(drop),
+            None => stream.tcp().peer_addr().map(drop),
         }
     }
 
@@ -114,7 +122,10 @@ impl Connection {
     pub(super) fn close(&mut self) {
         if self.state == State::Live {
             self.say(frames::CLOSE, &1000_u16.to_be_bytes());
-            let _ = self.flush();
+            let is_said = self.flush().is_ok() && self.out.is_empty();
+            if let Some(stream) = self.stream.as_mut().filter(|_| is_said) {
+                stream.end();
+            }
         }
         self.drop_stream();
     }
@@ -142,18 +153,17 @@ impl Connection {
         let Some(stream) = &mut self.stream else {
             return Ok(());
         };
-        if self.state == State::Connecting || self.out.is_empty() {
+        let is_silent = self.out.is_empty() && !stream.wants_write();
+        if self.state == State::Connecting || is_silent {
             return Ok(());
         }
-        match stream.write(&self.out) {
-            Ok(count) if count == self.out.len() => {
-                self.out.clear();
-                // A burst must not make thousands of sockets keep its memory.
-                self.out.shrink_to(4096);
-            }
-            Ok(count) => drop(self.out.drain(..count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("writing"),
+        let taken = stream.write(&self.out).context("writing")?;
+        if taken == self.out.len() {
+            self.out.clear();
+            // A burst must not make thousands of sockets keep its memory.
+            self.out.shrink_to(4096);
+        } else {
+            self.out.drain(..taken);
         }
         ensure!(
             self.out.len() <= LARGEST_BACKLOG,
@@ -164,15 +174,10 @@ impl Connection {
     }
 
     /// Reads once; `None` when there is nothing.
-    pub(super) fn read(&mut self, scratch: &mut [u8]) -> anyhow::Result<Option<usize>> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(None);
-        };
-        match stream.read(scratch) {
-            Ok(0) => bail!("the server closed the connection"),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error).context("reading"),
+    pub(super) fn read(&mut self, scratch: &mut Scratch) -> anyhow::Result<Option<Portion>> {
+        match &mut self.stream {
+            Some(stream) => stream.read(scratch),
+            None => Ok(None),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
         Phase, Shared,
         connection::{Connection, State, describe_close},
         poll::{Poll, Ready},
+        stream::Scratch,
     },
     frames::{self, Frame},
     identity::Identity,
@@ -22,9 +23,6 @@ use crate::{
     target::Target,
     traffic::{Cx, Effect, Input, Traffic},
 };
-
-/// What one read takes.
-const READ: usize = 64 * 1024;
 
 /// Longest wait without looking at the phase.
 const LONGEST_WAIT: Nanos = SECOND / 50;
@@ -85,7 +83,7 @@ pub(crate) struct Worker {
     ready: Vec<Ready>,
     /// Connections with something to say.
     dirty: Vec<usize>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     text: Vec<u8>,
     next_burst: Nanos,
     next_show: Nanos,
@@ -133,7 +131,7 @@ impl Worker {
             effects: Vec::new(),
             ready: Vec::new(),
             dirty: Vec::new(),
-            scratch: vec![0; READ],
+            scratch: Scratch::new(),
             text: Vec::new(),
             next_burst: 0,
             next_show: 0,
@@ -250,20 +248,19 @@ impl Worker {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         loop {
-            let count = match self.connections[at].read(&mut scratch) {
+            let portion = match self.connections[at].read(&mut scratch) {
                 Ok(None) => break,
-                Ok(Some(count)) => count,
+                Ok(Some(portion)) => portion,
                 Err(error) => {
                     self.lose(at, &error);
                     break;
                 }
             };
-            if let Err(error) = self.take_bytes(at, &scratch[..count]) {
+            if let Err(error) = self.take_bytes(at, &scratch.plain[..portion.count]) {
                 self.lose(at, &error);
                 break;
             }
-            // A short read has emptied the socket, unless its end is still to be read.
-            if count < scratch.len() && !ready.is_ending {
+            if portion.is_last && !ready.is_ending {
                 break;
             }
         }
@@ -289,6 +286,9 @@ impl Worker {
     }
 
     fn take_bytes(&mut self, at: usize, bytes: &[u8]) -> anyhow::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if self.connections[at].state != State::Upgrading {
             return self.take_frames(at, bytes);
         }
@@ -487,9 +487,8 @@ impl Worker {
     }
 
     fn open(&mut self, at: usize, due: Nanos) {
-        let source = self.crew.target.source(self.numbers[at]);
         let connection = &mut self.connections[at];
-        let opened = connection.open(self.crew.target.address, source, due);
+        let opened = connection.open(&self.crew.target, self.numbers[at], due);
         let watched = opened.and_then(|stream| Ok(self.poll.add(stream, at)?));
         if let Err(error) = watched {
             connection.due = due;

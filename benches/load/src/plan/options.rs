@@ -50,6 +50,12 @@ pub struct TargetOptions {
     #[arg(long, global = true)]
     #[serde(skip_serializing)]
     pub token: Option<String>,
+    /// Authorities (PEM) to trust with https:// and wss://, and no others [default: the system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Take any certificate; the report says so.
+    #[arg(long, global = true)]
+    pub insecure: bool,
     /// Addresses to connect from: how many of loopback, or a list like `10.0.0.7,10.0.0.8`.
     #[arg(long, global = true)]
     pub sources: Option<String>,
@@ -128,6 +134,7 @@ macro_rules! overlay {
 impl TargetOptions {
     /// These, with what others set.
     pub(crate) fn overlaid(mut self, over: Self) -> Self {
+        self.insecure |= over.insecure;
         overlay!(self, over: url,
             protocol,
             socket_path,
@@ -139,6 +146,7 @@ impl TargetOptions {
             auth,
             secret_file,
             token,
+            ca_file,
             sources
         )
     }
@@ -316,6 +324,7 @@ mod tests {
         let file = TargetOptions {
             url: Some("http://a".to_owned()),
             event: Some("e".to_owned()),
+            insecure: true,
             ..TargetOptions::default()
         };
         let flags = TargetOptions {
@@ -325,6 +334,7 @@ mod tests {
         let both = file.overlaid(flags);
         assert_eq!(both.url(), "http://b");
         assert_eq!(both.event.as_deref(), Some("e"));
+        assert!(both.insecure);
         let file = RunOptions {
             seed: Some(3),
             thresholds: vec!["p99 < 1ms".parse().unwrap()],

@@ -13,6 +13,8 @@ pub struct Comparison {
     pub names: (String, String),
     /// The figures.
     pub ratios: Vec<Ratio>,
+    /// What has to be known to read them.
+    pub notes: Vec<String>,
 }
 
 /// One figure of two reports.
@@ -42,7 +44,19 @@ pub fn compare(first: &Report, second: &Report) -> Comparison {
     Comparison {
         names: (first.name.clone(), second.name.clone()),
         ratios: ratios.collect(),
+        notes: notes(first, second),
     }
+}
+
+fn notes(first: &Report, second: &Report) -> Vec<String> {
+    let note = match (first.is_over_tls(), second.is_over_tls()) {
+        (true, false) => "a was over TLS, and b was not",
+        (false, true) => "b was over TLS, and a was not",
+        _ => return Vec::new(),
+    };
+    vec![format!(
+        "{note}: the ratios contain what it cost server and generator"
+    )]
 }
 
 fn ratio(first: &Figure, second: &Figure) -> Ratio {
@@ -78,6 +92,9 @@ impl fmt::Display for Comparison {
                 ratio.max,
             )?;
         }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
         writeln!(f, "* no run of the one reaches any run of the other")
     }
 }
@@ -86,7 +103,7 @@ impl fmt::Display for Comparison {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::tests::{report, run};
+    use super::super::tests::{report, run, run_over_tls};
     use super::*;
 
     #[test]
@@ -103,5 +120,23 @@ mod tests {
         assert!(text.contains("p99"), "{text}");
         let itself = compare(&first, &first);
         assert!(itself.ratios.iter().all(|ratio| !ratio.is_clear));
+        assert_eq!(itself.notes, [] as [String; 0]);
+    }
+
+    #[test]
+    fn tls_on_one_side_only_is_told() {
+        let plain = report(vec![run("a", &[1000])]);
+        let over_tls = report(vec![run_over_tls("a", true)]);
+        let said = compare(&plain, &over_tls).to_string();
+        assert!(
+            said.contains("note: b was over TLS, and a was not"),
+            "{said}"
+        );
+        let said = compare(&over_tls, &plain).to_string();
+        assert!(
+            said.contains("note: a was over TLS, and b was not"),
+            "{said}"
+        );
+        assert!(compare(&over_tls, &over_tls).notes.is_empty());
     }
 }

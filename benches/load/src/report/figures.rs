@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::model::{PartReport, Run};
+use super::model::{Generator, PartReport, Run};
 use crate::{
     engine::Phase,
     histogram::Latencies,
@@ -85,7 +85,7 @@ struct Single {
 }
 
 /// Names that a figure of a part or of a run may have, without those of [`quantiles`].
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "sockets",
     "connects",
     "connects_per_s",
@@ -109,6 +109,7 @@ const NAMES: [&str; 23] = [
     "rss_kb_per_socket",
     "generator_busy_percent",
     "generator_waited_percent",
+    "tls_resumed_percent",
 ];
 
 const QUANTILES: [(&str, f64); 6] = [
@@ -368,6 +369,17 @@ fn of_generators(run: &Run, figures: &mut Figures) {
         Unit::Percent,
         waited * 100.0,
     );
+    let tls = || run.generators.iter().filter_map(|one| one.tls.as_ref());
+    let handshakes: u64 = tls().map(|tls| tls.handshakes).sum();
+    let resumed: u64 = tls().map(|tls| tls.resumed).sum();
+    if handshakes > 0 {
+        figures.add(
+            "tls_resumed_percent",
+            "TLS handshakes that resumed",
+            Unit::Percent,
+            resumed as f64 / handshakes as f64 * 100.0,
+        );
+    }
 }
 
 /// What has to be known to read the figures.
@@ -384,28 +396,8 @@ pub(super) fn warnings(runs: &[Run]) -> Vec<String> {
 }
 
 fn of_one(run: &Run) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for generator in &run.generators {
-        let name = &generator.name;
-        let threads = || generator.threads.iter();
-        if threads().any(|thread| thread.busy > BUSY) {
-            warnings.push(format!(
-                "the generator {name} was the bottleneck: a thread was busy for more than 85 % of \
-                 the time; give it more --threads, or share the load between several generators"
-            ));
-        } else if threads().any(|thread| thread.course.iter().any(|(_, busy)| *busy > BUSY)) {
-            warnings.push(format!(
-                "a thread of the generator {name} was busy for more than 85 % of the time now and \
-                 then"
-            ));
-        }
-        if threads().any(|thread| thread.waited > WAITED) {
-            warnings.push(format!(
-                "the generator {name} waited for a CPU for more than 20 % of the time: give it a \
-                 core of its own"
-            ));
-        }
-    }
+    let generators = run.generators.iter();
+    let mut warnings: Vec<String> = generators.flat_map(of_one_generator).collect();
     let is_timed = run.parts.iter().any(|part| part.main == Measure::Delivery);
     if run.burst_ms > 0 && is_timed {
         warnings.push(format!(
@@ -425,6 +417,42 @@ fn of_one(run: &Run) -> Vec<String> {
                 "{}: the generator itself was late by {:.1} ms or more for one message in 100",
                 part.name,
                 late.quantile_us(0.99) / 1e3
+            ));
+        }
+    }
+    warnings
+}
+
+fn of_one_generator(generator: &Generator) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let name = &generator.name;
+    let threads = || generator.threads.iter();
+    if threads().any(|thread| thread.busy > BUSY) {
+        warnings.push(format!(
+            "the generator {name} was the bottleneck: a thread was busy for more than 85 % of the \
+             time; give it more --threads, or share the load between several generators"
+        ));
+    } else if threads().any(|thread| thread.course.iter().any(|(_, busy)| *busy > BUSY)) {
+        warnings.push(format!(
+            "a thread of the generator {name} was busy for more than 85 % of the time now and then"
+        ));
+    }
+    if threads().any(|thread| thread.waited > WAITED) {
+        warnings.push(format!(
+            "the generator {name} waited for a CPU for more than 20 % of the time: give it a core \
+             of its own"
+        ));
+    }
+    if let Some(tls) = &generator.tls {
+        let suite = tls.suite.as_deref().unwrap_or("no handshake was completed");
+        warnings.push(format!(
+            "the generator {name} spoke TLS ({suite}): latencies contain its own encrypting and \
+             decrypting"
+        ));
+        if !tls.verified {
+            warnings.push(format!(
+                "the generator {name} did not check the server's certificate (--insecure): who \
+                 answered is not known"
             ));
         }
     }

@@ -112,7 +112,7 @@ fn add_server(servers: &mut Vec<Server>, server: Server) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::tests::{report, run};
+    use super::super::tests::{report, run, run_over_tls};
     use super::*;
     use crate::{engine::Phase, record::Measure};
 
@@ -133,6 +133,17 @@ mod tests {
         assert_eq!(sum.parts[0].record.intervals.len(), 3);
         assert_eq!(sum.seconds(Phase::Measure), one.seconds(Phase::Measure));
         assert_eq!(merged.get("deliveries"), Some(3.0));
+    }
+
+    #[test]
+    fn each_generator_keeps_what_it_says_of_tls() {
+        let (checked, unchecked) = (run_over_tls("a", true), run_over_tls("b", false));
+        let merged = merge(&[report(vec![checked]), report(vec![unchecked])]).unwrap();
+        assert_eq!(merged.get("tls_resumed_percent"), Some(25.0));
+        let unsure = "the generator b did not check the server's certificate";
+        let is_unsure = |warning: &String| warning.starts_with(unsure);
+        assert_eq!(merged.warnings.iter().filter(|it| is_unsure(it)).count(), 1);
+        assert_eq!(merged.warnings.len(), 3, "{:?}", merged.warnings);
     }
 
     #[test]

@@ -133,6 +133,23 @@ pub struct Generator {
     pub name: String,
     /// Its workers' threads.
     pub threads: Vec<Thread>,
+    /// How its sockets spoke TLS, if they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How the sockets of a generator spoke TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The server's certificate was checked.
+    pub verified: bool,
+    /// Version and cipher suite of the first handshake; none where none was completed.
+    pub suite: Option<String>,
+    /// Handshakes that were completed, in all phases.
+    pub handshakes: u64,
+    /// Those of them that resumed a session.
+    pub resumed: u64,
 }
 
 /// What a worker's thread used in the measured time.
@@ -227,6 +244,12 @@ impl Report {
             }
         }
         sum.distribution()
+    }
+
+    /// Some generator spoke TLS.
+    pub(crate) fn is_over_tls(&self) -> bool {
+        let mut generators = self.runs.iter().flat_map(|run| &run.generators);
+        generators.any(|generator| generator.tls.is_some())
     }
 
     /// All thresholds hold.

@@ -64,6 +64,7 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
                 waited: 0.0,
                 course: vec![(1.0, 0.5)],
             }],
+            tls: None,
         }],
         aborted: None,
     }
@@ -121,6 +122,37 @@ fn a_generator_that_is_the_bottleneck_is_named() {
     for part in ["bottleneck", "core of its own", "--burst-ms 0"] {
         assert!(warnings.contains(part), "{warnings}");
     }
+}
+
+/// A run over TLS, of forty handshakes.
+pub(super) fn run_over_tls(generator: &str, verified: bool) -> Run {
+    let mut run = run(generator, &[1000]);
+    run.generators[0].tls = Some(Tls {
+        verified,
+        suite: Some("TLSv1_3 TLS13_AES_256_GCM_SHA384".to_owned()),
+        handshakes: 40,
+        resumed: 10,
+    });
+    run
+}
+
+#[test]
+fn tls_is_told_with_what_it_means_for_the_figures() {
+    let told = report(vec![run_over_tls("a", true)]);
+    assert_eq!(told.get("tls_resumed_percent"), Some(25.0));
+    let [warning] = &told.warnings[..] else {
+        panic!("{:?}", told.warnings)
+    };
+    assert!(warning.contains("TLS13_AES_256_GCM_SHA384"), "{warning}");
+    let json = serde_json::to_string(&told).unwrap();
+    assert_eq!(Report::from_json(&json).unwrap(), told);
+    let unsure = report(vec![run_over_tls("a", false)]).warnings.join("\n");
+    assert!(unsure.contains("--insecure"), "{unsure}");
+    // Older versions of the tool read what has nothing new in it.
+    let plain = report(vec![run("a", &[1000])]);
+    let json = serde_json::to_string(&plain).unwrap();
+    assert!(!json.contains("\"tls\""), "{json}");
+    assert_eq!(plain.get("tls_resumed_percent"), None);
 }
 
 #[test]
