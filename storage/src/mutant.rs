@@ -17,15 +17,21 @@ pub enum ServerMutant {
     ApplyTwice,
     /// Do not tell the channels of a member that they were removed.
     SkipRevoke,
+    /// Leave in the log what a message said that is deleted or forgotten.
+    KeepDeleted,
+    /// Forget a message as delivered once anybody has acknowledged anything.
+    ForgetEarly,
 }
 
 impl ServerMutant {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("acknowledge-before-sync", Self::AcknowledgeBeforeSync),
         ("drop-on-resume", Self::DropOnResume),
         ("apply-twice", Self::ApplyTwice),
         ("skip-revoke", Self::SkipRevoke),
+        ("keep-deleted", Self::KeepDeleted),
+        ("forget-early", Self::ForgetEarly),
     ];
 
     /// Makes this process one. The first call counts.

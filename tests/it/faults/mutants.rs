@@ -76,6 +76,24 @@ async fn applying_twice_on_a_retry_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeping_what_was_deleted_is_caught() {
+    let dir = tempdir().unwrap();
+    let server = mutant(dir.path(), "keep-deleted").await;
+    let mut load = Load::start(plan("mutant: keep deleted"), dir.path(), &[&server]).await;
+    load.acknowledges(100).await;
+    caught(&load.finish(&server).await, Rule::DeletedIsGone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgetting_too_early_is_caught() {
+    let dir = tempdir().unwrap();
+    let server = mutant(dir.path(), "forget-early").await;
+    let mut load = Load::start(plan("mutant: forget early"), dir.path(), &[&server]).await;
+    load.acknowledges(100).await;
+    caught(&load.finish(&server).await, Rule::ForgottenWhenHad);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn skipping_a_revoke_is_caught() {
     let dir = tempdir().unwrap();
     let server = mutant(dir.path(), "skip-revoke").await;

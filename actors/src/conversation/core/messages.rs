@@ -2,7 +2,7 @@
 
 use quikapp_storage::{
     ConversationId, ConversationKind, EntryEffect, EntryId, EntryKind, JsonText, Message,
-    MessageId, Seq, Timestamp, UserId,
+    MessageId, Seq, ServerMutant, Timestamp, UserId,
 };
 use serde_json::value::RawValue;
 
@@ -345,6 +345,9 @@ fn about(
 /// and keys stay.
 fn redactions(message: &mut Folded, at: Seq) -> Vec<EntryEffect> {
     let put = message.put(at);
+    if ServerMutant::KeepDeleted.is_active() {
+        return vec![put];
+    }
     let redacted = EntryEffect::Redact {
         seq: message.row.seq,
         payload: message.row.body.clone(),
