@@ -66,7 +66,7 @@ impl History {
                 sender: entry.sender.to_string(),
                 key: Some(format!("{:?}", entry.key)),
                 n: entry.n,
-                thread: false,
+                thread: None,
                 about: None,
                 content: None,
                 emoji: None,
