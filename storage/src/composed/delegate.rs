@@ -94,6 +94,9 @@ impl ConversationStore for Composed {
 #[async_trait]
 impl RegisterStore for Composed {
     async fn write_registers(&self, writes: Vec<RegisterWrite>) -> Result<Vec<Kept>, StoreError> {
+        if let Registers::Detached(_, folder) = &self.registers {
+            folder.settle_before(&writes).await?;
+        }
         self.registers().write_registers(writes).await
     }
 

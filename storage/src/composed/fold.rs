@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    Append, Appended, ConversationId, DetachedRegisters, EntryEffect, EntryKind, Fold, Member, Seq,
-    SharedLog, StoreError, UserId,
+    Append, Appended, ConversationId, DetachedRegisters, EntryEffect, EntryKind, Fold, Member,
+    RegisterChange, RegisterWrite, Seq, SharedLog, StoreError, UserId,
 };
 
 /// An append waits so long for its marks.
@@ -116,6 +116,17 @@ impl Folder {
     pub(super) async fn taken(&self, id: &ConversationId, tail: Seq, members: &[Member]) {
         let catch_up = self.0.catch_up(id, tail, members);
         self.0.patiently(vec![id.clone()], catch_up).await;
+    }
+
+    /// Does what is owed to conversations that somebody is about to mark unread: done later, it
+    /// would take the mark for one that was set before it, and clear it.
+    pub(super) async fn settle_before(&self, writes: &[RegisterWrite]) -> Result<(), StoreError> {
+        for write in writes {
+            if matches!(write.change, RegisterChange::UnreadFrom(_)) {
+                self.0.settle_one(&write.conversation).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -242,6 +253,9 @@ impl Inner {
         let Some(conversation) = self.log.conversation(id).await? else {
             return Ok(());
         };
+        if self.registers.folded(id).await? >= conversation.tail {
+            return Ok(());
+        }
         let members = self.log.members(id, None, usize::MAX).await?;
         self.catch_up(id, conversation.tail, &members).await
     }

@@ -108,6 +108,30 @@ async fn marks_that_are_owed_follow_by_themselves() {
     .await;
 }
 
+/// Whoever marks unread what they have sent, while its read mark is owed, finds it so afterwards.
+#[tokio::test]
+async fn a_mark_that_is_owed_does_not_clear_one_that_was_set_after_it() {
+    let divided = Divided::new();
+    let store = &divided.store;
+    let id = group(store).await;
+    let head = take(store, &id).await;
+    let lock = divided.registers.lock();
+    append(&**store, &id, head, vec![message("ana"), message("bob")]).await;
+    drop(lock);
+    let unread = RegisterWrite {
+        conversation: id.clone(),
+        user: user("bob"),
+        change: RegisterChange::UnreadFrom(Seq(1)),
+    };
+    store.write_registers(vec![unread]).await.unwrap();
+    eventually("nothing is owed", async || {
+        divided.registers.keeper.folded(&id).await.unwrap() == Seq(2)
+    })
+    .await;
+    let marks = store.registers(&id, &user("bob")).await.unwrap().marks;
+    assert_eq!((marks.read, marks.unread_from), (Seq(2), Some(Seq(1))));
+}
+
 /// A stretch that was folded late does not hide that one before it is missing.
 #[tokio::test]
 async fn a_hole_in_what_was_folded_is_found() {
