@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use quikapp_actors::{SystemClock, delivery};
 use quikapp_config::{Environment, Flags, NodeConfig, load};
 use quikapp_history::Verdict;
-use quikapp_realtime::auth::{Earlier, Grant, SECRET_POLL, Tokens, rotate};
+use quikapp_realtime::{
+    auth::{Earlier, Grant, SECRET_POLL, Tokens, rotate},
+    http_client,
+};
 use quikapp_storage::{Copied, Person, UserId, WorkspaceId};
 
 use crate::cli::{
@@ -136,7 +139,7 @@ pub(crate) fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let (status, body) = runtime.block_on(async {
-        let client = http_client(Duration::from_secs(3))?;
+        let client = http_client(|client| client.timeout(Duration::from_secs(3)))?;
         let response = client.get(&url).send().await?;
         anyhow::Ok((response.status(), response.text().await?))
     })?;
@@ -145,14 +148,6 @@ pub(crate) fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
-}
-
-/// Asks a server. A machine that knows no authorities (a small container) trusts none, and can ask
-/// in the clear all the same.
-fn http_client(patience: Duration) -> reqwest::Result<reqwest::Client> {
-    let builder = || reqwest::Client::builder().timeout(patience);
-    let client = builder().build();
-    client.or_else(|_| builder().tls_certs_only([]).build())
 }
 
 /// Puts load on a running server, or shows reports.

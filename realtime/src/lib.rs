@@ -6,6 +6,7 @@ pub mod channels;
 pub mod endpoint;
 pub mod errors;
 pub mod health;
+mod http_client;
 mod longpoll;
 pub mod page;
 pub mod policy;
@@ -17,3 +18,5 @@ pub mod socket;
 pub mod telemetry;
 pub mod testing;
 pub mod ws;
+
+pub use http_client::http_client;

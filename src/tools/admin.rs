@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quikapp_realtime::auth::Grant;
+use quikapp_realtime::{auth::Grant, http_client};
 use quikapp_storage::{Person, UserId, WorkspaceId};
 use reqwest::{RequestBuilder, Url};
 use serde_json::Value;
@@ -35,7 +35,7 @@ impl Admin {
             None => super::mint(&args.place, &Grant::admin(operator), TOKEN_LIFE)?,
         };
         Ok(Self {
-            client: super::http_client(PATIENCE)?,
+            client: http_client(|client| client.timeout(PATIENCE))?,
             base: args.url.parse().context("--url")?,
             token,
         })

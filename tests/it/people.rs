@@ -91,6 +91,16 @@ async fn a_status_that_is_chosen_on_the_way_out_is_kept() {
     client.send(away.to_owned()).await;
     taken_in(&mut client).await;
     drop(client);
+    within("her socket is gone", async {
+        while Rest::of(&server)
+            .metric::<f64>("quikapp_joined_channels")
+            .await
+            > 0.0
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     store.execute_batch("ROLLBACK").unwrap();
     let mut client = Client::connect(&server, &ann).await;
     shows(&mut client, &ann, "away").await;

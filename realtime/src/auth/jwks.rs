@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{Config, JwksSource, keys::VerifyingKey};
+use crate::http_client;
 
 /// A larger set is not a set of keys.
 const MAX_BYTES: usize = 256 * 1024;
@@ -204,10 +205,11 @@ impl Source {
         match source {
             JwksSource::File(path) => Ok(Self::File(path.clone())),
             JwksSource::Url(url) => Ok(Self::Url {
-                client: reqwest::Client::builder()
-                    .timeout(limit)
-                    .redirect(reqwest::redirect::Policy::none())
-                    .build()?,
+                client: http_client(|client| {
+                    client
+                        .timeout(limit)
+                        .redirect(reqwest::redirect::Policy::none())
+                })?,
                 url: url.clone(),
             }),
         }

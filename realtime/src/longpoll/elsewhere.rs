@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{TOKEN_HEADER, TokenKey, token::key_for};
-use crate::auth::Secret;
+use crate::{auth::Secret, http_client};
 
 /// Marks a request that was passed on.
 const PASSED_ON: HeaderName = HeaderName::from_static("x-quikapp-passed-on");
@@ -161,12 +161,13 @@ impl Nodes {
         idle: Duration,
         known_for: Duration,
     ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(idle)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let client = http_client(|client| {
+            client
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(idle)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        })?;
         Ok(Self(Arc::new(Inner {
             node,
             tokens: TokenKey::new(secret.as_bytes()),

@@ -193,3 +193,17 @@ async fn a_long_poll_client_chats_through_whichever_process_it_lands_on() {
         assert_eq!(warnings, 1, "both are on loopback addresses");
     }
 }
+
+/// Processes ask each other in the clear; that a small container knows no authority is no obstacle.
+#[tokio::test]
+async fn processes_that_share_a_redis_start_where_no_authority_is_known() {
+    let Some(redis) = server() else { return };
+    let dir = tempdir().unwrap();
+    let none = dir.path().join("none");
+    let none = none.to_str().unwrap();
+    let settings = [("SSL_CERT_FILE", none), ("SSL_CERT_DIR", none)];
+    let [here, there] = two(dir.path(), &redis, &settings).await;
+    for server in [here, there] {
+        Rest::of(&server).guest("Ann").await;
+    }
+}

@@ -31,8 +31,9 @@ export async function startBalancer(t, ...servers) {
     const first = turn++
     for (let attempt = 0; attempt < targets.length; attempt += 1) {
       const address = targets[(first + attempt) % targets.length]
+      const poll = { address }
       try {
-        if (request.method === "GET") waiting.set(sessionOf(request), address)
+        if (request.method === "GET") waiting.set(sessionOf(request), poll)
         const answer = await send(address, request, body)
         answered.set(address, answered.get(address) + 1)
         note(address, answer.body)
@@ -40,7 +41,8 @@ export async function startBalancer(t, ...servers) {
       } catch (cause) {
         if (!cause.mayRetry) break
       } finally {
-        if (request.method === "GET") waiting.delete(sessionOf(request))
+        // A poll that was given up must not take the next one with it.
+        if (waiting.get(sessionOf(request)) === poll) waiting.delete(sessionOf(request))
       }
     }
     return null
@@ -71,7 +73,7 @@ export async function startBalancer(t, ...servers) {
     /** The address of the server that has a session. */
     ownerOf: token => owners.get(token),
     /** The address of the server that has the poll for a session. */
-    waitsAt: token => waiting.get(token),
+    waitsAt: token => waiting.get(token)?.address,
     add({ address }) {
       targets.push(address)
       answered.set(address, 0)

@@ -12,6 +12,8 @@ import { startProduct, stopAfter, temporaryDirectory } from "./server.mjs"
 const MESSAGES = 20
 /** A conversation of a killed process is taken over within seconds, also on a busy machine. */
 const TAKEOVER_MS = 20_000
+/** A push goes over two processes and waits for a poll. */
+const ANSWER_MS = 2_000
 
 /** Two processes on one directory, a way to start further ones, and the balancer. */
 async function serve(t) {
@@ -102,7 +104,7 @@ export function suite(phoenix, withToken) {
     const hers = await join(alice.socket, topic)
     const his = follow(bob.socket, topic)
     await until("bob has joined", () => his.state === "joined")
-    const { acknowledged, stop } = talk(hers)
+    const { acknowledged, stop } = talk(hers, ANSWER_MS)
     const more = what => {
       const [sent, seen] = [acknowledged.size, his.log.length]
       const isThere = () => acknowledged.size >= sent + MESSAGES && his.log.length >= seen + MESSAGES
@@ -138,7 +140,7 @@ export function suite(phoenix, withToken) {
       // Sent again until it is taken: her process may be the one that is killed.
       const message = { client_id: content, type: "text", content }
       const sent = await until(content, async () => {
-        const { status, response } = await outcome(hers.push("message:send", message, 400))
+        const { status, response } = await outcome(hers.push("message:send", message, ANSWER_MS))
         return status === "ok" && response
       }, TAKEOVER_MS)
       return until(`${content} is seen`, () => his.log.at(-1)?.seq === sent.seq, TAKEOVER_MS)
@@ -146,7 +148,7 @@ export function suite(phoenix, withToken) {
     // Each message sends the poll to the process whose turn it is.
     const session = bob.socket.conn.token
     const [owner] = nodes.servers.filter(({ address }) => address === nodes.balancer.ownerOf(session))
-    for (let n = 0; nodes.balancer.waitsAt(session) !== other(nodes.servers, owner).address; n += 1) {
+    for (let n = 0; n < 50 && nodes.balancer.waitsAt(session) !== other(nodes.servers, owner).address; n += 1) {
       await says(`before ${n}`)
       await until("his next poll", () => nodes.balancer.waitsAt(session))
     }

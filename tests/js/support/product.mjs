@@ -39,8 +39,11 @@ export function follow(socket, topic) {
   return channel
 }
 
-/** Sends one message after the other until told to stop; `acknowledged` has the answers by id. */
-export function talk(channel) {
+/**
+ * Sends one message after the other until told to stop; `acknowledged` has the answers by id. A message that is not
+ * answered within `patience` (ms) is sent again.
+ */
+export function talk(channel, patience = 400) {
   const acknowledged = new Map()
   let running = true
   const talking = (async () => {
@@ -49,7 +52,7 @@ export function talk(channel) {
       const message = { client_id, type: "text", content: `message ${n}` }
       // A client does what clients do: no answer means sending the same thing again.
       while (running) {
-        const { status, response } = await outcome(channel.push("message:send", message, 400))
+        const { status, response } = await outcome(channel.push("message:send", message, patience))
         if (status === "ok") {
           acknowledged.set(response.id, response)
           break

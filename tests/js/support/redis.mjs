@@ -14,7 +14,7 @@ export async function startRedis(t) {
   for (let attempt = 0; attempt < 5; attempt += 1) {
     const port = await freePort()
     const child = spawn("redis-server", ["--bind", HOST, "--port", `${port}`, "--save", "", "--appendonly", "no"],
-      { cwd: folder, stdio: "ignore" })
+      { cwd: folder, stdio: ["ignore", "pipe", "ignore"] })
     let hasEnded = false
     const ended = new Promise((resolve, reject) => {
       child.once("error", cause => reject(new Error(`cannot start redis-server: ${cause.message}`)))
@@ -26,8 +26,11 @@ export async function startRedis(t) {
         await ended
       },
     })
-    const answers = until("redis-server answers", async () => hasEnded || await takesConnections(port))
-    await Promise.race([ended, answers])
+    // What it says itself: somebody else's server on the port would take connections too.
+    let said = ""
+    child.stdout.on("data", text => { said += text })
+    await until("redis-server is ready", () => hasEnded || said.includes("Ready to accept connections"))
+    if (hasEnded) await ended
     if (!hasEnded) return `redis://${HOST}:${port}/`
   }
   throw new Error("redis-server does not start")
@@ -40,12 +43,4 @@ async function freePort() {
   server.close()
   await once(server, "close")
   return port
-}
-
-function takesConnections(port) {
-  const socket = net.connect(port, HOST)
-  return new Promise(resolve => {
-    socket.once("connect", () => resolve(true))
-    socket.once("error", () => resolve(false))
-  }).finally(() => socket.destroy())
 }

@@ -134,7 +134,8 @@ macro_rules! overlay {
 impl TargetOptions {
     /// These, with what others set.
     pub(crate) fn overlaid(mut self, over: Self) -> Self {
-        self.insecure |= over.insecure;
+        // Who names authorities wants them asked, whatever a file says.
+        self.insecure = over.insecure || self.insecure && over.ca_file.is_none();
         overlay!(self, over: url,
             protocol,
             socket_path,
@@ -335,6 +336,14 @@ mod tests {
         assert_eq!(both.url(), "http://b");
         assert_eq!(both.event.as_deref(), Some("e"));
         assert!(both.insecure);
+        let strict = TargetOptions {
+            ca_file: Some("ca.pem".into()),
+            ..TargetOptions::default()
+        };
+        assert!(
+            !both.overlaid(strict).insecure,
+            "a named authority is asked"
+        );
         let file = RunOptions {
             seed: Some(3),
             thresholds: vec!["p99 < 1ms".parse().unwrap()],

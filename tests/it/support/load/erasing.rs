@@ -5,9 +5,13 @@ use std::{sync::Arc, time::Duration};
 use quikapp_history::Event;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{Shared, rng::Rng};
 use crate::support::{Guest, Server, quikapp, said, within};
+
+/// A server may be away for a while, but no test waits for ever.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Between two attempts, and two looks at whether it is done.
 const LOOK: Duration = Duration::from_millis(100);
@@ -37,13 +41,18 @@ impl Erasing {
         let whom = json!({ "user": user });
         shared.erasing.send_replace(Some(user.clone()));
         shared.recorder.record(|at| Event::Erasing { at, user });
-        loop {
-            let asked = erasing.ask(Method::POST, "erasures", Some(&whom)).await;
-            if asked.is_some_and(|(status, _)| status == StatusCode::ACCEPTED) {
-                return erasing;
+        let acknowledged = async {
+            loop {
+                match erasing.ask(Method::POST, "erasures", Some(&whom)).await {
+                    Some((StatusCode::ACCEPTED, _)) => return,
+                    Some((status, body)) if status.is_client_error() => panic!("{status}: {body}"),
+                    _ => tokio::time::sleep(LOOK).await,
+                }
             }
-            tokio::time::sleep(LOOK).await;
-        }
+        };
+        let acknowledged = timeout(PATIENCE, acknowledged).await;
+        acknowledged.expect("an erasure is acknowledged in time");
+        erasing
     }
 
     /// Waits until it is done, whichever servers do it.

@@ -121,7 +121,7 @@ impl Ideas {
             0 | 1 => self.edit(&name),
             2 | 3 => self.delete(),
             4 | 5 => self.react(&name, rng),
-            6 => self.pin(rng),
+            6 | 15 | 16 => self.pin(rng),
             7 => self.unpin(),
             _ => None,
         };
