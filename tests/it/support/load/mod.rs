@@ -288,6 +288,20 @@ impl Load {
         assert!(wrong.is_empty(), "clients were told {wrong:?}");
     }
 
+    /// Waits until somebody is told that the store takes no writes.
+    pub(crate) async fn is_unavailable(&self) {
+        let reason = Reason::Unavailable.as_str();
+        let told = || self.shared.recorder.told().get(reason).copied();
+        let before = told();
+        let refused = async {
+            while told() == before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let refused = tokio::time::timeout(Duration::from_secs(60), refused).await;
+        refused.expect("a write is refused in time");
+    }
+
     /// Waits until somebody was removed and came back.
     pub(crate) async fn comes_back(&self) {
         let enough = *self.shared.returns.borrow() + 1;
