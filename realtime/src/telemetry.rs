@@ -6,6 +6,8 @@
 pub mod logs;
 pub mod metrics;
 pub mod redact;
+#[cfg(test)]
+pub(crate) mod test_kit;
 
 pub use logs::{BadFilter, LogFormat};
 pub use metrics::{METRICS, Metric, Metrics};

@@ -7,19 +7,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+use crate::support::{Client, Guest, Rest, Server, run, within};
 
 async fn start(dir: &Path) -> Server {
     let environment = [("QUIKAPP_LOGGING__FORMAT", OsStr::new("json"))];
     Server::start_as(dir, &dir.join("data"), "127.0.0.1:0", &[], &environment).await
-}
-
-async fn run(server: &Server, args: &[&str]) -> String {
-    let mut command = quikapp();
-    command.args(args).arg("--data-dir").arg(&server.data_dir);
-    let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{args:?}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// The lines with this message, oldest first.
@@ -66,7 +58,7 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     let admin = ["token", "--admin", "--user", "root"];
     let root = Guest {
         id: "root".into(),
-        token: run(&server, &admin).await,
+        token: run(&server.data_dir, &admin).await.trim().to_owned(),
     };
     let people = [
         rest.guest("ann").await,
@@ -117,23 +109,33 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     tells(&done, &json!({ "workspace": "default", "user": carl.id }));
     assert!(done["changes"].is_u64(), "{done}");
 
-    let signing = "signing with the newest secret";
-    tells(&logged(&server, signing, 1).await, &json!({ "earlier": 0 }));
-    run(&server, &["rotate-secret"]).await;
-    tells(&logged(&server, signing, 2).await, &json!({ "earlier": 1 }));
-    run(&server, &["rotate-secret", "--forget"]).await;
-    tells(&logged(&server, signing, 3).await, &json!({ "earlier": 0 }));
+    secrets_are_rotated(&server).await;
 
     let mut secret = [before, secrets(&server)].concat();
     secret.extend(people.iter().chain([&root]).map(|it| it.token.clone()));
     secret.push(ticket["ticket"].as_str().unwrap().to_owned());
+    nothing_is_told(&server, &secret);
+    server.terminate().await;
+}
+
+/// Each rotation is told, and how many secrets are still believed.
+async fn secrets_are_rotated(server: &Server) {
+    let signing = "signing with the newest secret";
+    tells(&logged(server, signing, 1).await, &json!({ "earlier": 0 }));
+    run(&server.data_dir, &["rotate-secret"]).await;
+    tells(&logged(server, signing, 2).await, &json!({ "earlier": 1 }));
+    run(&server.data_dir, &["rotate-secret", "--forget"]).await;
+    tells(&logged(server, signing, 3).await, &json!({ "earlier": 0 }));
+}
+
+/// None of these stands in the log.
+fn nothing_is_told(server: &Server, secrets: &[String]) {
     let log = server.log();
-    for secret in secret {
+    for secret in secrets {
         // Of a token, not even the part that makes it one.
         let signature = secret.rsplit('.').next().unwrap();
         assert!(signature.len() > 16 && !log.contains(signature), "{log}");
     }
-    server.terminate().await;
 }
 
 /// The secrets of the installation.

@@ -1,12 +1,14 @@
 //! `quikapp bench` loads a server behind TLS, and only one that it can trust.
 
-use std::{fs, path::Path, process::Output, time::Duration};
+use std::{fs, process::Output, time::Duration};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Server, quikapp, said};
+use crate::{
+    certificates::make_certificates,
+    support::{Server, quikapp, said},
+};
 
 /// A run in a debug build on a busy machine is slow to start, and its `--deadline` comes first.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -20,7 +22,7 @@ struct Site {
 impl Site {
     async fn start() -> Self {
         let dir = tempdir().unwrap();
-        make_certificates(dir.path());
+        make_certificates(dir.path(), "127.0.0.1");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let files = [
             ("QUIKAPP_ENDPOINT__TLS__CERT", cert.as_os_str()),
@@ -55,22 +57,6 @@ impl Site {
         let text = fs::read(self.dir.path().join(file)).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
-}
-
-/// An authority, and a certificate of it, as files.
-fn make_certificates(dir: &Path) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&authority_key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])
-        .unwrap()
-        .signed_by(&key, &Issuer::new(authority, authority_key))
-        .unwrap();
-    fs::write(dir.join("ca.pem"), root.pem()).unwrap();
-    fs::write(dir.join("cert.pem"), certificate.pem()).unwrap();
-    fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
 fn tls_of(report: &Value) -> &Value {

@@ -93,8 +93,7 @@ async fn a_stalled_reader_is_cut_and_the_others_hear_everything() {
         let text = "x".repeat(BYTES);
         for number in 0..MESSAGES {
             let said = json!({ "number": number, "text": text });
-            let (status, reply) = speaking.call(ROOM, "say", said).await.unwrap();
-            assert_eq!(status, "ok", "{reply}");
+            speaking.done(ROOM, "say", said).await;
         }
     };
     let hear = clients.iter_mut().map(async |client| {

@@ -7,19 +7,15 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+use crate::support::{Client, Guest, Rest, Server, run};
 
 /// Stands in everything that the erased person writes.
 const MARK: &str = "plugh7d1f";
 
 async fn erase(server: &Server, user: &str) {
-    let mut command = quikapp();
-    command
-        .args(["erase", "--user", user, "--url", &server.url, "--data-dir"])
-        .arg(&server.data_dir);
-    let output = within("the erasure", command.output()).await.unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("is erased"), "{}", said(&output));
+    let erase = ["erase", "--user", user, "--url", &server.url];
+    let told = run(&server.data_dir, &erase).await;
+    assert!(told.contains("is erased"), "{told}");
 }
 
 /// The files below a directory that hold a text.
@@ -39,26 +35,20 @@ fn holding(dir: &Path, text: &str) -> Vec<String> {
     found
 }
 
-async fn say(client: &mut Client, topic: &str, event: &str, payload: Value) -> Value {
-    let (status, reply) = client.call(topic, event, payload).await.unwrap();
-    assert_eq!(status, "ok", "{event}: {reply}");
-    reply
-}
-
 /// Ann writes whatever one can write, in a group and in a direct conversation with bob.
 async fn leave_traces(rest: &Rest, ann: &mut Client, people: &[Guest], group: &str) -> Value {
     let topic = format!("chat:{group}");
     let marked = |text: &str| format!("{MARK} {text}");
     let send = json!({"content": marked("hello"), "client_id": marked("id")});
-    let sent = say(ann, &topic, "message:send", send).await;
+    let sent = ann.done(&topic, "message:send", send).await;
     let edit = json!({"message_id": sent["id"], "content": marked("better")});
-    say(ann, &topic, "message:edit", edit).await;
+    ann.done(&topic, "message:edit", edit).await;
     for number in 0..50 {
         let send = json!({"content": marked(&format!("{number}"))});
-        say(ann, &topic, "message:send", send).await;
+        ann.done(&topic, "message:send", send).await;
     }
     let draft = json!({"text": marked("not yet")});
-    say(ann, &topic, "draft:set", draft).await;
+    ann.done(&topic, "draft:set", draft).await;
     let path = format!("/api/conversations/{group}/messages");
     let later = json!({"content": marked("later"), "send_at": "2099-01-01T00:00:00.000Z"});
     // Too far ahead, or kept: either way it may not stay.
@@ -98,9 +88,11 @@ async fn a_person_is_erased_from_logs_screens_and_the_disk() {
     ann.join(&topic, json!({})).await;
     bob.join(&topic, json!({})).await;
     let sent = leave_traces(&rest, &mut ann, &people, &group).await;
-    let mine = say(&mut bob, &topic, "message:send", json!({"content": "mine"})).await;
+    let mine = bob
+        .done(&topic, "message:send", json!({"content": "mine"}))
+        .await;
     let react = json!({"message_id": mine["id"], "emoji": format!("{MARK}!")});
-    say(&mut ann, &topic, "message:reaction:add", react).await;
+    ann.done(&topic, "message:reaction:add", react).await;
     let before = rest.history(&group, &people[1]).await;
     assert!(!holding(&server.data_dir, MARK).is_empty());
 
@@ -136,21 +128,13 @@ async fn a_person_is_erased_from_logs_screens_and_the_disk() {
     assert_eq!(holding(&server.data_dir, MARK), [""; 0]);
     assert!(!server.log().contains(MARK));
 
-    let tail = say(
-        &mut bob,
-        &topic,
-        "message:send",
-        json!({"content": "alone"}),
-    )
-    .await;
+    let tail = bob
+        .done(&topic, "message:send", json!({"content": "alone"}))
+        .await;
     erase(&server, &people[0].id).await;
-    let next = say(
-        &mut bob,
-        &topic,
-        "message:send",
-        json!({"content": "still"}),
-    )
-    .await;
+    let next = bob
+        .done(&topic, "message:send", json!({"content": "still"}))
+        .await;
     assert_eq!(
         next["seq"].as_u64(),
         tail["seq"].as_u64().map(|seq| seq + 1)

@@ -78,8 +78,7 @@ async fn a_message_disappears_although_the_server_was_killed() {
     let mut ann = Client::connect(&server, &people[0]).await;
     ann.join(&topic, json!({})).await;
     let send = json!({"content": "for a moment", "ttl": 5});
-    let (status, sent) = ann.call(&topic, "message:send", send).await.unwrap();
-    assert_eq!(status, "ok", "{sent}");
+    let sent = ann.done(&topic, "message:send", send).await;
     // Before the timer can have been kept.
     server.kill().await;
     let server = Server::start(dir.path()).await;
@@ -107,8 +106,7 @@ async fn what_offline_devices_lack_is_found_again_after_kill_9() {
     let mut phone = Client::connect_device(&server, &people[1], "phone").await;
     let joined = phone.join(&own, json!({})).await;
     let ack = json!({"cursor": joined["cursor"]});
-    let (status, reply) = phone.call(&own, "message:ack", ack).await.unwrap();
-    assert_eq!(status, "ok", "{reply}");
+    phone.done(&own, "message:ack", ack).await;
     drop(phone);
     let mut ann = Client::connect(&server, &people[0]).await;
     for (conversation, kind, count) in [(&quiet, "text", MESSAGES), (&ringing, "call", 1)] {
@@ -116,8 +114,7 @@ async fn what_offline_devices_lack_is_found_again_after_kill_9() {
         ann.join(&topic, json!({})).await;
         for number in 0..count {
             let send = json!({"content": format!("{number}"), "type": kind});
-            let (status, sent) = ann.call(&topic, "message:send", send).await.unwrap();
-            assert_eq!(status, "ok", "{sent}");
+            ann.done(&topic, "message:send", send).await;
         }
     }
     server.kill().await;

@@ -1,6 +1,8 @@
 //! Promises of the whole system, kept by the real binary. One file per promise.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/disk.rs"]
 mod disk;
 #[path = "../support/redis_server.rs"]

@@ -4,14 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
-
-async fn run(dir: &std::path::Path, args: &[&str]) -> String {
-    let mut command = quikapp();
-    let output = command.args(args).current_dir(dir).output().await.unwrap();
-    assert!(output.status.success(), "{args:?}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::support::{Client, Guest, Rest, Server, run, within};
 
 async fn say(rest: &Rest, conversation: &str, guest: &Guest, content: &str) {
     let path = format!("/api/conversations/{conversation}/messages");
@@ -30,7 +23,9 @@ async fn a_copy_taken_while_the_server_runs_is_a_store_of_its_own() {
     let stream = format!("user:{}", people[1].id);
     bob.join(&stream, json!({})).await;
     let (_, acked) = bob.call(&stream, "stream:cursor", json!({})).await.unwrap();
-    let told = run(dir.path(), &["backup", "copy.db", "--data-dir", "data"]).await;
+    let copy = dir.path().join("copy.db");
+    let copy = copy.to_str().unwrap();
+    let told = run(&server.data_dir, &["backup", copy]).await;
     assert!(told.contains("conversations with"), "{told}");
     say(&rest, &conversation, &people[0], "after the copy").await;
     server.terminate().await;
@@ -42,11 +37,7 @@ async fn a_copy_taken_while_the_server_runs_is_a_store_of_its_own() {
         dir.path().join("other/data/secret"),
     )
     .unwrap();
-    run(
-        dir.path(),
-        &["restore", "copy.db", "--data-dir", "other/data"],
-    )
-    .await;
+    run(&dir.path().join("other/data"), &["restore", copy]).await;
     let server = Server::start(&dir.path().join("other")).await;
     let history = Rest::of(&server).history(&conversation, &people[1]).await;
     let contents: Vec<_> = history.iter().map(|message| &message["content"]).collect();
@@ -72,14 +63,10 @@ async fn a_rotated_secret_is_taken_up_without_a_restart() {
         list.await.0 == StatusCode::OK
     };
     let mint = async || {
-        let token = run(
-            dir.path(),
-            &["token", "--user", "ann", "--data-dir", "data"],
-        )
-        .await;
+        let token = run(&server.data_dir, &["token", "--user", "ann"]).await;
         token.trim().to_owned()
     };
-    run(dir.path(), &["rotate-secret", "--data-dir", "data"]).await;
+    run(&server.data_dir, &["rotate-secret"]).await;
     let fresh = mint().await;
     within("the new secret", async {
         while !accepted(&fresh).await {
@@ -89,11 +76,7 @@ async fn a_rotated_secret_is_taken_up_without_a_restart() {
     .await;
     assert!(accepted(&ann.token).await, "signed with the one before");
 
-    run(
-        dir.path(),
-        &["rotate-secret", "--forget", "--data-dir", "data"],
-    )
-    .await;
+    run(&server.data_dir, &["rotate-secret", "--forget"]).await;
     within("the end of the old ones", async {
         while accepted(&ann.token).await || accepted(&fresh).await {
             tokio::task::yield_now().await;

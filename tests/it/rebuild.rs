@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said, within};
+use crate::support::{Client, Guest, Rest, Server, quikapp, run, said, within};
 
 /// Each projection, and how to damage it. Where its cursor is, nobody looks at the log again.
 const DAMAGE: [(&str, &str); 4] = [
@@ -57,12 +57,7 @@ fn timers(data_dir: &Path) -> Vec<(i64, String, i64)> {
 }
 
 async fn rebuild(data_dir: &Path, names: &[&str]) -> String {
-    let mut command = quikapp();
-    command.arg("rebuild").args(names);
-    command.arg("--data-dir").arg(data_dir);
-    let output = within("the rebuild", command.output()).await.unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    said(&output)
+    run(data_dir, &[&["rebuild"], names].concat()).await
 }
 
 /// A conversation of Ann's and Bob's in which a bit of everything has happened.
@@ -113,10 +108,10 @@ impl Chat {
             ("message:pin", json!({ "message_id": sent[2] })),
             ("message:delete", json!({ "message_id": sent[3] })),
         ] {
-            does(&mut hers, &topic, event, payload).await;
+            hers.done(&topic, event, payload).await;
         }
         let hidden = json!({ "message_id": sent[4], "scope": "me" });
-        does(&mut his, &topic, "message:delete", hidden).await;
+        his.done(&topic, "message:delete", hidden).await;
         derived(&server.data_dir).await;
         Self {
             people,
@@ -147,15 +142,9 @@ impl Chat {
     }
 }
 
-async fn does(client: &mut Client, topic: &str, event: &str, payload: Value) -> Value {
-    let (status, reply) = client.call(topic, event, payload).await.unwrap();
-    assert_eq!(status, "ok", "{event}: {reply}");
-    reply
-}
-
 /// The message's id.
 async fn says(client: &mut Client, topic: &str, payload: Value) -> String {
-    let sent = does(client, topic, "message:send", payload).await;
+    let sent = client.done(topic, "message:send", payload).await;
     sent["id"].as_str().unwrap().to_owned()
 }
 
@@ -165,7 +154,7 @@ async fn has_a_phone(server: &Server, owner: &Guest) {
     let own = format!("user:{}", owner.id);
     let joined = phone.join(&own, json!({})).await;
     let ack = json!({ "cursor": joined["cursor"] });
-    does(&mut phone, &own, "message:ack", ack).await;
+    phone.done(&own, "message:ack", ack).await;
 }
 
 /// What is seen before and after differs in these.

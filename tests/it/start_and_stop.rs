@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{Client, Guest, Rest, Server, quikapp, said};
+use crate::support::{Client, Guest, Rest, Server, quikapp, run, said};
 
 #[tokio::test]
 async fn a_fresh_directory_serves_a_page_and_is_ready() {
@@ -84,15 +84,10 @@ async fn a_minted_token_opens_a_socket_of_a_configured_server() {
     let config = config.to_str().unwrap();
     let server = Server::start_with(dir.path(), "127.0.0.1:0", &["--config", config]).await;
 
-    let minted = quikapp()
-        .args(["token", "--user", "alice", "--data-dir"])
-        .arg(&server.data_dir)
-        .output()
-        .await
-        .unwrap();
+    let minted = run(&server.data_dir, &["token", "--user", "alice"]).await;
     let alice = Guest {
         id: "alice".to_owned(),
-        token: String::from_utf8(minted.stdout).unwrap().trim().to_owned(),
+        token: minted.trim().to_owned(),
     };
     let mut socket = Client::connect(&server, &alice).await;
     socket.join("user:alice", json!({})).await;

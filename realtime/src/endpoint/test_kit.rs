@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use quikapp_actors::{SystemClock, fanout::Fanout};
 use quikapp_protocol::Payload;
 use serde_json::{Value, json};
@@ -14,13 +13,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Dispatch, subscriber::DefaultGuard};
 
 use super::{Config, Endpoint, EndpointBuilder, Listener};
 use crate::{
     channel::{Channel, Context, Flow, JoinError, Router},
     socket::{ConnectInfo, ConnectRefusal, Connected, Hub, Mount, MountOptions, SocketHandler},
-    telemetry::logs::{LogFormat, subscriber},
 };
 
 /// Longer than anything takes that works.
@@ -252,49 +249,5 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Answer 
         status: status.parse().unwrap(),
         headers,
         body: String::from_utf8(body).unwrap(),
-    }
-}
-
-/// What this thread logs from now on, as JSON.
-pub(crate) struct Logged {
-    lines: Lines,
-    _guard: DefaultGuard,
-    _other: Dispatch,
-}
-
-impl Logged {
-    /// A filter is as that of the setting `logging.filter`.
-    pub(crate) fn with_filter(filter: &str) -> Self {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        // While only one subscriber exists, tracing asks the current thread's whether a new line of
-        // code is of interest, and the other tests' threads have none. So there are two.
-        let other = subscriber("trace", LogFormat::Text, std::io::sink).unwrap();
-        let other = Dispatch::new(other);
-        let subscriber = subscriber(filter, LogFormat::Json, move || writer.clone()).unwrap();
-        Self {
-            lines,
-            _guard: tracing::subscriber::set_default(subscriber),
-            _other: other,
-        }
-    }
-
-    /// So far.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.lines.0.lock().clone()).unwrap()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

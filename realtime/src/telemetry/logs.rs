@@ -63,32 +63,16 @@ where
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::test_kit::Lines;
 
     fn logged(filter: &str, format: LogFormat, act: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(filter, format, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, act);
-        String::from_utf8(lines.0.lock().clone()).unwrap()
+        lines.text()
     }
 
     #[test]

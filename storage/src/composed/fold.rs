@@ -211,6 +211,16 @@ impl Inner {
         if folded >= tail {
             return Ok(());
         }
+        self.fold_between(id, folded, tail, members).await
+    }
+
+    async fn fold_between(
+        &self,
+        id: &ConversationId,
+        folded: Seq,
+        tail: Seq,
+        members: &[Member],
+    ) -> Result<(), StoreError> {
         let joined = members.iter().filter(|member| member.from_seq > folded);
         let mut read: Vec<(UserId, Seq)> = joined
             .map(|member| (member.user.clone(), Seq(member.from_seq.0 - 1)))
@@ -253,11 +263,12 @@ impl Inner {
         let Some(conversation) = self.log.conversation(id).await? else {
             return Ok(());
         };
-        if self.registers.folded(id).await? >= conversation.tail {
+        let (folded, tail) = (self.registers.folded(id).await?, conversation.tail);
+        if folded >= tail {
             return Ok(());
         }
         let members = self.log.members(id, None, usize::MAX).await?;
-        self.catch_up(id, conversation.tail, &members).await
+        self.fold_between(id, folded, tail, &members).await
     }
 }
 

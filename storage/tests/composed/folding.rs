@@ -2,12 +2,12 @@
 //! the other one is away.
 
 use quikapp_storage::{
-    EntryEffect, EntryKind, RegisterChange, RegisterWrite, Role, Seq, SharedStore,
+    ConversationId, EntryEffect, EntryKind, RegisterChange, RegisterWrite, Role, Seq, SharedStore,
 };
 
 use crate::support::{Divided, append, entry, eventually, group, message, take, user};
 
-async fn read(store: &SharedStore, id: &quikapp_storage::ConversationId, name: &str) -> u64 {
+async fn read(store: &SharedStore, id: &ConversationId, name: &str) -> u64 {
     store.registers(id, &user(name)).await.unwrap().marks.read.0
 }
 
@@ -91,15 +91,22 @@ async fn an_append_does_not_fail_with_the_registers() {
     assert!(store.unread(&id, &user("ana")).await.is_err());
 }
 
-/// What could not be moved is moved by itself once the other store takes writes again.
-#[tokio::test]
-async fn marks_that_are_owed_follow_by_themselves() {
-    let divided = Divided::new();
+/// Two messages whose read marks could not be moved, since the registers take no writes.
+async fn with_marks_owed(divided: &Divided) -> (ConversationId, rusqlite::Connection) {
     let store = &divided.store;
     let id = group(store).await;
     let head = take(store, &id).await;
     let lock = divided.registers.lock();
     append(&**store, &id, head, vec![message("ana"), message("bob")]).await;
+    (id, lock)
+}
+
+/// What could not be moved is moved by itself once the other store takes writes again.
+#[tokio::test]
+async fn marks_that_are_owed_follow_by_themselves() {
+    let divided = Divided::new();
+    let store = &divided.store;
+    let (id, lock) = with_marks_owed(&divided).await;
     assert_eq!(read(store, &id, "bob").await, 0);
     drop(lock);
     eventually("the mark follows", async || {
@@ -113,10 +120,7 @@ async fn marks_that_are_owed_follow_by_themselves() {
 async fn a_mark_that_is_owed_does_not_clear_one_that_was_set_after_it() {
     let divided = Divided::new();
     let store = &divided.store;
-    let id = group(store).await;
-    let head = take(store, &id).await;
-    let lock = divided.registers.lock();
-    append(&**store, &id, head, vec![message("ana"), message("bob")]).await;
+    let (id, lock) = with_marks_owed(&divided).await;
     drop(lock);
     let unread = RegisterWrite {
         conversation: id.clone(),

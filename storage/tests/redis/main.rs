@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod beside;
+#[path = "../../../tests/support/certificates.rs"]
+mod certificates;
 #[allow(dead_code)] // Other suites stop and restart it.
 #[path = "../../../tests/support/redis_server.rs"]
 mod redis_server;

@@ -1,36 +1,19 @@
 //! A Redis that wants TLS, a user and a password.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use quikapp_storage::{Config, Connected, Rate, ServerUrl, connect};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::time::Instant;
 
-use crate::{redis_server::RedisServer, support::server};
+use crate::{certificates::make_certificates, redis_server::RedisServer, support::server};
 
 const RATE: Rate = Rate {
     burst: 1,
     period: Duration::from_secs(60),
 };
 
-/// An authority, and a server's certificate of it, as files.
-fn make_certificates(dir: &Path) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&authority_key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&key, &Issuer::new(authority, authority_key))
-        .unwrap();
-    fs::write(dir.join("ca.pem"), root.pem()).unwrap();
-    fs::write(dir.join("cert.pem"), certificate.pem()).unwrap();
-    fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
-}
-
 async fn secured(dir: &Path) -> RedisServer {
-    make_certificates(dir);
+    make_certificates(dir, "localhost");
     let options = "--port 0 --tls-cert-file cert.pem --tls-key-file key.pem \
         --tls-ca-cert-file ca.pem --tls-auth-clients no \
         --user default off --user quik on >s3cret ~quikapp:* &quikapp:* +@all";

@@ -29,17 +29,21 @@ async fn mutant(dir: &std::path::Path, name: &str) -> Server {
     Server::start_with(dir, "127.0.0.1:0", &["--mutant", name]).await
 }
 
+/// A mutant breaks a rule while so many are acknowledged.
+async fn breaks(name: &'static str, rule: Rule, acknowledged: u64) {
+    let dir = tempdir().unwrap();
+    let server = mutant(dir.path(), name).await;
+    let mut load = Load::start(plan(name), dir.path(), &[&server]).await;
+    load.acknowledges(acknowledged).await;
+    caught(&load.finish(&server).await, rule);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledging_before_the_sync_is_caught() {
     let dir = tempdir().unwrap();
     let power = PowerCut::prepare(dir.path());
     let honest = power.start(&[]).await;
-    let mut load = Load::start(
-        plan("mutant: acknowledge before sync"),
-        dir.path(),
-        &[&honest],
-    )
-    .await;
+    let mut load = Load::start(plan("acknowledge-before-sync"), dir.path(), &[&honest]).await;
     load.acknowledges(40).await;
     // Whoever was removed is back: if only their coming back were lost, they would wait for ever.
     load.comes_back().await;
@@ -59,38 +63,22 @@ async fn acknowledging_before_the_sync_is_caught() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_on_resume_is_caught() {
-    let dir = tempdir().unwrap();
-    let server = mutant(dir.path(), "drop-on-resume").await;
-    let mut load = Load::start(plan("mutant: drop on resume"), dir.path(), &[&server]).await;
-    load.acknowledges(100).await;
-    caught(&load.finish(&server).await, Rule::NothingIsMissed);
+    breaks("drop-on-resume", Rule::NothingIsMissed, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn applying_twice_on_a_retry_is_caught() {
-    let dir = tempdir().unwrap();
-    let server = mutant(dir.path(), "apply-twice").await;
-    let mut load = Load::start(plan("mutant: apply twice"), dir.path(), &[&server]).await;
-    load.acknowledges(150).await;
-    caught(&load.finish(&server).await, Rule::AppliedOnce);
+    breaks("apply-twice", Rule::AppliedOnce, 150).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeping_what_was_deleted_is_caught() {
-    let dir = tempdir().unwrap();
-    let server = mutant(dir.path(), "keep-deleted").await;
-    let mut load = Load::start(plan("mutant: keep deleted"), dir.path(), &[&server]).await;
-    load.acknowledges(100).await;
-    caught(&load.finish(&server).await, Rule::DeletedIsGone);
+    breaks("keep-deleted", Rule::DeletedIsGone, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgetting_too_early_is_caught() {
-    let dir = tempdir().unwrap();
-    let server = mutant(dir.path(), "forget-early").await;
-    let mut load = Load::start(plan("mutant: forget early"), dir.path(), &[&server]).await;
-    load.acknowledges(100).await;
-    caught(&load.finish(&server).await, Rule::ForgottenWhenHad);
+    breaks("forget-early", Rule::ForgottenWhenHad, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +88,7 @@ async fn skipping_a_revoke_is_caught() {
     let plan = Plan {
         // Connections last: whoever connects again is refused even so.
         lifetime: (100_000, 100_000),
-        ..plan("mutant: skip a revoke")
+        ..plan("skip-revoke")
     };
     let mut load = Load::start(plan, dir.path(), &[&server]).await;
     load.comes_back().await;

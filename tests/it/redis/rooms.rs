@@ -27,16 +27,11 @@ async fn enters(server: &Server, who: &Guest, room: &str, params: Value) -> Clie
     client
 }
 
-async fn says(client: &mut Client, room: &str, event: &str, payload: Value) {
-    let (status, reply) = client.call(room, event, payload).await.unwrap();
-    assert_eq!(status, "ok", "{reply}");
-}
-
 /// Says hello until it is heard: the processes may not be connected yet, or again.
 async fn are_connected(speaker: &mut Client, listener: &mut Client) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        says(speaker, GAME, "hello", json!({})).await;
+        speaker.done(GAME, "hello", json!({})).await;
         let heard = timeout(Duration::from_secs(1), listener.expect(GAME, "hello")).await;
         if heard.is_ok() {
             return;
@@ -48,9 +43,11 @@ async fn are_connected(speaker: &mut Client, listener: &mut Client) {
 /// Says all the numbers, and that these were all.
 async fn counts(client: &mut Client, by: &str) {
     for number in 0..EACH {
-        says(client, GAME, "count", json!({ "by": by, "n": number })).await;
+        client
+            .done(GAME, "count", json!({ "by": by, "n": number }))
+            .await;
     }
-    says(client, GAME, &format!("end:{by}"), json!({})).await;
+    client.done(GAME, &format!("end:{by}"), json!({})).await;
 }
 
 /// Each of these has counted, and was heard once and in order; nothing else was.
@@ -126,17 +123,17 @@ async fn what_is_said_in_a_chat_is_not_doubled_and_receipts_reach_the_other_proc
     let mut last = 0;
     for number in 0..10 {
         let message = json!({ "type": "text", "content": number.to_string() });
-        let (status, sent) = alice.call(&topic, "message:send", message).await.unwrap();
-        assert_eq!(status, "ok", "{sent}");
+        let sent = alice.done(&topic, "message:send", message).await;
         let heard = bob.expect(&topic, "message:new").await;
         assert_eq!(heard["seq"], sent["seq"]);
         last = heard["seq"].as_u64().unwrap();
     }
     let passing = json!({ "type": "text", "content": "psst", "class": "ephemeral" });
-    says(&mut alice, &topic, "message:send", passing).await;
+    alice.done(&topic, "message:send", passing).await;
     assert_eq!(bob.expect(&topic, "message:new").await["content"], "psst");
 
-    says(&mut bob, &topic, "message:read", json!({ "seq": last })).await;
+    bob.done(&topic, "message:read", json!({ "seq": last }))
+        .await;
     let read = alice.expect(&topic, "message:read").await;
     assert_eq!(read["user_id"], people[1].id.as_str(), "{read}");
     // Whatever would have been doubled came before this.
@@ -192,7 +189,7 @@ async fn while_redis_is_away_broadcasts_stay_on_their_process_and_then_resume() 
 /// Speaks, and waits until the process has counted what Redis did not take, at once or a second
 /// time.
 async fn lost_are_counted(rest: &Rest, before: u64, speaker: &mut Client) {
-    says(speaker, GAME, "lost", json!({})).await;
+    speaker.done(GAME, "lost", json!({})).await;
     let deadline = Instant::now() + PATIENCE;
     while rest.metric::<u64>(NOT_TOLD).await <= before {
         assert!(Instant::now() < deadline, "nothing is counted");

@@ -57,9 +57,7 @@ impl Client {
 
     /// Joins a topic and answers the reply's response; refusals panic.
     pub(crate) async fn join(&mut self, topic: &str, params: Value) -> Value {
-        let (status, response) = self.call(topic, "phx_join", params).await.unwrap();
-        assert_eq!(status, "ok", "join of {topic}: {response}");
-        response
+        self.done(topic, "phx_join", params).await
     }
 
     /// Pushes an event and waits for its reply: status and response. `None` when the socket ends
@@ -79,6 +77,13 @@ impl Client {
         let mut reply = self.next_that(is_reply).await?;
         let status = reply[4]["status"].as_str().unwrap().to_owned();
         Some((status, reply[4]["response"].take()))
+    }
+
+    /// Pushes an event, which must be done; the response.
+    pub(crate) async fn done(&mut self, topic: &str, event: &str, payload: Value) -> Value {
+        let (status, response) = self.call(topic, event, payload).await.unwrap();
+        assert_eq!(status, "ok", "{event} on {topic}: {response}");
+        response
     }
 
     /// Sends a text frame as it is. Whether it was taken is seen by what follows.

@@ -12,7 +12,7 @@ pub(crate) use client::Client;
 pub(crate) use load::{Load, Plan};
 pub(crate) use powercut::{JumpingClock, PowerCut};
 pub(crate) use rest::{Guest, Rest};
-pub(crate) use server::{Server, quikapp, said};
+pub(crate) use server::{Server, quikapp, run, said};
 
 use std::{future::Future, time::Duration};
 

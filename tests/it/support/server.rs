@@ -25,6 +25,16 @@ pub(crate) fn quikapp() -> Command {
     command
 }
 
+/// Runs a command of the binary on a data directory, which must succeed; what it wrote to standard
+/// output.
+pub(crate) async fn run(data_dir: &Path, args: &[&str]) -> String {
+    let mut command = quikapp();
+    command.args(args).arg("--data-dir").arg(data_dir);
+    let output = within("the command", command.output()).await.unwrap();
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A running server. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,

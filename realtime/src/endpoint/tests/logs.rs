@@ -1,7 +1,7 @@
 //! Tokens stay out of the log, whatever way they came and however much is logged.
 
-use super::super::test_kit::{DEADLINE, Logged, Server, config};
-use crate::socket::MountOptions;
+use super::super::test_kit::{DEADLINE, Server, config};
+use crate::{socket::MountOptions, telemetry::test_kit::Logged};
 
 const SECRET: &str = "s3cr3t";
 

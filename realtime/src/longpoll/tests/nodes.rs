@@ -25,9 +25,10 @@ use crate::{
     auth::Secret,
     endpoint::{
         Nodes, TlsConfig,
-        test_kit::{DEADLINE, Logged, mount, read_answer},
+        test_kit::{DEADLINE, mount, read_answer},
     },
     longpoll::token::SessionId,
+    telemetry::test_kit::Logged,
 };
 
 /// Where turns are taken, no session may end because the machine is busy.

@@ -106,7 +106,7 @@ impl Chatter {
             self.acks.clear();
             if self.shared.is_being_erased(&self.person) {
                 self.redo.clear();
-                return self.is_quiet();
+                return self.shared.is_quiet(&mut self.is_quiet);
             }
             sleep(BACK_OFF).await;
         }
@@ -385,16 +385,9 @@ impl Chatter {
         }
         let is_over = self.shared.phase() != Phase::Load;
         if is_over && self.waiting.is_empty() && self.redo.is_empty() {
-            self.is_quiet();
+            self.shared.is_quiet(&mut self.is_quiet);
         }
         Ok(())
-    }
-
-    /// Nothing is in doubt any more, and nothing new begins.
-    fn is_quiet(&mut self) {
-        if !std::mem::replace(&mut self.is_quiet, true) {
-            self.shared.quiet.send_modify(|count| *count += 1);
-        }
     }
 
     fn due(&mut self) -> Option<Ask> {

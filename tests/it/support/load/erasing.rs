@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Shared, rng::Rng};
-use crate::support::{Guest, Server, quikapp, said, within};
+use crate::support::{Guest, Server, run};
 
 /// A server may be away for a while, but no test waits for ever.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -88,10 +88,6 @@ impl Erasing {
 
 /// The secret outlives the process, so one token is good for all servers of the directory.
 async fn admin_token(server: &Server) -> String {
-    let mut command = quikapp();
-    command.args(["token", "--admin", "--user", "operator", "--data-dir"]);
-    command.arg(&server.data_dir);
-    let output = within("a token", command.output()).await.unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let admin = ["token", "--admin", "--user", "operator"];
+    run(&server.data_dir, &admin).await.trim().to_owned()
 }

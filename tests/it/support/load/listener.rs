@@ -51,7 +51,7 @@ impl Listener {
         while !self.has_everything() {
             let _ = self.connection().await;
             if self.shared.is_being_erased(&self.person) {
-                return self.is_quiet();
+                return self.shared.is_quiet(&mut self.is_quiet);
             }
             sleep(BACK_OFF).await;
         }
@@ -63,13 +63,6 @@ impl Listener {
                 conversation: conversation.clone(),
                 up_to: Some(tails[conversation]),
             });
-        }
-    }
-
-    /// Nothing is in doubt.
-    fn is_quiet(&mut self) {
-        if !std::mem::replace(&mut self.is_quiet, true) {
-            self.shared.quiet.send_modify(|count| *count += 1);
         }
     }
 
@@ -86,7 +79,7 @@ impl Listener {
         let mut asked = None;
         while !self.has_everything() {
             if self.shared.phase() != Phase::Load {
-                self.is_quiet();
+                self.shared.is_quiet(&mut self.is_quiet);
             }
             let Ok(frame) = tokio::time::timeout(BACK_OFF, wire.next()).await else {
                 continue;

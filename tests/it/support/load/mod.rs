@@ -128,6 +128,13 @@ impl Shared {
         }
     }
 
+    /// One task less from which something may come; said once by each.
+    fn is_quiet(&self, has_said: &mut bool) {
+        if !std::mem::replace(has_said, true) {
+            self.quiet.send_modify(|count| *count += 1);
+        }
+    }
+
     fn is_being_erased(&self, person: &Guest) -> bool {
         self.erasing.borrow().as_ref() == Some(&person.id)
     }
@@ -207,7 +214,7 @@ impl Load {
         let shared = &self.shared;
         let (everywhere, first) = (&shared.conversations, &shared.conversations[..1]);
         let last = self.people.len() - 1;
-        let mut devices = 0;
+        let (mut chatters, mut devices) = (Vec::new(), 0);
         for (number, person) in self.people.iter().enumerate() {
             let mut seed = || {
                 devices += 1;
@@ -220,12 +227,24 @@ impl Load {
                 pins: (number < PINNING).then_some((number, PINNING)),
                 answers: number != last,
             };
-            let chatter = Chatter::new(shared, person, number, way, which, rights, seed());
-            self.tasks.spawn(chatter.run());
+            chatters.push(Chatter::new(
+                shared,
+                person,
+                number,
+                way,
+                which,
+                rights,
+                seed(),
+            ));
             if number + shared.plan.listeners > last {
                 let listener = Listener::new(shared, person, number, seed());
                 self.tasks.spawn(listener.run());
             }
+        }
+        // A listener follows from its first join on, so that nothing may be said before.
+        reaches(&shared.ready, self.tasks.len(), "who listens follows").await;
+        for chatter in chatters {
+            self.tasks.spawn(chatter.run());
         }
         let everybody = self.tasks.len();
         reaches(&shared.ready, everybody, "everybody follows").await;

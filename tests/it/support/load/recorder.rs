@@ -81,43 +81,44 @@ impl Recorder {
         self.file.lock().flush().unwrap();
     }
 
+    /// Writes an attempt, given the time and its number; the number.
+    fn attempt(&self, event: impl FnOnce(u64, u64) -> Event) -> u64 {
+        let op = self.ops.fetch_add(1, Ordering::Relaxed);
+        self.record(|at| event(at, op));
+        op
+    }
+
     /// An attempt for an entry; its number.
     pub(crate) fn invoke(&self, person: &Guest, conversation: &str, key: &str) -> u64 {
-        let op = self.ops.fetch_add(1, Ordering::Relaxed);
-        self.record(|at| Event::Invoke {
+        self.attempt(|at, op| Event::Invoke {
             at,
             op,
             user: person.id.clone(),
             conversation: conversation.to_owned(),
             key: key.to_owned(),
-        });
-        op
+        })
     }
 
     /// An attempt to change a membership; its number.
     pub(crate) fn invoke_member(&self, person: &Guest, conversation: &str, change: Change) -> u64 {
-        let op = self.ops.fetch_add(1, Ordering::Relaxed);
-        self.record(|at| Event::InvokeMember {
+        self.attempt(|at, op| Event::InvokeMember {
             at,
             op,
             user: person.id.clone(),
             conversation: conversation.to_owned(),
             change,
-        });
-        op
+        })
     }
 
     /// An attempt to say something that is not kept; its number.
     pub(crate) fn say(&self, person: &Guest, conversation: &str, key: &str) -> u64 {
-        let op = self.ops.fetch_add(1, Ordering::Relaxed);
-        self.record(|at| Event::Say {
+        self.attempt(|at, op| Event::Say {
             at,
             op,
             user: person.id.clone(),
             conversation: conversation.to_owned(),
             key: key.to_owned(),
-        });
-        op
+        })
     }
 
     /// A device was shown something that is not kept.
@@ -133,16 +134,14 @@ impl Recorder {
 
     /// An attempt to set a mark; its number.
     pub(crate) fn mark(&self, person: &Guest, conversation: &str, mark: Mark, seq: u64) -> u64 {
-        let op = self.ops.fetch_add(1, Ordering::Relaxed);
-        self.record(|at| Event::Mark {
+        self.attempt(|at, op| Event::Mark {
             at,
             op,
             user: person.id.clone(),
             conversation: conversation.to_owned(),
             mark,
             seq,
-        });
-        op
+        })
     }
 
     /// The outcome of an attempt for an entry, or to change a membership. These are counted.
