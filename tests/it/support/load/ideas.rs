@@ -98,7 +98,9 @@ impl Ideas {
                 };
                 messages.extend(id.map(|id| (ask.conversation, id)));
             }
-            "message:pin" => {
+            // A pin has no key of a client's: an attempt that nobody answered may still be carried
+            // out, and is in vain only as long as the message is pinned.
+            "message:pin" if !ask.in_doubt => {
                 let id = text(&ask.payload["message_id"]);
                 self.pinned.extend(id.map(|id| (ask.conversation, id)));
             }
