@@ -57,6 +57,9 @@ pub struct Counters {
     pub connects: u64,
     /// Connections that were refused with the request to come back later.
     pub deferred: u64,
+    /// Stalled readers that the server cut.
+    #[serde(default)]
+    pub cut: u64,
     /// Messages sent.
     pub messages: u64,
     /// Messages received.
@@ -123,6 +126,7 @@ impl Counters {
         self.sockets += other.sockets;
         self.connects += other.connects;
         self.deferred += other.deferred;
+        self.cut += other.cut;
         self.messages += other.messages;
         self.deliveries += other.deliveries;
         self.acknowledged += other.acknowledged;

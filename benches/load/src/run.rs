@@ -256,6 +256,7 @@ fn traffic(
             let seats = own.iter().map(|seat| SeatPlan {
                 room: seat.room as u32,
                 publisher: seat.publisher,
+                stalls: seat.stalls,
             });
             let rooms = RoomsPlan {
                 run,

@@ -82,6 +82,8 @@ pub(crate) enum Effect {
         reference: u64,
         mark: Mark,
     },
+    /// Read nothing from it any more.
+    Stall { seat: usize },
     /// Ask whether the connection lives; answered by [`Input::Pong`].
     Probe { seat: usize },
     /// Another worker has something to do.

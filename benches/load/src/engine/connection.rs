@@ -20,6 +20,9 @@ use crate::{
 /// What may wait to be written; a server that takes less is not keeping up with its clients.
 const LARGEST_BACKLOG: usize = 1 << 20;
 
+/// What the kernel may keep for a reader that takes nothing, so that the server notices it soon.
+const STALLED_BUFFER: usize = 4096;
+
 /// Longest answer to the upgrade.
 const LARGEST_HEAD: usize = 16 * 1024;
 
@@ -46,6 +49,8 @@ pub(super) struct Connection {
     /// The beginning of the answer to the upgrade.
     pub(super) head: Vec<u8>,
     stream: Option<Stream>,
+    /// Nothing is read from it any more.
+    pub(super) is_stalled: bool,
     /// It has been connected before.
     was_open: bool,
     out: Vec<u8>,
@@ -72,6 +77,7 @@ impl Connection {
             reader: FrameReader::default(),
             head: Vec::new(),
             stream: None,
+            is_stalled: false,
             was_open: false,
             out: Vec::new(),
             is_dirty: false,
@@ -118,6 +124,16 @@ impl Connection {
         }
     }
 
+    /// Reads nothing any more, and has the kernel keep little of what comes.
+    pub(super) fn stall(&mut self) -> io::Result<Option<&TcpStream>> {
+        let Some(stream) = &self.stream else {
+            return Ok(None);
+        };
+        socket2::SockRef::from(stream.tcp()).set_recv_buffer_size(STALLED_BUFFER)?;
+        self.is_stalled = true;
+        Ok(Some(stream.tcp()))
+    }
+
     /// Ends the connection as a client does that has nothing more to say.
     pub(super) fn close(&mut self) {
         if self.state == State::Live {
@@ -132,6 +148,7 @@ impl Connection {
 
     pub(super) fn drop_stream(&mut self) {
         self.state = State::Closed;
+        self.is_stalled = false;
         self.stream = None;
         self.out = Vec::new();
         self.head = Vec::new();

@@ -89,6 +89,17 @@ impl Poll {
         Ok(())
     }
 
+    /// Goes on to watch whether the socket can be written and ends, not whether it can be read.
+    pub(crate) fn ignore_input(&self, socket: impl AsFd, number: usize) -> io::Result<()> {
+        epoll::modify(
+            &self.sockets,
+            socket,
+            EventData::new_u64(number as u64),
+            EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+        )?;
+        Ok(())
+    }
+
     /// Waits until a socket is ready, the bell rings, or the time has passed. True if more sockets
     /// may be ready than were taken.
     pub(crate) fn wait(&self, timeout: Nanos, bell: &Bell, ready: &mut Vec<Ready>) -> bool {

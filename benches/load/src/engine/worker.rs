@@ -246,6 +246,12 @@ impl Worker {
         if let Err(error) = self.connections[at].flush() {
             return self.lose(at, &error);
         }
+        if self.connections[at].is_stalled {
+            if ready.is_ending {
+                self.lose(at, &anyhow::anyhow!("the server cut a stalled reader"));
+            }
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         loop {
             let portion = match self.connections[at].read(&mut scratch) {
@@ -466,6 +472,7 @@ impl Worker {
         let base = self.bases[part];
         match effect {
             Effect::Open { seat, due } => self.open(base + seat, due),
+            Effect::Stall { seat } => self.stall(base + seat),
             Effect::Close { seat } => self.connections[base + seat].close(),
             Effect::Probe { seat } => self.say(base + seat, frames::PING, b"bench"),
             Effect::Wake { worker } => self.crew.shared.bell(worker).ring(),
@@ -493,6 +500,17 @@ impl Worker {
         if let Err(error) = watched {
             connection.due = due;
             self.refuse(at, format!("{error:#}"), None);
+        }
+    }
+
+    fn stall(&mut self, at: usize) {
+        let stalled = self.connections[at].stall();
+        let stalled = stalled.and_then(|stream| match stream {
+            Some(stream) => self.poll.ignore_input(stream, at),
+            None => Ok(()),
+        });
+        if let Err(error) = stalled {
+            self.lose(at, &anyhow::Error::new(error).context("stalling"));
         }
     }
 

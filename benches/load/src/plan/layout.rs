@@ -78,6 +78,8 @@ pub(crate) struct Seat {
     pub(crate) worker: usize,
     pub(crate) room: usize,
     pub(crate) publisher: Option<u32>,
+    /// It stops reading once all are there.
+    pub(crate) stalls: bool,
     /// Its place among all people.
     pub(crate) person: usize,
 }
@@ -200,8 +202,10 @@ fn play(plan: &Plan, number: usize, scenario: &Scenario, rooms: &[RoomPlan]) -> 
 
 /// How large a part is.
 struct Shape {
-    /// Members of each room.
+    /// Members of each room who hear and are heard.
     rooms: Vec<usize>,
+    /// Members of each room beside those, who stop reading.
+    stalled: usize,
     /// How many of a room's members publish.
     publishers: usize,
     people: usize,
@@ -215,6 +219,7 @@ impl Shape {
     fn of(scenario: &Scenario) -> Self {
         let uniform = |rooms: usize, members: usize, publishers: usize, people: usize| Self {
             rooms: vec![members; rooms],
+            stalled: 0,
             publishers,
             people,
             may_spread: false,
@@ -225,9 +230,10 @@ impl Shape {
             Scenario::Fanout(o) => {
                 let rate = o.rate.as_ref().map_or(0.0, Stages::peak);
                 let senders = o.senders.max((rate / RATE_PER_SENDER).ceil() as usize);
-                let people = few(o.members).max(senders.min(o.members));
+                let people = few(o.members + o.stalled).max(senders.min(o.members));
                 Self {
                     may_spread: true,
+                    stalled: o.stalled,
                     ..uniform(1, o.members, senders, people)
                 }
             }
@@ -271,10 +277,11 @@ impl Shape {
         for (room, &members) in self.rooms.iter().enumerate() {
             let mut publishers = 0..u32::try_from(self.publishers).unwrap_or(u32::MAX);
             let owner = room % workers;
-            for member in 0..members {
+            for member in 0..members + self.stalled {
+                let stalls = member >= members;
                 let worker = if spread { member % workers } else { owner };
                 // All publishers of a room are on one worker, which paces them.
-                let publishes = worker == owner;
+                let publishes = worker == owner && !stalls;
                 let person = match self.is_personal {
                     true => room,
                     false => seats.len() % people.len().max(1),
@@ -283,6 +290,7 @@ impl Shape {
                     worker,
                     room,
                     publisher: publishes.then(|| publishers.next()).flatten(),
+                    stalls,
                     person: people.start + person,
                 });
             }
@@ -311,6 +319,7 @@ impl Shape {
 fn crowd(sockets: usize, people: Option<usize>) -> Shape {
     Shape {
         rooms: vec![sockets],
+        stalled: 0,
         publishers: 0,
         people: people.unwrap_or(sockets.div_ceil(10)).clamp(1, sockets),
         may_spread: true,
@@ -353,6 +362,32 @@ mod tests {
             panic!("{layout:?}")
         };
         assert_eq!((rooms[0].members, rooms[0].publishers), (100, 7));
+    }
+
+    #[test]
+    fn who_stalls_is_neither_waited_for_nor_publishes() {
+        let fanout = Fanout {
+            members: 3,
+            senders: 16,
+            stalled: 2,
+            ..Fanout::default()
+        };
+        let layout = layout(1, vec![Scenario::Fanout(fanout)]);
+        let seats = &layout.parts[0].seats;
+        let publishes = seats.iter().map(|seat| seat.publisher.is_some());
+        assert_eq!(
+            publishes.collect::<Vec<_>>(),
+            [true, true, true, false, false]
+        );
+        assert!(
+            seats
+                .iter()
+                .all(|seat| seat.stalls != seat.publisher.is_some())
+        );
+        let Play::Rooms { rooms, .. } = &layout.parts[0].play else {
+            panic!("{layout:?}")
+        };
+        assert_eq!((rooms[0].members, rooms[0].publishers), (3, 3));
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub struct Fanout {
     /// Members that take turns to send, so that none exceeds its rate.
     #[arg(long, default_value_t = 16)]
     pub senders: usize,
+    /// Further members that stop reading once all are there: what that costs the others.
+    #[arg(long, default_value_t = 0)]
+    pub stalled: usize,
     /// In closed loop: messages sent at once before their deliveries are awaited.
     #[arg(long, default_value_t = 1)]
     pub in_flight: u32,

@@ -85,11 +85,12 @@ struct Single {
 }
 
 /// Names that a figure of a part or of a run may have, without those of [`quantiles`].
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "sockets",
     "connects",
     "connects_per_s",
     "deferred",
+    "cut",
     "back_s",
     "messages",
     "messages_per_s",
@@ -227,6 +228,10 @@ fn of_part(part: &PartReport, run: &Run, figures: &mut Figures) {
     if counters.deferred > 0 {
         let deferred = counters.deferred as f64;
         figures.add("deferred", "told to come back later", Unit::Count, deferred);
+    }
+    if counters.cut > 0 {
+        let cut = counters.cut as f64;
+        figures.add("cut", "stalled readers that were cut", Unit::Count, cut);
     }
     let is_crowd = part.main == Measure::Connect;
     if is_crowd {

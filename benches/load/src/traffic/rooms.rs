@@ -48,6 +48,8 @@ pub(crate) struct SeatPlan {
     pub(crate) room: u32,
     /// Its number among the room's publishers.
     pub(crate) publisher: Option<u32>,
+    /// It stops reading once all are there: what it hears until then does not count.
+    pub(crate) stalls: bool,
 }
 
 /// The play on one worker.
@@ -62,6 +64,8 @@ pub(crate) struct Rooms {
     recorder: Recorder,
     violations: Violations,
     has_begun: bool,
+    /// Those who were to stop reading have.
+    has_stalled: bool,
     live: usize,
     /// Publications whose answer is awaited.
     unanswered: usize,
@@ -90,6 +94,7 @@ impl Rooms {
             recorder: Recorder::new(plan.main, plan.interval),
             violations: Violations::default(),
             has_begun: false,
+            has_stalled: false,
             live: 0,
             unanswered: 0,
             last_arrival: 0,
@@ -202,6 +207,19 @@ impl Rooms {
         self.is_broken = true;
     }
 
+    /// A stalled reader is gone: what it is there for.
+    fn cut(&mut self, at: usize) {
+        self.recorder.record.counters.cut += 1;
+        self.seats[at].is_live = false;
+        self.live -= 1;
+    }
+
+    fn stall(&mut self, effects: &mut Vec<Effect>) {
+        let seats = self.seats.iter().enumerate();
+        let stalling = seats.filter(|(_, seat)| seat.plan.stalls && seat.is_live);
+        effects.extend(stalling.map(|(seat, _)| Effect::Stall { seat }));
+    }
+
     fn owned(&self) -> impl Iterator<Item = usize> {
         let rooms = self.publishers.iter().enumerate();
         rooms.filter_map(|(room, publishers)| (!publishers.is_empty()).then_some(room))
@@ -224,6 +242,7 @@ impl Traffic for Rooms {
                 self.live += 1;
                 self.recorder.connected(due, cx.now);
             }
+            Input::Delivery { .. } if self.seats[seat].plan.stalls => {}
             Input::Delivery { content, seq } => self.hear(seat, content, seq, cx),
             Input::Answer { reference, outcome } => self.answered(seat, reference, outcome, cx),
             Input::Refused {
@@ -236,6 +255,9 @@ impl Traffic for Rooms {
                 self.recorder.record.counters.deferred += 1;
             }
             Input::Refused { why, .. } => self.break_off(seat, Kind::Refused, why),
+            Input::Gone { .. } if self.has_stalled && self.seats[seat].plan.stalls => {
+                self.cut(seat);
+            }
             Input::Gone { why } => self.break_off(seat, Kind::Closed, why),
             Input::Other(what) if !self.plan.is_lenient => {
                 self.violations.add(Kind::Foreign, 1, || what);
@@ -248,6 +270,9 @@ impl Traffic for Rooms {
         self.recorder.advance(cx.phase, cx.now);
         if !std::mem::replace(&mut self.has_begun, true) {
             self.opening.begin(0..self.seats.len(), cx.now);
+        }
+        if cx.phase.is_playing() && !std::mem::replace(&mut self.has_stalled, true) {
+            self.stall(cx.effects);
         }
         let opening = self.opening.tick(cx.now, cx.effects);
         let playing = self.play(cx);
@@ -287,7 +312,8 @@ impl Traffic for Rooms {
         } = *self;
         let mut record = recorder.finish();
         record.counters.sockets = seats.len() as u64;
-        for seat in seats.iter().filter(|seat| !seat.is_gone) {
+        let heard = |seat: &&Seat| !seat.is_gone && !seat.plan.stalls;
+        for seat in seats.iter().filter(heard) {
             let room = &hall.rooms[seat.plan.room as usize];
             seat.check_complete(room, &mut violations);
             if plan.acknowledged {

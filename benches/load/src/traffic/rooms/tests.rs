@@ -24,6 +24,11 @@ enum Treatment {
 }
 
 fn script(pace: Pace, rooms: u32, acknowledged: bool) -> Script {
+    script_beside(0, pace, rooms, acknowledged)
+}
+
+/// With so many seats in the first room that stop reading, behind all others.
+fn script_beside(stalled: u32, pace: Pace, rooms: u32, acknowledged: bool) -> Script {
     let plans = vec![
         RoomPlan {
             members: MEMBERS as u32,
@@ -37,8 +42,14 @@ fn script(pace: Pace, rooms: u32, acknowledged: bool) -> Script {
         (0..MEMBERS as u32).map(move |member| SeatPlan {
             room,
             publisher: (member < 2).then_some(member),
+            stalls: false,
         })
     });
+    let seats = seats.chain((0..stalled).map(|_| SeatPlan {
+        room: 0,
+        publisher: None,
+        stalls: true,
+    }));
     let plan = RoomsPlan {
         run: 9,
         worker: 0,
@@ -316,6 +327,42 @@ fn a_rally_goes_there_and_back_and_on_to_the_next_table() {
     let record = script.finish();
     assert_eq!(kinds(&record), []);
     assert_eq!(record.counters.rounds, 2);
+}
+
+#[test]
+fn who_stops_reading_is_neither_waited_for_nor_missed_when_cut() {
+    let mut script = script_beside(1, Pace::Rounds { in_flight: 1 }, 1, false);
+    script.enter(Phase::Warmup);
+    let stalled = MEMBERS;
+    let effects = script.effects.clone();
+    assert!(
+        effects.contains(&Effect::Stall { seat: stalled }),
+        "{effects:?}"
+    );
+    script.enter(Phase::Measure);
+    let sent = script.published();
+    // What was under way when it stopped.
+    script.hear(stalled, &content(&sent[0].2), None);
+    script.deliver(&sent[0].2, Treatment::Deliver);
+    script.tick();
+    let next = script.published();
+    assert_eq!(next.len(), 1, "the round is complete without it");
+    let why = "cut".to_owned();
+    script.input(stalled, Input::Gone { why });
+    let status = script.status();
+    assert_eq!((status.live, status.is_finished), (MEMBERS, false));
+    script.deliver(&next[0].2, Treatment::Deliver);
+    let record = script.finish();
+    assert_eq!(kinds(&record), []);
+    assert_eq!((record.counters.deliveries, record.counters.cut), (6, 1));
+}
+
+#[test]
+fn who_is_lost_before_it_stops_reading_is_missed() {
+    let mut script = script_beside(1, Pace::Rounds { in_flight: 1 }, 1, false);
+    let why = "the server closed".to_owned();
+    script.input(MEMBERS, Input::Gone { why });
+    assert_eq!(kinds(&script.finish()), [(Kind::Closed, 1)]);
 }
 
 #[test]
