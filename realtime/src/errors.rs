@@ -14,9 +14,13 @@ pub use reference::{close_codes_markdown, errors_markdown};
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use quikapp_actors::{conversation::CommandError, people::ChooseError};
 use quikapp_storage::{IdError, StoreError};
 use serde::Serialize;
+
+/// After how many seconds a refused client may come again, unless something better is known.
+pub(crate) const RETRY_AFTER_S: u32 = 5;
 
 /// A request that is not carried out, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -72,6 +76,17 @@ impl Refusal {
     pub fn retry_after_ms(mut self, ms: u64) -> Self {
         self.retry_after_ms = Some(ms);
         self
+    }
+
+    /// The header `Retry-After` in seconds: what is said, or for what passes by itself (429, 503)
+    /// the time that everybody is told.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        let status = self.reason.status();
+        let passes =
+            status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE;
+        let said = self.retry_after_ms.map(|ms| ms.div_ceil(1000));
+        let said = said.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+        said.or(passes.then_some(RETRY_AFTER_S))
     }
 
     /// The JSON object of an error reply: `{reason, field?, detail?, retry_after_ms?}`.

@@ -21,7 +21,7 @@ pub use limits::Limits;
 pub use link::Hub;
 pub use mount::{LongPollOptions, Mount, MountOptions};
 pub use session::{FrameSink, Inbound, Session};
-pub use websocket::serve_websocket;
+pub use websocket::{ClientStream, serve_websocket};
 
 pub(crate) use connections::Registered;
 pub(crate) use link::Link;

@@ -18,7 +18,9 @@ use quikapp_actors::fanout::{
 use quikapp_protocol::{Encoded, Json, Payload, Vsn, decode_text};
 use quikapp_realtime::{
     channel::{Channel, Context, Flow, JoinError, Router},
-    socket::{FrameSink, Inbound, Limits, Mount, MountOptions, Session, serve_websocket},
+    socket::{
+        ClientStream, FrameSink, Inbound, Limits, Mount, MountOptions, Session, serve_websocket,
+    },
     telemetry::{LogFormat, Metrics, logs},
     testing::{Anybody, connect_info, mount_with},
     ws::{Decoder, Event, FrameHeader, OpCode, write_frame},
@@ -247,6 +249,8 @@ struct Listener {
     says: Vec<u8>,
     heard: Arc<AtomicU64>,
 }
+
+impl ClientStream for Listener {}
 
 impl AsyncRead for Listener {
     fn poll_read(

@@ -170,8 +170,8 @@ fn answer(refusal: &Refusal) -> ConnectRefusal {
     let answer = answer
         .with_status(status.as_u16())
         .with_body(refusal.payload().to_string());
-    match refusal.retry_after_ms {
-        Some(ms) => answer.with_retry_after_s(u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX)),
+    match refusal.retry_after_s() {
+        Some(seconds) => answer.with_retry_after_s(seconds),
         None => answer,
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const PRIVATE: HeaderValue =
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// After how long a refused client may come again.
+/// [`RETRY_AFTER_S`](crate::errors::RETRY_AFTER_S), as a header.
 pub(crate) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 const UNAVAILABLE: [(HeaderName, HeaderValue); 3] = [

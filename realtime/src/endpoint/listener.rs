@@ -20,6 +20,11 @@ use super::{
     stream::NetStream,
 };
 
+/// Bytes that the kernel takes for a client beyond what is on its way to it (`TCP_NOTSENT_LOWAT`).
+/// Without a bound it takes megabytes for each client that reads nothing, and such a client is
+/// noticed only when those are full.
+const UNSENT: u32 = 128 * 1024;
+
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
@@ -79,6 +84,8 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections inherit it from their listener.
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())

@@ -131,3 +131,16 @@ fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
     }
     all
 }
+
+#[test]
+fn what_passes_by_itself_says_when_to_come_again() {
+    for reason in Reason::ALL {
+        let seconds = Refusal::new(*reason).retry_after_s();
+        let passes = matches!(reason.status().as_u16(), 429 | 503);
+        assert_eq!(seconds, passes.then_some(RETRY_AFTER_S), "{reason:?}");
+    }
+    let soon = Refusal::new(Reason::Moved).retry_after_ms(1_001);
+    assert_eq!(soon.retry_after_s(), Some(2));
+    let header = crate::endpoint::answer::RETRY_AFTER_SECONDS;
+    assert_eq!(header, http::HeaderValue::from(RETRY_AFTER_S));
+}

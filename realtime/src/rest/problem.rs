@@ -68,7 +68,7 @@ impl From<Refusal> for ProblemDocument {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.0.reason.status();
-        let retry_after = self.0.retry_after_ms.map(|ms| ms.div_ceil(1000));
+        let retry_after = self.0.retry_after_s();
         let mut response = (status, Json(ProblemDocument::from(self.0))).into_response();
         let mut set = |name: HeaderName, value| response.headers_mut().insert(name, value);
         set(

@@ -34,6 +34,15 @@ const READS_PER_POLL: usize = 16;
 /// How long a closing connection may take: to write what is left, then to see the client go.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
+/// What a WebSocket is served on.
+pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Has dropping the stream throw away what the client has not taken, and tell it so. The
+    /// kernel would go on offering it for minutes to a client that takes nothing.
+    fn reset_when_dropped(&self) {}
+}
+
+impl ClientStream for tokio::io::DuplexStream {}
+
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
@@ -50,7 +59,7 @@ pub fn serve_websocket<IO>(
     read_before: &[u8],
 ) -> impl Future<Output = ()> + Send + use<IO>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send,
+    IO: ClientStream,
 {
     let mut socket = WebSocket::new(session, io, deflate, read_before);
     async move {
@@ -80,7 +89,7 @@ struct WebSocket<IO> {
     out: Outgoing,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
+impl<IO: ClientStream> WebSocket<IO> {
     fn new(session: Session, io: IO, deflate: Option<Deflate>, read_before: &[u8]) -> Self {
         let options = session.options();
         let mut decoder = Decoder::new(options.max_message_size, deflate.as_ref())
@@ -163,19 +172,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> WebSocket<IO> {
 
     async fn finish(mut self, end: End) {
         self.log(&end);
-        let close = match end {
-            End::Close(close) => Some(close),
+        match end {
+            End::Close(close) => self.close(&close).await,
             // Bandit answers every close with 1000, whatever the client's code.
-            End::Peer => Some(Close::normal()),
-            End::Lost | End::Stalled => None,
-        };
-        if let Some(close) = close {
-            self.out.close(&close);
-            // A client that does not take it in time is gone all the same.
-            let _ = timeout(CLOSE_WITHIN, self.say_goodbye()).await;
+            End::Peer => self.close(&Close::normal()).await,
+            End::Lost => {}
+            End::Stalled => self.io.reset_when_dropped(),
         }
         drop(self.io);
         self.session.end().await;
+    }
+
+    /// A client that does not take the close in time is gone all the same.
+    async fn close(&mut self, close: &Close) {
+        self.out.close(close);
+        if timeout(CLOSE_WITHIN, self.say_goodbye()).await.is_err() {
+            self.io.reset_when_dropped();
+        }
     }
 
     /// Writes what is left, and waits for the client to hang up: closing over unread input would

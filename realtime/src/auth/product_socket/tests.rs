@@ -384,8 +384,8 @@ async fn a_person_has_a_bounded_number_of_sockets() {
     let _second = Live::connect(&node, &token).await;
     let refusal = refused(&socket(&node), info(&[("token", &token)])).await;
     assert_eq!(
-        (refusal.status, &*refusal.reason),
-        (429, "too_many_sockets")
+        (refusal.status, &*refusal.reason, refusal.retry_after_s),
+        (429, "too_many_sockets", Some(5))
     );
     let other = node.token(&member("umbrella", "ada"));
     assert!(

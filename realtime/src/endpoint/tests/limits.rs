@@ -1,12 +1,23 @@
 //! Header timeout, connection caps, request timeout.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use axum::{Router, routing::get};
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, time::timeout};
+use futures_util::{SinkExt, StreamExt};
+use quikapp_actors::fanout::Broadcast;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use super::super::test_kit::{DEADLINE, Server, config, exchange, read_answer};
-use crate::{endpoint::Config, socket::MountOptions};
+use crate::{
+    endpoint::Config,
+    socket::{Limits, MountOptions},
+};
 
 fn hasty() -> Config {
     Config {
@@ -192,4 +203,60 @@ async fn a_frame_sent_with_the_request_is_not_lost() {
         .unwrap()
         .unwrap();
     assert_eq!(pong, [0x8a, 2, b'h', b'i']);
+}
+
+/// A client that joins and then reads nothing, with room for little in its own kernel.
+async fn stalled(server: &Server) -> WebSocketStream<TcpStream> {
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(4096).unwrap();
+    let tcp = tcp.connect(server.address).await.unwrap();
+    let url = format!(
+        "ws://{}/socket/websocket?token=tok-a&vsn=2.0.0",
+        server.address
+    );
+    let (mut client, _) = client_async(url, tcp).await.unwrap();
+    let join = json!(["1", "1", "room:1", "phx_join", {}]).to_string();
+    client.send(Message::text(join)).await.unwrap();
+    assert!(client.next().await.unwrap().unwrap().is_text());
+    client
+}
+
+#[tokio::test]
+async fn the_kernel_keeps_little_for_who_reads_nothing_and_is_cut() {
+    const MESSAGES: usize = 64;
+    const BYTES: usize = 64 * 1024;
+    let limits = Limits {
+        write_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let options = MountOptions {
+        limits,
+        ..MountOptions::default()
+    };
+    let server = Server::start(&config(), options).await;
+    let mut client = stalled(&server).await;
+    let text = json!({"text": "x".repeat(BYTES)});
+    for _ in 0..MESSAGES {
+        let said = Broadcast::new("room:1", "said", text.clone().into());
+        server.hub.fanout.publish(said);
+    }
+    let cut = async {
+        while server.hub.fanout.subscribers("room:1") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, cut).await.expect("cut");
+    let (mut taken, mut tcp) = (0, client.into_inner());
+    let end = loop {
+        match tcp.read(&mut vec![0; BYTES]).await {
+            Ok(0) => panic!("an orderly end, for which the kernel kept what was not taken"),
+            Ok(count) => taken += count,
+            Err(error) => break error.kind(),
+        }
+    };
+    assert_eq!(end, io::ErrorKind::ConnectionReset);
+    assert!(
+        taken < MESSAGES * BYTES / 8,
+        "{taken} bytes were kept for it"
+    );
 }

@@ -27,7 +27,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use super::serve_websocket;
+use super::{ClientStream, serve_websocket};
 use crate::{
     channel::{Channel, Context, Flow, JoinError, Router},
     socket::{Limits, Mount, MountOptions},
@@ -319,6 +319,8 @@ impl AsyncWrite for CountingWrites {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+impl ClientStream for CountingWrites {}
 
 /// The metrics of one test, whose tasks all run on its thread.
 struct Counted(PrometheusRecorder);
