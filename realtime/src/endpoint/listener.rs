@@ -247,6 +247,17 @@ impl AcceptTrouble {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn the_kernel_takes_little_that_is_not_on_its_way() {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let listener = Listener::bind(address, 16).expect("bound");
+        let client = TcpStream::connect(listener.local_addr());
+        let (accepted, _client) = tokio::join!(listener.tcp.accept(), client);
+        let (accepted, _) = accepted.expect("accepted");
+        let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
+        assert_eq!(unsent.expect("an option of Linux"), UNSENT);
+    }
+
     #[test]
     fn trouble_doubles_the_pause_up_to_a_second() {
         let mut trouble = AcceptTrouble::default();

@@ -8,7 +8,7 @@ use quikapp_actors::fanout::Broadcast;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
@@ -205,11 +205,9 @@ async fn a_frame_sent_with_the_request_is_not_lost() {
     assert_eq!(pong, [0x8a, 2, b'h', b'i']);
 }
 
-/// A client that joins and then reads nothing, with room for little in its own kernel.
+/// A client that joins and then reads nothing.
 async fn stalled(server: &Server) -> WebSocketStream<TcpStream> {
-    let tcp = TcpSocket::new_v4().unwrap();
-    tcp.set_recv_buffer_size(4096).unwrap();
-    let tcp = tcp.connect(server.address).await.unwrap();
+    let tcp = server.connect().await;
     let url = format!(
         "ws://{}/socket/websocket?token=tok-a&vsn=2.0.0",
         server.address
@@ -222,8 +220,8 @@ async fn stalled(server: &Server) -> WebSocketStream<TcpStream> {
 }
 
 #[tokio::test]
-async fn the_kernel_keeps_little_for_who_reads_nothing_and_is_cut() {
-    const MESSAGES: usize = 64;
+async fn who_reads_nothing_is_reset() {
+    const MESSAGES: usize = 120;
     const BYTES: usize = 64 * 1024;
     let limits = Limits {
         write_timeout: Duration::from_millis(200),
@@ -234,7 +232,7 @@ async fn the_kernel_keeps_little_for_who_reads_nothing_and_is_cut() {
         ..MountOptions::default()
     };
     let server = Server::start(&config(), options).await;
-    let mut client = stalled(&server).await;
+    let client = stalled(&server).await;
     let text = json!({"text": "x".repeat(BYTES)});
     for _ in 0..MESSAGES {
         let said = Broadcast::new("room:1", "said", text.clone().into());
@@ -246,17 +244,13 @@ async fn the_kernel_keeps_little_for_who_reads_nothing_and_is_cut() {
         }
     };
     timeout(DEADLINE, cut).await.expect("cut");
-    let (mut taken, mut tcp) = (0, client.into_inner());
+    let mut tcp = client.into_inner();
     let end = loop {
         match tcp.read(&mut vec![0; BYTES]).await {
             Ok(0) => panic!("an orderly end, for which the kernel kept what was not taken"),
-            Ok(count) => taken += count,
+            Ok(_) => {}
             Err(error) => break error.kind(),
         }
     };
     assert_eq!(end, io::ErrorKind::ConnectionReset);
-    assert!(
-        taken < MESSAGES * BYTES / 8,
-        "{taken} bytes were kept for it"
-    );
 }
