@@ -1,9 +1,9 @@
 //! What the server spends, read from /proc or from its metrics; and what the generator's own
 //! threads spend.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::tls::explained;
@@ -11,16 +11,16 @@ use crate::tls::explained;
 /// /proc counts CPU time in ticks of 10 ms, on every Linux (USER_HZ).
 const TICK: f64 = 0.01;
 
-/// What a process has used so far.
+/// What a process has used so far, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
     /// Seconds of CPU time since the process started.
-    pub cpu: f64,
-    /// The part of them in user mode, where it is known.
+    pub cpu: Option<f64>,
+    /// The part of them in user mode.
     pub user: Option<f64>,
     /// Resident memory in bytes.
-    pub rss: f64,
+    pub rss: Option<f64>,
 }
 
 /// One server process.
@@ -92,9 +92,9 @@ fn of_process(pid: u32) -> anyhow::Result<Usage> {
     let (user, system) = parse_cpu(&read("stat")?).context("an odd /proc/<pid>/stat")?;
     let rss = parse_rss(&read("status")?).context("no VmRSS in /proc/<pid>/status")?;
     Ok(Usage {
-        cpu: user + system,
+        cpu: Some(user + system),
         user: Some(user),
-        rss,
+        rss: Some(rss),
     })
 }
 
@@ -116,25 +116,60 @@ fn parse_rss(status: &str) -> Option<f64> {
 
 /// Finds the conventional names, as client libraries of Prometheus export them, or with a prefix.
 fn parse_metrics(page: &str) -> anyhow::Result<Usage> {
-    let sum = |name: &str| {
-        let samples = page.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let series = series.split('{').next()?;
-            series.ends_with(name).then(|| value.parse::<f64>().ok())?
-        });
-        let samples: Vec<f64> = samples.collect();
-        (!samples.is_empty()).then(|| samples.iter().sum())
-    };
-    let cpu: Option<f64> = sum("cpu_seconds_total");
-    let rss: Option<f64> = sum("resident_memory_bytes");
+    let (cpu, rss) = (
+        family(page, "cpu_seconds_total")?,
+        family(page, "resident_memory_bytes")?,
+    );
     if cpu.is_none() && rss.is_none() {
         bail!("neither *cpu_seconds_total nor *resident_memory_bytes is on the page");
     }
-    Ok(Usage {
-        cpu: cpu.unwrap_or_default(),
-        user: None,
-        rss: rss.unwrap_or_default(),
-    })
+    let user = None;
+    Ok(Usage { cpu, user, rss })
+}
+
+/// The sum of the samples of the process's own family, or else of the only one whose name ends so.
+fn family(page: &str, name: &str) -> anyhow::Result<Option<f64>> {
+    let mut sums = BTreeMap::new();
+    let samples = page.lines().filter_map(parse_sample);
+    for (family, value) in samples.filter(|(family, _)| family.ends_with(name)) {
+        *sums.entry(family).or_insert(0.0) += value;
+    }
+    if let Some(sum) = sums.get(format!("process_{name}").as_str()) {
+        return Ok(Some(*sum));
+    }
+    ensure!(
+        sums.len() <= 1,
+        "which is the server's: {}? None is process_{name}",
+        sums.keys().copied().collect::<Vec<_>>().join(", ")
+    );
+    Ok(sums.into_values().next())
+}
+
+/// Name and value of a line; a timestamp may follow.
+fn parse_sample(line: &str) -> Option<(&str, f64)> {
+    let end = line.find(|c: char| c == '{' || c.is_ascii_whitespace())?;
+    let (name, rest) = line.split_at(end);
+    let rest = match rest.starts_with('{') {
+        true => after_labels(rest)?,
+        false => rest,
+    };
+    let value = rest.split_whitespace().next()?.parse().ok()?;
+    Some((name, value))
+}
+
+/// A label's value may contain braces and escaped quotes.
+fn after_labels(labels: &str) -> Option<&str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, c) in labels.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            '}' if !is_quoted => return Some(&labels[at + 1..]),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// What a thread has used so far.
@@ -185,8 +220,8 @@ mod tests {
     async fn this_process_can_be_read() {
         let this = meter(&[std::process::id()]).await.unwrap();
         let usage = this.read().await.unwrap()[0];
-        assert!(usage.rss > 100_000.0);
-        assert!(usage.user.unwrap() <= usage.cpu);
+        assert!(usage.rss.unwrap() > 100_000.0);
+        assert!(usage.user.unwrap() <= usage.cpu.unwrap());
         let nobody = meter(&[]).await.unwrap();
         assert_eq!(nobody.read().await.unwrap(), []);
     }
@@ -201,12 +236,29 @@ mod tests {
         let page = "# TYPE process_cpu_seconds_total counter\n\
                     process_cpu_seconds_total 2.5\n\
                     quikapp_resident_memory_bytes 1e6\n";
-        let usage = parse_metrics(page).unwrap();
-        assert!((usage.cpu - 2.5).abs() < 1e-9);
-        assert!((usage.rss - 1e6).abs() < 1e-9);
+        let usage = |page: &str| parse_metrics(page).unwrap();
+        let known = |cpu, rss| Usage {
+            cpu,
+            user: None,
+            rss,
+        };
+        assert_eq!(usage(page), known(Some(2.5), Some(1e6)));
         let by_mode =
             "x_cpu_seconds_total{mode=\"user\"} 1\nx_cpu_seconds_total{mode=\"system\"} 2\n";
-        assert!((parse_metrics(by_mode).unwrap().cpu - 3.0).abs() < 1e-9);
+        assert_eq!(usage(by_mode), known(Some(3.0), None), "and no memory");
+        assert_eq!(usage("resident_memory_bytes 7"), known(None, Some(7.0)));
+        let with_times = "a_cpu_seconds_total{of=\"} \\\" 9\"} 1.5 1700000000000\n";
+        assert_eq!(usage(with_times), known(Some(1.5), None));
         assert!(parse_metrics("up 1\n").is_err());
+    }
+
+    #[test]
+    fn the_process_is_not_the_whole_machine() {
+        let others = "node_cpu_seconds_total{mode=\"idle\"} 5000\n\
+                      go_cpu_seconds_total 9\n";
+        let own = format!("{others}process_cpu_seconds_total 2\n");
+        assert_eq!(parse_metrics(&own).unwrap().cpu, Some(2.0));
+        let unsure = parse_metrics(others).unwrap_err().to_string();
+        assert!(unsure.contains("node_cpu_seconds_total"), "{unsure}");
     }
 }

@@ -48,12 +48,17 @@ impl Plan {
             part.check(target.language())?;
         }
         let run = Settings::complete(run, &parts)?;
-        Ok(Self {
+        let plan = Self {
             name,
             target,
             run,
             parts,
-        })
+        };
+        let names = plan.part_names();
+        for threshold in &plan.run.thresholds {
+            threshold.check(&names)?;
+        }
+        Ok(plan)
     }
 
     /// The names of the parts, each another.

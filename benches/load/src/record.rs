@@ -22,10 +22,13 @@ pub enum Measure {
     Round,
     /// From the moment a message was due until its acknowledgement.
     Ack,
-    /// From the moment a connection was due until it has joined.
+    /// From the moment a connection was due until it has joined. Where sockets come back, of those
+    /// only.
     Connect,
     /// From the moment a connection was due until an observer sees its person present.
     Presence,
+    /// From the moment a connection was due to end until an observer sees that it has.
+    Gone,
     /// How late the generator was: from the moment a message was due until it was sent.
     Late,
 }
@@ -36,7 +39,8 @@ pub enum Measure {
 pub struct Record {
     /// What was counted.
     pub counters: Counters,
-    /// What was timed, for messages that were due in the measured time (connections: always).
+    /// What was timed, for messages that were due in the measured time (connections: always, save
+    /// where coming back is what is measured).
     pub latencies: BTreeMap<Measure, Latencies>,
     /// The course of the run, from its first connection on.
     pub intervals: Vec<Interval>,
@@ -57,9 +61,15 @@ pub struct Counters {
     pub connects: u64,
     /// Connections that were refused with the request to come back later.
     pub deferred: u64,
-    /// Stalled readers that the server cut.
+    /// Sockets that were to stop reading.
+    #[serde(default)]
+    pub stalled: u64,
+    /// Those of them that the server cut.
     #[serde(default)]
     pub cut: u64,
+    /// Times that somebody should have left and come back, and nobody was there who could.
+    #[serde(default)]
+    pub owed: u64,
     /// Messages sent.
     pub messages: u64,
     /// Messages received.
@@ -126,7 +136,9 @@ impl Counters {
         self.sockets += other.sockets;
         self.connects += other.connects;
         self.deferred += other.deferred;
+        self.stalled += other.stalled;
         self.cut += other.cut;
+        self.owed += other.owed;
         self.messages += other.messages;
         self.deliveries += other.deliveries;
         self.acknowledged += other.acknowledged;
@@ -243,14 +255,29 @@ impl Recorder {
         self.time(Measure::Round, sent, now);
     }
 
+    /// A connection was made of those that are there throughout.
     pub(crate) fn connected(&mut self, due: Nanos, now: Nanos) {
-        self.current.connects += 1;
-        self.record.counters.connects += 1;
+        self.count_connect();
         self.keep(Measure::Connect, now.saturating_sub(due));
     }
 
+    /// A connection was made where coming back is what is measured: not how all came before.
+    pub(crate) fn came_back(&mut self, due: Nanos, now: Nanos) {
+        self.count_connect();
+        self.time(Measure::Connect, due, now);
+    }
+
+    fn count_connect(&mut self) {
+        self.current.connects += 1;
+        self.record.counters.connects += 1;
+    }
+
     pub(crate) fn seen_present(&mut self, due: Nanos, now: Nanos) {
-        self.keep(Measure::Presence, now.saturating_sub(due));
+        self.time(Measure::Presence, due, now);
+    }
+
+    pub(crate) fn seen_gone(&mut self, due: Nanos, now: Nanos) {
+        self.time(Measure::Gone, due, now);
     }
 
     /// Keeps a time if the message was due in the measured time, whenever it came.

@@ -2,6 +2,7 @@
 //! ways to show them.
 
 mod compare;
+mod difference;
 mod figures;
 mod html;
 mod merge;

@@ -31,6 +31,9 @@ use crate::{
 /// Descriptors beside those of the sockets.
 const SPARE_DESCRIPTORS: u64 = 64;
 
+/// Handshakes under way at a time, until all are there.
+const CONNECTING: usize = 64;
+
 /// How often the coordinator looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -296,7 +299,10 @@ fn traffic(
 
 fn opening(plan: &Plan, share: Share) -> Pacing {
     match &plan.run.connect_rate {
-        None => Pacing::AtMost(plan.run.connecting),
+        None => Pacing::AtMost {
+            first: plan.run.connecting.unwrap_or(CONNECTING),
+            again: plan.run.connecting.unwrap_or(usize::MAX),
+        },
         Some(stages) => Pacing::Rate(stages.clone(), share),
     }
 }
@@ -448,8 +454,8 @@ impl Course {
             server.samples.push(Sample { at, usage });
         }
         let passed = seconds(now - last.0);
-        let spent = |(before, after): (&Usage, &Usage)| (after.cpu - before.cpu) / passed;
-        let used: f64 = last.1.iter().zip(&usages).map(spent).sum();
+        let spent = |(before, after): (&Usage, &Usage)| Some((after.cpu? - before.cpu?) / passed);
+        let used: Option<f64> = last.1.iter().zip(&usages).map(spent).sum();
         *last = (now, usages.clone());
         Some(Progress {
             phase,
@@ -457,7 +463,7 @@ impl Course {
             totals: self.shared.totals(),
             sockets: self.sockets,
             passed,
-            server: (!usages.is_empty() && passed > 0.0).then_some(used),
+            server: used.filter(|_| !usages.is_empty() && passed > 0.0),
         })
     }
 
@@ -542,6 +548,7 @@ impl Course {
                 tls: self.target.tls.as_ref().map(|tls| tls.usage()),
             }],
             aborted,
+            connected_apart: false,
         }
     }
 }

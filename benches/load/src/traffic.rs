@@ -2,6 +2,7 @@
 //! with effects; the engine's workers carry them out. A seat is a socket of the traffic on one
 //! worker, numbered from 0; it may be connected anew.
 
+mod churn;
 mod crowd;
 mod inbox;
 mod opening;
@@ -10,6 +11,7 @@ mod rooms;
 
 use serde_json::value::RawValue;
 
+pub(crate) use churn::Churn;
 pub(crate) use crowd::{Crowd, CrowdPlan, Waves};
 pub(crate) use opening::{Opening, Pacing};
 pub(crate) use presence::{Presence, PresencePlan, Stage};

@@ -90,7 +90,8 @@ pub struct RunOptions {
     /// fast as the server takes them]
     #[arg(long, global = true, value_name = "RATE")]
     pub connect_rate: Option<Stages>,
-    /// Handshakes under way at a time, without a rate [default: 64]
+    /// Handshakes under way at a time, without a rate [default: 64; no limit where all come back at
+    /// once]
     #[arg(long, global = true, value_name = "COUNT")]
     pub connecting: Option<usize>,
     /// Seconds that a delivery may take before it counts as lost [default: 15; 5 in closed loop]
@@ -217,7 +218,7 @@ pub struct Settings {
     pub threads: usize,
     pub burst_ms: u64,
     pub connect_rate: Option<Stages>,
-    pub connecting: usize,
+    pub connecting: Option<usize>,
     /// Of closed loops, and of the end.
     pub patience: (u64, u64),
     pub deadline: u64,
@@ -267,7 +268,7 @@ impl Settings {
             threads,
             burst_ms: options.burst_ms.unwrap_or(bursts),
             connect_rate: options.connect_rate.clone(),
-            connecting: options.connecting.unwrap_or(64).max(1),
+            connecting: options.connecting.map(|count| count.max(1)),
             patience: (
                 options.patience.unwrap_or(5),
                 options.patience.unwrap_or(15),

@@ -17,6 +17,10 @@ const BUSY: f64 = 0.85;
 /// One that waits for its CPU this much cannot keep its times.
 const WAITED: f64 = 0.2;
 
+/// A closed loop whose rounds take fewer bursts of reading than this waits for the generator more
+/// than for the server.
+const BURSTS_OF_A_ROUND: f64 = 3.0;
+
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Unit {
@@ -84,33 +88,38 @@ struct Single {
     value: f64,
 }
 
-/// Names that a figure of a part or of a run may have, without those of [`quantiles`].
-const NAMES: [&str; 25] = [
-    "sockets",
-    "connects",
-    "connects_per_s",
-    "deferred",
-    "cut",
-    "back_s",
-    "messages",
-    "messages_per_s",
-    "deliveries",
-    "deliveries_per_s",
-    "acknowledged",
-    "acknowledged_per_s",
-    "rounds",
-    "cpu_us_per_connect",
-    "cpu_user_us_per_connect",
-    "cpu_us_per_delivery",
-    "cpu_user_us_per_delivery",
-    "cpu_us_per_message",
-    "cpu_user_us_per_message",
-    "server_cpu_percent",
-    "rss_mb",
-    "rss_kb_per_socket",
-    "generator_busy_percent",
-    "generator_waited_percent",
-    "tls_resumed_percent",
+/// Figures that each part may have, beside [`QUANTILES`] of [`MEASURES`].
+const OF_PARTS: [(&str, Unit); 13] = [
+    ("sockets", Unit::Count),
+    ("connects", Unit::Count),
+    ("deferred", Unit::Count),
+    ("cut", Unit::Count),
+    ("owed", Unit::Count),
+    ("back_s", Unit::Seconds),
+    ("messages", Unit::Count),
+    ("messages_per_s", Unit::Rate),
+    ("deliveries", Unit::Count),
+    ("deliveries_per_s", Unit::Rate),
+    ("acknowledged", Unit::Count),
+    ("acknowledged_per_s", Unit::Rate),
+    ("rounds", Unit::Count),
+];
+
+/// Figures of the whole run.
+const OF_RUNS: [(&str, Unit); 13] = [
+    ("connects_per_s", Unit::Rate),
+    ("cpu_us_per_connect", Unit::Micros),
+    ("cpu_user_us_per_connect", Unit::Micros),
+    ("cpu_us_per_delivery", Unit::Micros),
+    ("cpu_user_us_per_delivery", Unit::Micros),
+    ("cpu_us_per_message", Unit::Micros),
+    ("cpu_user_us_per_message", Unit::Micros),
+    ("server_cpu_percent", Unit::Percent),
+    ("rss_mb", Unit::Megabytes),
+    ("rss_kb_per_socket", Unit::Kilobytes),
+    ("generator_busy_percent", Unit::Percent),
+    ("generator_waited_percent", Unit::Percent),
+    ("tls_resumed_percent", Unit::Percent),
 ];
 
 const QUANTILES: [(&str, f64); 6] = [
@@ -122,32 +131,52 @@ const QUANTILES: [(&str, f64); 6] = [
     ("max", 1.0),
 ];
 
-const MEASURES: [(Measure, &str, &str); 6] = [
+const MEASURES: [(Measure, &str, &str); 7] = [
     (Measure::Delivery, "delivery", "delivery"),
     (Measure::Round, "round", "until all have it"),
     (Measure::Ack, "ack", "acknowledgement"),
     (Measure::Connect, "connect", "connect and join"),
     (Measure::Presence, "presence", "until seen present"),
+    (Measure::Gone, "gone", "until seen gone"),
     (Measure::Late, "late", "generator late by"),
 ];
 
-/// A threshold may name it, whether or not this run has it.
-pub(super) fn is_known(name: &str) -> bool {
-    let is_plain = |name: &str| {
+/// What a figure's name is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope<'a> {
+    /// Every part, or the run.
+    All,
+    /// The part of this name.
+    Part(&'a str),
+}
+
+/// A name that a threshold may use, whether or not this run has such a figure, and its unit.
+pub(super) fn known(name: &str) -> Option<(Scope<'_>, Unit)> {
+    let find = |of: &[(&str, Unit)], name: &str| {
+        let (_, unit) = of.iter().find(|(known, _)| *known == name)?;
+        Some(*unit)
+    };
+    let of_part = |name: &str| {
         let is_quantile = |name: &str| QUANTILES.iter().any(|(known, _)| *known == name);
-        NAMES.contains(&name)
-            || is_quantile(name)
+        let is_latency = is_quantile(name)
             || name.split_once('_').is_some_and(|(measure, quantile)| {
                 MEASURES.iter().any(|(_, known, _)| *known == measure) && is_quantile(quantile)
-            })
+            });
+        is_latency
+            .then_some(Unit::Micros)
+            .or_else(|| find(&OF_PARTS, name))
     };
     // `p99.9` has a point of its own.
-    is_plain(name) || name.split_once('.').is_some_and(|(_, name)| is_plain(name))
+    if let Some(unit) = of_part(name).or_else(|| find(&OF_RUNS, name)) {
+        return Some((Scope::All, unit));
+    }
+    let (part, name) = name.split_once('.')?;
+    Some((Scope::Part(part), of_part(name)?))
 }
 
 /// The figures of all runs: of each part, and of the whole.
 pub(super) fn of_runs(runs: &[Run]) -> Vec<Figure> {
-    let singles: Vec<Vec<Single>> = runs.iter().map(of_run).collect();
+    let singles: Vec<Vec<Single>> = runs.iter().map(|run| of_run(run, &runs[0])).collect();
     let Some((first, others)) = singles.split_first() else {
         return Vec::new();
     };
@@ -200,7 +229,7 @@ impl Figures {
     }
 }
 
-fn of_run(run: &Run) -> Vec<Single> {
+fn of_run(run: &Run, first: &Run) -> Vec<Single> {
     let mut figures = Figures {
         prefix: String::new(),
         all: Vec::new(),
@@ -213,6 +242,7 @@ fn of_run(run: &Run) -> Vec<Single> {
     }
     figures.prefix.clear();
     of_servers(run, &mut figures);
+    of_memory(run, first, &mut figures);
     of_generators(run, &mut figures);
     figures.all
 }
@@ -225,13 +255,15 @@ fn of_part(part: &PartReport, run: &Run, figures: &mut Figures) {
     } = &part.record;
     let seconds = run.seconds(Phase::Measure);
     figures.add("sockets", "sockets", Unit::Count, counters.sockets as f64);
-    if counters.deferred > 0 {
-        let deferred = counters.deferred as f64;
-        figures.add("deferred", "told to come back later", Unit::Count, deferred);
-    }
-    if counters.cut > 0 {
+    let deferred = counters.deferred as f64;
+    figures.add("deferred", "told to come back later", Unit::Count, deferred);
+    if counters.stalled + counters.cut > 0 {
         let cut = counters.cut as f64;
         figures.add("cut", "stalled readers that were cut", Unit::Count, cut);
+    }
+    if matches!(part.scenario.as_str(), "storm" | "presence") {
+        let owed = counters.owed as f64;
+        figures.add("owed", "should have left and could not", Unit::Count, owed);
     }
     let is_crowd = part.main == Measure::Connect;
     if is_crowd {
@@ -309,13 +341,10 @@ fn of_servers(run: &Run, figures: &mut Figures) {
         counts.sum::<u64>() as f64
     };
     let sockets = sum(|record| record.counters.sockets);
-    let connecting = run.seconds(Phase::Connect);
-    figures.add(
-        "connects_per_s",
-        "connected and joined",
-        Unit::Rate,
-        sockets / connecting,
-    );
+    if !run.connected_apart {
+        let rate = sockets / run.seconds(Phase::Connect);
+        figures.add("connects_per_s", "connected and joined", Unit::Rate, rate);
+    }
     let per = |phase, count: f64, name: &str, label: &str, figures: &mut Figures| {
         let Some((total, user)) = run.server_cpu(phase).filter(|_| count > 0.0) else {
             return;
@@ -331,13 +360,10 @@ fn of_servers(run: &Run, figures: &mut Figures) {
         );
         figures.add(&name, &label, Unit::Micros, total * 1e6 / count);
     };
-    per(
-        Phase::Connect,
-        sockets,
-        "connect",
-        "connect and join",
-        figures,
-    );
+    if !run.connected_apart {
+        let label = "connect and join";
+        per(Phase::Connect, sockets, "connect", label, figures);
+    }
     let deliveries = sum(|record| record.counters.deliveries);
     per(Phase::Measure, deliveries, "delivery", "delivery", figures);
     let messages = sum(|record| record.counters.messages);
@@ -346,16 +372,31 @@ fn of_servers(run: &Run, figures: &mut Figures) {
         let share = total / run.seconds(Phase::Measure) * 100.0;
         figures.add("server_cpu_percent", "server CPU", Unit::Percent, share);
     }
-    if let Some((before, after)) = run.server_memory(Phase::Connect, Phase::Measure) {
-        figures.add("rss_mb", "server memory", Unit::Megabytes, after / 1e6);
-        let each = (after - before).max(0.0) / sockets / 1e3;
-        figures.add(
-            "rss_kb_per_socket",
-            "server memory per socket",
-            Unit::Kilobytes,
-            each,
-        );
-    }
+}
+
+/// What the run's sockets took, counted from before the first run on the same servers: what that
+/// left behind, a later one uses again.
+fn of_memory(run: &Run, first: &Run, figures: &mut Figures) {
+    let Some(after) = run.memory_after() else {
+        return;
+    };
+    figures.add("rss_mb", "server memory", Unit::Megabytes, after / 1e6);
+    let names = |run: &Run| -> Vec<String> {
+        let names = run.servers.iter().map(|server| server.name.clone());
+        names.collect()
+    };
+    let origin = if names(run) == names(first) {
+        first
+    } else {
+        run
+    };
+    let Some(before) = origin.memory_before() else {
+        return;
+    };
+    let sockets: u64 = run.parts.iter().map(|p| p.record.counters.sockets).sum();
+    let each = (after - before).max(0.0) / sockets as f64 / 1e3;
+    let label = "server memory per socket";
+    figures.add("rss_kb_per_socket", label, Unit::Kilobytes, each);
 }
 
 fn of_generators(run: &Run, figures: &mut Figures) {
@@ -390,6 +431,13 @@ fn of_generators(run: &Run, figures: &mut Figures) {
 /// What has to be known to read the figures.
 pub(super) fn warnings(runs: &[Run]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
+    if runs.len() > 1 && runs.iter().any(|run| run.memory_after().is_some()) {
+        warnings.push(
+            "memory is counted from before the first run, and later ones find what it left: for \
+             rss_kb_per_socket start a fresh server for each"
+                .to_owned(),
+        );
+    }
     for run in runs {
         for warning in of_one(run) {
             if !warnings.contains(&warning) {
@@ -403,15 +451,22 @@ pub(super) fn warnings(runs: &[Run]) -> Vec<String> {
 fn of_one(run: &Run) -> Vec<String> {
     let generators = run.generators.iter();
     let mut warnings: Vec<String> = generators.flat_map(of_one_generator).collect();
-    let is_timed = run.parts.iter().any(|part| part.main == Measure::Delivery);
-    if run.burst_ms > 0 && is_timed {
-        warnings.push(format!(
-            "latencies contain up to {} ms of waiting for the next burst of reading; for \
-             latencies use --burst-ms 0",
-            run.burst_ms
-        ));
+    if run.connected_apart {
+        warnings.push(
+            "the generators connected at different times: what connecting took and cost is not \
+             known"
+                .to_owned(),
+        );
     }
+    warnings.extend(of_bursts(run));
     for part in &run.parts {
+        if part.record.counters.owed > 0 {
+            warnings.push(format!(
+                "{}: {} times somebody should have left, and all were still on their way back: \
+                 what they would have met is in no latency; use a lower --churn, or more sockets",
+                part.name, part.record.counters.owed
+            ));
+        }
         let late = part.record.latencies.get(&Measure::Late);
         let main = part.record.latencies.get(&part.main);
         if let (Some(late), Some(main)) = (late, main)
@@ -422,6 +477,36 @@ fn of_one(run: &Run) -> Vec<String> {
                 "{}: the generator itself was late by {:.1} ms or more for one message in 100",
                 part.name,
                 late.quantile_us(0.99) / 1e3
+            ));
+        }
+    }
+    warnings
+}
+
+/// What reading in bursts does to the figures.
+fn of_bursts(run: &Run) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if run.burst_ms == 0 {
+        return warnings;
+    }
+    // Sockets connect without bursts, and idle ones do nothing more.
+    if run.parts.iter().any(|part| part.scenario != "idle") {
+        warnings.push(format!(
+            "latencies contain up to {} ms of waiting for the next burst of reading; for \
+             latencies use --burst-ms 0",
+            run.burst_ms
+        ));
+    }
+    for part in &run.parts {
+        let Some(rounds) = part.record.latencies.get(&Measure::Round) else {
+            continue;
+        };
+        let typical = rounds.quantile_us(0.5) / 1e3;
+        if part.main != Measure::Connect && typical < BURSTS_OF_A_ROUND * run.burst_ms as f64 {
+            warnings.push(format!(
+                "{}: a round took {typical:.1} ms, and the generator read every {} ms: its rates \
+                 are the generator's; for the highest rate use --burst-ms 0 or a larger --in-flight",
+                part.name, run.burst_ms
             ));
         }
     }
@@ -479,10 +564,10 @@ mod tests {
             "chat.ack_max",
             "cpu_us_per_delivery",
         ] {
-            assert!(is_known(name), "{name}");
+            assert!(known(name).is_some(), "{name}");
         }
-        for name in ["p98", "chat.", "", "round_p98", "x.y", "cpu"] {
-            assert!(!is_known(name), "{name}");
+        for name in ["p98", "chat.", "", "round_p98", "x.y", "cpu", "chat.rss_mb"] {
+            assert!(known(name).is_none(), "{name}");
         }
     }
 

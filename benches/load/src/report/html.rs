@@ -239,9 +239,10 @@ fn throughput(run: &Run) -> Chart {
 fn cpu(run: &Run) -> Chart {
     let servers = run.servers.iter().map(|server| {
         let pairs = server.samples.windows(2);
-        let points = pairs.filter(|pair| pair[1].at > pair[0].at).map(|pair| {
-            let spent = pair[1].usage.cpu - pair[0].usage.cpu;
-            (pair[1].at, spent / (pair[1].at - pair[0].at) * 100.0)
+        let later = pairs.filter(|pair| pair[1].at > pair[0].at);
+        let points = later.filter_map(|pair| {
+            let spent = pair[1].usage.cpu? - pair[0].usage.cpu?;
+            Some((pair[1].at, spent / (pair[1].at - pair[0].at) * 100.0))
         });
         Series::new(&format!("server {}", server.name), points.collect())
     });
@@ -261,7 +262,8 @@ fn cpu(run: &Run) -> Chart {
 
 fn memory(run: &Run) -> Chart {
     let series = run.servers.iter().map(|server| {
-        let points = server.samples.iter().map(|s| (s.at, s.usage.rss / 1e6));
+        let samples = server.samples.iter();
+        let points = samples.filter_map(|sample| Some((sample.at, sample.usage.rss? / 1e6)));
         Series::new(&format!("server {}", server.name), points.collect())
     });
     Chart::over_time("Memory".to_owned(), "MB", Scale::Linear, series.collect())

@@ -37,6 +37,9 @@ pub struct Report {
     /// What there is to say about the figures. Computed, too.
     #[serde(default, skip_deserializing)]
     pub warnings: Vec<String>,
+    /// What merging found out. Not computed anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The plan as it was run.
     pub plan: Value,
     /// The raw data.
@@ -63,6 +66,9 @@ pub struct Run {
     pub generators: Vec<Generator>,
     /// Why the run ended before its time.
     pub aborted: Option<String>,
+    /// Its generators connected at different times, so that what connecting cost is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected_apart: bool,
 }
 
 /// When a phase began and ended, in seconds since the run's origin.
@@ -181,6 +187,7 @@ impl Report {
             thresholds,
             figures: Vec::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
             plan,
             runs,
         };
@@ -191,7 +198,8 @@ impl Report {
     pub(crate) fn computed(mut self) -> Self {
         self.passed = self.runs.iter().all(Run::passed);
         self.figures = figures::of_runs(&self.runs);
-        self.warnings = figures::warnings(&self.runs);
+        self.warnings = self.notes.clone();
+        self.warnings.extend(figures::warnings(&self.runs));
         for outcome in &mut self.thresholds {
             outcome.judge(&self.figures);
         }
@@ -265,31 +273,45 @@ impl Run {
         self.aborted.is_none() && parts.all(|part| part.record.violations.is_empty())
     }
 
+    /// When a phase began and ended, in seconds since 1970.
+    pub(crate) fn window(&self, phase: Phase) -> Option<(f64, f64)> {
+        let span = self.spans.iter().find(|span| span.phase == phase)?;
+        Some((self.started_at + span.begin, self.started_at + span.end))
+    }
+
     /// Seconds of a phase.
     pub(crate) fn seconds(&self, phase: Phase) -> f64 {
         let spans = self.spans.iter().filter(|span| span.phase == phase);
         spans.map(|span| span.end - span.begin).sum()
     }
 
-    /// What all servers used in a phase: CPU seconds, and those in user mode if all tell.
+    /// What all servers used in a phase, if all tell: CPU seconds, and those in user mode.
     pub(crate) fn server_cpu(&self, phase: Phase) -> Option<(f64, Option<f64>)> {
         let spans: Vec<_> = self.spans_of(phase).collect();
         if spans.is_empty() {
             return None;
         }
-        let total = spans.iter().map(|span| span.after.cpu - span.before.cpu);
+        let total = spans
+            .iter()
+            .map(|span| Some(span.after.cpu? - span.before.cpu?));
         let user = spans
             .iter()
             .map(|span| Some(span.after.user? - span.before.user?));
-        Some((total.sum(), user.sum()))
+        Some((total.sum::<Option<f64>>()?, user.sum()))
     }
 
-    /// Resident bytes of all servers at the begin of one phase and at the end of another.
-    pub(crate) fn server_memory(&self, from: Phase, to: Phase) -> Option<(f64, f64)> {
-        let before: Vec<_> = self.spans_of(from).map(|span| span.before.rss).collect();
-        let after: Vec<_> = self.spans_of(to).map(|span| span.after.rss).collect();
-        let is_known = !before.is_empty() && !after.is_empty();
-        is_known.then(|| (before.iter().sum(), after.iter().sum()))
+    /// Resident bytes of all servers before anybody came.
+    pub(crate) fn memory_before(&self) -> Option<f64> {
+        let mut spans = self.spans_of(Phase::Connect).peekable();
+        spans.peek()?;
+        spans.map(|span| span.before.rss).sum()
+    }
+
+    /// Resident bytes of all servers at the end of the measured time.
+    pub(crate) fn memory_after(&self) -> Option<f64> {
+        let mut spans = self.spans_of(Phase::Measure).peekable();
+        spans.peek()?;
+        spans.map(|span| span.after.rss).sum()
     }
 
     fn spans_of(&self, phase: Phase) -> impl Iterator<Item = &SpanUsage> {

@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     engine::Phase,
+    histogram::Latencies,
     meter::Usage,
     record::{Measure, Recorder},
 };
@@ -20,9 +21,9 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
     let mut record = recorder.finish();
     record.counters.sockets = 10;
     let usage = |cpu: f64| Usage {
-        cpu,
+        cpu: Some(cpu),
         user: Some(cpu / 2.0),
-        rss: 1e6 * (1.0 + cpu),
+        rss: Some(1e6 * (1.0 + cpu)),
     };
     let span = |phase, begin, end| Span { phase, begin, end };
     let spent = |phase, before, after| SpanUsage {
@@ -67,6 +68,7 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
             tls: None,
         }],
         aborted: None,
+        connected_apart: false,
     }
 }
 
@@ -99,6 +101,53 @@ fn figures_come_from_the_raw_data() {
 }
 
 #[test]
+fn what_did_not_happen_is_a_figure_too() {
+    let mut calm = run("a", &[1000]);
+    calm.parts[0].record.counters.stalled = 2;
+    let conditions = ["deferred < 10", "cut < 1"].map(|text| text.parse().unwrap());
+    let report = Report::new("rooms", serde_json::json!({}), &conditions, vec![calm]);
+    assert!(report.meets_thresholds(), "{report}");
+    assert_eq!(report.get("owed"), None, "nobody was to leave");
+    let mut busy = run("a", &[1000]);
+    busy.parts[0].scenario = "storm".to_owned();
+    busy.parts[0].record.counters.owed = 7;
+    let report = self::report(vec![busy]);
+    assert_eq!((report.get("cut"), report.get("owed")), (None, Some(7.0)));
+    assert!(report.warnings[0].contains("7 times"), "{report}");
+}
+
+#[test]
+fn what_a_server_does_not_tell_is_no_figure() {
+    let mut silent = run("a", &[1000]);
+    for span in &mut silent.servers[0].spans {
+        (span.before.cpu, span.after.cpu) = (None, None);
+    }
+    let known = report(vec![silent.clone()]);
+    assert_eq!(known.get("server_cpu_percent"), None);
+    assert_eq!(known.get("cpu_us_per_delivery"), None);
+    assert!(known.get("rss_mb").is_some());
+    for span in &mut silent.servers[0].spans {
+        (span.before.rss, span.after.rss) = (None, None);
+    }
+    assert_eq!(report(vec![silent]).get("rss_mb"), None);
+}
+
+#[test]
+fn memory_counts_from_before_the_first_run() {
+    let (first, mut second) = (run("a", &[1000]), run("a", &[1000]));
+    // What the first run used is used again: nothing grows.
+    for span in &mut second.servers[0].spans {
+        (span.before.rss, span.after.rss) = (Some(1.4e6), Some(1.4e6));
+    }
+    let both = report(vec![first.clone(), second]);
+    let figure = both.figures.iter().find(|f| f.name == "rss_kb_per_socket");
+    let figure = figure.unwrap();
+    assert!((figure.min - 40.0).abs() < 0.1 && (figure.max - 40.0).abs() < 0.1);
+    assert!(both.warnings[0].contains("before the first run"), "{both}");
+    assert_eq!(report(vec![first]).warnings, [] as [String; 0]);
+}
+
+#[test]
 fn json_keeps_the_raw_data_and_the_figures_are_computed_anew() {
     let report = report(vec![run("a", &[1000]), run("b", &[2000])]);
     let json = serde_json::to_string(&report).unwrap();
@@ -122,6 +171,33 @@ fn a_generator_that_is_the_bottleneck_is_named() {
     for part in ["bottleneck", "core of its own", "--burst-ms 0"] {
         assert!(warnings.contains(part), "{warnings}");
     }
+}
+
+#[test]
+fn a_rate_that_is_that_of_the_bursts_is_told() {
+    let in_rounds_of = |ms: u64| {
+        let mut run = run("a", &[1000]);
+        run.burst_ms = 8;
+        let mut rounds = Latencies::precise();
+        rounds.record(ms * 1_000_000);
+        run.parts[0].record.latencies.insert(Measure::Round, rounds);
+        run
+    };
+    let warned = |run: Run| report(vec![run]).warnings.join("\n");
+    let short = warned(in_rounds_of(16));
+    assert!(short.contains("its rates are the generator's"), "{short}");
+    let long = warned(in_rounds_of(30));
+    assert!(!long.contains("the generator's"), "{long}");
+    let mut at_once = in_rounds_of(16);
+    at_once.burst_ms = 0;
+    assert_eq!(warned(at_once), "");
+    // Whatever the latency is that a part is about.
+    let mut chat = in_rounds_of(30);
+    chat.parts[0].main = Measure::Ack;
+    assert!(warned(chat).contains("next burst of reading"));
+    let mut idle = in_rounds_of(30);
+    (idle.parts[0].main, idle.parts[0].scenario) = (Measure::Connect, "idle".to_owned());
+    assert_eq!(warned(idle), "");
 }
 
 /// A run over TLS, of forty handshakes.

@@ -11,12 +11,18 @@ fn is_minor(name: &str) -> bool {
     let is_shown = ["_p50", "_p99"]
         .iter()
         .any(|quantile| name.ends_with(quantile));
-    let sides = ["delivery", "round", "ack", "presence", "late"];
+    let sides = ["delivery", "round", "ack", "presence", "gone", "late"];
     // `messages_per_delivery` and its like are no latencies.
     let is_quantile = name.contains("_p") && !name.contains("_per_") || name.ends_with("_max");
     name.ends_with("p75")
         || is_quantile && is_side("connect")
         || is_quantile && sides.into_iter().any(is_side) && !is_shown
+}
+
+/// What did not happen in any run, and mostly does not.
+fn is_unused(figure: &Figure) -> bool {
+    let name = figure.name.rsplit('.').next().unwrap_or_default();
+    figure.max == 0.0 && ["deferred", "owed"].contains(&name)
 }
 
 /// A number with as many digits as make sense.
@@ -56,7 +62,8 @@ impl fmt::Display for Report {
                 self.name
             )?,
         }
-        for figure in self.figures.iter().filter(|f| !is_minor(&f.name)) {
+        let is_shown = |figure: &&Figure| !is_minor(&figure.name) && !is_unused(figure);
+        for figure in self.figures.iter().filter(is_shown) {
             write_figure(f, figure, runs)?;
         }
         for warning in &self.warnings {
@@ -157,7 +164,7 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("all arrived as sent, once and in order\n"));
-        assert!(!text.contains("p75"), "{text}");
+        assert!(!text.contains("p75") && !text.contains("come back later"));
 
         let mut broken = report;
         broken.runs[0].parts[0]

@@ -15,9 +15,8 @@ pub struct Threshold {
     text: String,
     name: String,
     relation: Relation,
+    /// In the figure's unit.
     limit: f64,
-    /// The limit is in microseconds.
-    is_time: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +34,41 @@ const RELATIONS: [(&str, Relation); 4] = [
     (">", Relation::Above),
 ];
 
-/// Units that a limit may have, whether of time, and what they are worth.
-const UNITS: [(&str, bool, f64); 7] = [
-    ("ns", true, 1e-3),
-    ("us", true, 1.0),
-    ("ms", true, 1e3),
-    ("s", true, 1e6),
-    ("%", false, 1.0),
-    ("kB", false, 1.0),
-    ("MB", false, 1.0),
+/// What is measured in units that can be converted into each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dimension {
+    /// In microseconds.
+    Time,
+    /// In bytes.
+    Memory,
+    Percent,
+    /// Things, and things per second.
+    Count,
+}
+
+/// Units that a limit may have, and what they are worth.
+const UNITS: [(&str, Dimension, f64); 8] = [
+    ("ns", Dimension::Time, 1e-3),
+    ("us", Dimension::Time, 1.0),
+    ("ms", Dimension::Time, 1e3),
+    ("s", Dimension::Time, 1e6),
+    ("%", Dimension::Percent, 1.0),
+    ("kB", Dimension::Memory, 1e3),
+    ("MB", Dimension::Memory, 1e6),
+    ("GB", Dimension::Memory, 1e9),
 ];
+
+/// What a figure measures, and what its unit is worth.
+fn dimension(unit: Unit) -> (Dimension, f64) {
+    match unit {
+        Unit::Micros => (Dimension::Time, 1.0),
+        Unit::Seconds => (Dimension::Time, 1e6),
+        Unit::Kilobytes => (Dimension::Memory, 1e3),
+        Unit::Megabytes => (Dimension::Memory, 1e6),
+        Unit::Percent => (Dimension::Percent, 1.0),
+        Unit::Count | Unit::Rate => (Dimension::Count, 1.0),
+    }
+}
 
 impl FromStr for Threshold {
     type Err = anyhow::Error;
@@ -61,29 +85,59 @@ fn parse(text: &str) -> anyhow::Result<Threshold> {
         .find_map(|(sign, relation)| Some((text.split_once(sign)?, *relation)));
     let ((name, limit), relation) = found.context("it has none of < <= > >=")?;
     let (name, limit) = (name.trim(), limit.trim());
-    ensure!(figures::is_known(name), "there is no figure `{name}`");
+    let (_, unit) = figures::known(name).with_context(|| format!("there is no figure `{name}`"))?;
     let digits = limit.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = limit.split_at(digits.unwrap_or(limit.len()));
+    let (number, given) = limit.split_at(digits.unwrap_or(limit.len()));
     let number: f64 = number
         .parse()
         .with_context(|| format!("`{number}` is not a number"))?;
-    let (is_time, factor) = match unit.trim() {
-        "" => (false, 1.0),
-        unit => match UNITS.iter().find(|(known, ..)| *known == unit) {
-            Some((_, is_time, factor)) => (*is_time, *factor),
-            None => bail!("`{unit}` is not a unit"),
-        },
+    let factor = match given.trim() {
+        "" => 1.0,
+        given => convert(given, unit).with_context(|| format!("`{name}`"))?,
     };
     Ok(Threshold {
         text: text.to_owned(),
         name: name.to_owned(),
         relation,
         limit: number * factor,
-        is_time,
     })
 }
 
+/// How many of a figure's units one of the given unit is.
+fn convert(given: &str, unit: Unit) -> anyhow::Result<f64> {
+    let known = UNITS.iter().find(|(known, ..)| *known == given);
+    let Some((_, of, worth)) = known else {
+        bail!("`{given}` is not a unit")
+    };
+    let (dimension, each) = dimension(unit);
+    ensure!(*of == dimension, "`{given}` is no unit of it");
+    Ok(worth / each)
+}
+
 impl Threshold {
+    /// Fits a plan of these parts: what does not is told before anything runs.
+    ///
+    /// # Errors
+    /// When it names a part that is none of them, or one of which there is no such figure.
+    pub(crate) fn check(&self, parts: &[String]) -> anyhow::Result<()> {
+        let Some((scope, _)) = figures::known(&self.name) else {
+            return Ok(());
+        };
+        let figures::Scope::Part(part) = scope else {
+            return Ok(());
+        };
+        let known = parts.join(", ");
+        ensure!(
+            parts.iter().any(|name| name == part),
+            "threshold `{self}`: there is no part `{part}`, only {known}"
+        );
+        ensure!(
+            parts.len() > 1,
+            "threshold `{self}`: `{part}` is the only part; its figures go without its name"
+        );
+        Ok(())
+    }
+
     /// The figures that it is about.
     fn concerns(&self, figure: &Figure) -> bool {
         let own = figure.name.strip_suffix(&self.name);
@@ -91,11 +145,7 @@ impl Threshold {
     }
 
     fn holds(&self, figure: &Figure) -> bool {
-        // `back_s < 60s`: a limit with a unit of time is in microseconds.
-        let limit = match (self.is_time, figure.unit) {
-            (true, Unit::Seconds) => self.limit / 1e6,
-            _ => self.limit,
-        };
+        let limit = self.limit;
         match self.relation {
             Relation::Below => figure.value < limit,
             Relation::AtMost => figure.value <= limit,
@@ -188,6 +238,8 @@ mod tests {
             figure("p99", Unit::Micros, 9_999.0),
             figure("deliveries_per_s", Unit::Rate, 50_000.0),
             figure("back_s", Unit::Seconds, 59.0),
+            figure("rss_mb", Unit::Megabytes, 400.0),
+            figure("rss_kb_per_socket", Unit::Kilobytes, 3.1),
         ];
         for condition in [
             "p99 < 10ms",
@@ -196,6 +248,10 @@ mod tests {
             "deliveries_per_s >= 50000",
             "back_s < 60s",
             "back_s < 60",
+            "rss_mb < 401",
+            "rss_mb < 0.5GB",
+            "rss_mb > 399999 kB",
+            "rss_kb_per_socket < 0.0032 MB",
         ] {
             assert!(holds(condition, &figures), "{condition}");
         }
@@ -203,6 +259,8 @@ mod tests {
             "p99 < 9ms",
             "p99 > 10 ms",
             "deliveries_per_s > 50000",
+            "rss_mb < 500kB",
+            "back_s < 900ms",
             "cpu_us_per_delivery < 1",
         ] {
             assert!(!holds(condition, &figures), "{condition}");
@@ -222,8 +280,38 @@ mod tests {
 
     #[test]
     fn what_is_no_condition() {
-        for text in ["p99", "p98 < 1ms", "p99 < x", "p99 < 1 parsec", "p99 = 1"] {
+        for text in [
+            "p99",
+            "p98 < 1ms",
+            "p99 < x",
+            "p99 < 1 parsec",
+            "p99 = 1",
+            "deliveries_per_s > 50ms",
+            "rss_mb < 5s",
+            "p99 < 5 %",
+            "generator_busy_percent < 5MB",
+            "chat.rss_mb < 5",
+        ] {
             assert!(text.parse::<Threshold>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_part_that_there_is() {
+        let check = |condition: &str, parts: &[&str]| {
+            let parts: Vec<_> = parts.iter().map(|name| (*name).to_owned()).collect();
+            let checked = condition.parse::<Threshold>().unwrap().check(&parts);
+            checked.map_err(|error| error.to_string())
+        };
+        for condition in ["chat.p99 < 1ms", "p99.9 < 1ms", "rss_mb < 9", "p50 < 1"] {
+            assert_eq!(check(condition, &["chat", "rooms"]), Ok(()), "{condition}");
+        }
+        let unknown = check("chta.p99.9 < 1ms", &["chat", "rooms"]).unwrap_err();
+        assert!(
+            unknown.contains("no part `chta`, only chat, rooms"),
+            "{unknown}"
+        );
+        let only = check("chat.p99 < 1ms", &["chat"]).unwrap_err();
+        assert!(only.contains("the only part"), "{only}");
     }
 }

@@ -1,11 +1,11 @@
 //! Sockets that join and say nothing: how fast they come, how they come back, what they cost.
 
 use crate::{
-    clock::{Nanos, from_seconds},
+    clock::Nanos,
     engine::Phase,
     record::{Measure, Record, Recorder},
-    stages::{Arrivals, Schedule, Share, Stages},
-    traffic::{Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    stages::{Share, Stages},
+    traffic::{Churn, Cx, Effect, Input, Opening, Pacing, Status, Traffic},
     violations::{Kind, Violations},
 };
 
@@ -44,8 +44,7 @@ pub(crate) struct Crowd {
     waves_left: u32,
     /// When the wave under way began.
     wave: Option<Nanos>,
-    churn: Option<(Nanos, Schedule, Option<Nanos>)>,
-    next_to_leave: usize,
+    churn: Option<Churn>,
     /// Sockets whose answer is awaited, once they have been asked.
     unproven: Option<usize>,
     recorder: Recorder,
@@ -65,8 +64,13 @@ impl Crowd {
                 Waves::Calm | Waves::Churn(..) => 0,
             },
             wave: None,
-            churn: None,
-            next_to_leave: 0,
+            churn: match &plan.waves {
+                Waves::Churn(stages, share) => {
+                    let seats = (0..plan.seats).collect();
+                    Some(Churn::new(stages.clone(), *share, seats))
+                }
+                Waves::Calm | Waves::Reconnects(_) => None,
+            },
             unproven: None,
             recorder: Recorder::new(Measure::Connect, plan.interval),
             violations: Violations::default(),
@@ -91,30 +95,19 @@ impl Crowd {
         for seat in 0..self.plan.seats {
             self.leave(seat, cx);
         }
-        self.opening.begin(0..self.plan.seats, cx.now);
+        self.opening.come_back(0..self.plan.seats, cx.now);
     }
 
-    fn churn(&mut self, stages: &Stages, share: Share, cx: &mut Cx<'_>) -> Option<Nanos> {
-        let new = || {
-            let mut schedule = Schedule::new(stages.clone(), Arrivals::Even, 0, share);
-            let first = schedule.next().map(|due| cx.now + from_seconds(due.at));
-            (cx.now, schedule, first)
-        };
-        let (origin, mut schedule, mut next) = self.churn.take().unwrap_or_else(new);
-        while let Some(due) = next
-            && due <= cx.now
-        {
-            let seat = self.next_to_leave % self.plan.seats.max(1);
-            self.next_to_leave += 1;
-            // Who is still on the way back does not leave.
-            if self.is_live.get(seat) == Some(&true) {
-                self.leave(seat, cx);
-                self.opening.retry(seat, cx.now, due);
-            }
-            next = schedule.next().map(|due| origin + from_seconds(due.at));
+    /// One after the other leaves, and comes back at once.
+    fn churn(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        let mut churn = self.churn.take()?;
+        while let Some(leave) = churn.next(cx.now, |seat| self.is_live[seat]) {
+            self.leave(leave.seat, cx);
+            self.opening.retry(leave.seat, cx.now, leave.due);
         }
-        self.churn = Some((origin, schedule, next));
-        next
+        let due = churn.due();
+        self.churn = Some(churn);
+        due
     }
 
     fn leave(&mut self, seat: usize, cx: &mut Cx<'_>) {
@@ -149,7 +142,10 @@ impl Traffic for Crowd {
                 self.opening.ended();
                 self.is_live[seat] = true;
                 self.live += 1;
-                self.recorder.connected(due, cx.now);
+                match self.plan.waves {
+                    Waves::Calm => self.recorder.connected(due, cx.now),
+                    _ => self.recorder.came_back(due, cx.now),
+                }
             }
             Input::Refused {
                 due,
@@ -183,10 +179,10 @@ impl Traffic for Crowd {
         }
         let mut churning = None;
         if cx.phase == Phase::Measure && !self.is_broken {
-            match self.plan.waves.clone() {
+            match self.plan.waves {
                 Waves::Calm => {}
                 Waves::Reconnects(_) => self.reconnect(cx),
-                Waves::Churn(stages, share) => churning = self.churn(&stages, share, cx),
+                Waves::Churn(..) => churning = self.churn(cx),
             }
         }
         let opening = self.opening.tick(cx.now, cx.effects);
@@ -223,6 +219,7 @@ impl Traffic for Crowd {
         }
         let mut record = self.recorder.finish();
         record.counters.sockets = self.plan.seats as u64;
+        record.counters.owed = self.churn.as_ref().map_or(0, Churn::owed);
         record.violations = self.violations;
         record
     }
@@ -246,7 +243,10 @@ mod tests {
             let plan = CrowdPlan {
                 is_lenient: false,
                 seats: 3,
-                opening: Pacing::AtMost(10),
+                opening: Pacing::AtMost {
+                    first: 10,
+                    again: 10,
+                },
                 waves,
                 interval: SECOND,
             };
@@ -322,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn the_calm_before_is_not_the_storm() {
+        let mut script = Script::new(Waves::Reconnects(1));
+        script.phase = Phase::Measure;
+        script.now += SECOND;
+        script.come(&[0, 1, 2]);
+        script.come(&[]);
+        let record = script.crowd.finish();
+        assert_eq!(record.counters.connects, 6);
+        assert_eq!(record.latencies[&Measure::Connect].count(), 3);
+    }
+
+    #[test]
     fn one_after_the_other_leaves() {
         let share = Share { which: 0, of: 1 };
         let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
@@ -330,6 +342,37 @@ mod tests {
         script.now += SECOND;
         script.come(&[1, 2]);
         assert_eq!(script.crowd.finish().counters.connects, 6);
+    }
+
+    #[test]
+    fn who_could_not_leave_in_time_comes_back_late() {
+        let share = Share { which: 0, of: 1 };
+        let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
+        script.phase = Phase::Measure;
+        let begin = script.now;
+        let open = |effects: Vec<Effect>| {
+            let opened = effects.into_iter().filter_map(|effect| match effect {
+                Effect::Open { seat, due } => Some((seat, due - begin)),
+                _ => None,
+            });
+            opened.collect::<Vec<_>>()
+        };
+        // All three leave, and the server keeps them waiting for three seconds.
+        let half = SECOND / 2;
+        let mut first = open(script.tick());
+        script.now += SECOND;
+        first.extend(open(script.tick()));
+        assert_eq!(first, [(0, 0), (1, half), (2, SECOND)]);
+        script.now += 2 * SECOND;
+        assert_eq!(open(script.tick()), []);
+        for (seat, due) in first {
+            let due = begin + due;
+            script.input(seat, Input::Live { due });
+        }
+        let owed = open(script.tick());
+        assert_eq!(owed, [(0, 3 * half), (1, 4 * half), (2, 5 * half)]);
+        let record = script.crowd.finish();
+        assert_eq!(record.counters.owed, 1, "due after three seconds");
     }
 
     #[test]

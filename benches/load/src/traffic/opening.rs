@@ -15,7 +15,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) enum Pacing {
     /// So many handshakes are under way at a time.
-    AtMost(usize),
+    AtMost {
+        first: usize,
+        /// When all come back at once.
+        again: usize,
+    },
     /// At these rates over all workers, however long the server takes.
     Rate(Stages, Share),
 }
@@ -24,7 +28,9 @@ pub(crate) enum Pacing {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pacing: Pacing,
-    waiting: VecDeque<usize>,
+    /// Those who come back at once are due together, whenever their turn comes.
+    waiting: VecDeque<(usize, Option<Nanos>)>,
+    limit: usize,
     under_way: usize,
     schedule: Option<Schedule>,
     origin: Nanos,
@@ -37,6 +43,7 @@ impl Opening {
         Self {
             pacing,
             waiting: VecDeque::new(),
+            limit: usize::MAX,
             under_way: 0,
             schedule: None,
             origin: 0,
@@ -45,9 +52,29 @@ impl Opening {
         }
     }
 
-    /// More seats to connect, by the schedule from its start.
+    /// Seats to connect for the first time, by the schedule from its start. Without one each is due
+    /// when its turn comes.
     pub(crate) fn begin(&mut self, seats: impl IntoIterator<Item = usize>, now: Nanos) {
-        self.waiting.extend(seats);
+        if let Pacing::AtMost { first, .. } = self.pacing {
+            self.limit = first;
+        }
+        self.waiting
+            .extend(seats.into_iter().map(|seat| (seat, None)));
+        self.restart(now);
+    }
+
+    /// Seats that all come back now, or by the schedule from its start. Without one all are due
+    /// now: what waits for its turn is late.
+    pub(crate) fn come_back(&mut self, seats: impl IntoIterator<Item = usize>, now: Nanos) {
+        if let Pacing::AtMost { again, .. } = self.pacing {
+            self.limit = again;
+        }
+        self.waiting
+            .extend(seats.into_iter().map(|seat| (seat, Some(now))));
+        self.restart(now);
+    }
+
+    fn restart(&mut self, now: Nanos) {
         self.origin = now;
         if let Pacing::Rate(stages, share) = &self.pacing {
             let mut schedule =
@@ -81,11 +108,11 @@ impl Opening {
             self.open(seat, due, effects);
         }
         match self.pacing {
-            Pacing::AtMost(limit) => {
-                while self.under_way < limit
-                    && let Some(seat) = self.waiting.pop_front()
+            Pacing::AtMost { .. } => {
+                while self.under_way < self.limit
+                    && let Some((seat, due)) = self.waiting.pop_front()
                 {
-                    self.open(seat, now, effects);
+                    self.open(seat, due.unwrap_or(now), effects);
                 }
             }
             Pacing::Rate(..) => self.open_scheduled(now, effects),
@@ -98,7 +125,7 @@ impl Opening {
     fn open_scheduled(&mut self, now: Nanos, effects: &mut Vec<Effect>) {
         while let Some(due) = self.next_due
             && due <= now
-            && let Some(seat) = self.waiting.pop_front()
+            && let Some((seat, _)) = self.waiting.pop_front()
         {
             self.open(seat, due, effects);
             let next = self.schedule.as_mut().and_then(Iterator::next);
@@ -130,9 +157,13 @@ mod tests {
         opened.collect()
     }
 
+    fn at_most(first: usize, again: usize) -> Opening {
+        Opening::new(Pacing::AtMost { first, again })
+    }
+
     #[test]
     fn so_many_at_a_time() {
-        let mut opening = Opening::new(Pacing::AtMost(2));
+        let mut opening = at_most(2, 2);
         opening.begin(0..3, 5);
         assert_eq!(opened(&mut opening, 5), [(0, 5), (1, 5)]);
         assert_eq!(opened(&mut opening, 6), []);
@@ -142,6 +173,18 @@ mod tests {
         assert!(!opening.is_done());
         opening.ended();
         assert!(opening.is_done());
+    }
+
+    #[test]
+    fn those_who_come_back_at_once_are_due_at_once() {
+        let mut opening = at_most(1, 1);
+        opening.come_back(0..2, 5);
+        assert_eq!(opened(&mut opening, 5), [(0, 5)]);
+        opening.ended();
+        assert_eq!(opened(&mut opening, 9), [(1, 5)], "it waited for its turn");
+        let mut opening = at_most(1, usize::MAX);
+        opening.come_back(0..3, 5);
+        assert_eq!(opened(&mut opening, 5), [(0, 5), (1, 5), (2, 5)]);
     }
 
     #[test]
@@ -160,7 +203,7 @@ mod tests {
 
     #[test]
     fn again_later() {
-        let mut opening = Opening::new(Pacing::AtMost(1));
+        let mut opening = at_most(1, 1);
         opening.begin([7], 0);
         opened(&mut opening, 0);
         opening.ended();

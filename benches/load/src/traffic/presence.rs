@@ -5,19 +5,20 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    clock::{Nanos, from_seconds},
+    clock::Nanos,
     engine::Phase,
     record::{Measure, Record, Recorder},
-    stages::{Arrivals, Schedule, Share, Stages},
-    traffic::{Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    stages::{Share, Stages},
+    traffic::{Churn, Cx, Effect, Input, Opening, Pacing, Status, Traffic},
     violations::{Kind, Violations},
 };
 
@@ -46,8 +47,15 @@ pub(crate) struct Stage {
 #[derive(Debug, Default)]
 struct Person {
     is_there: AtomicBool,
-    /// When the connection was due by which the person is there, or is about to be.
-    due: AtomicU64,
+    /// When each of its connections was due, one after the other; at the same moment the one
+    /// before was due to go. Observers may be several connections behind.
+    dues: Mutex<Vec<Nanos>>,
+}
+
+impl Person {
+    fn due(&self, connection: usize) -> Option<Nanos> {
+        self.dues.lock().get(connection).copied()
+    }
 }
 
 impl Stage {
@@ -77,41 +85,64 @@ struct Diff {
     leaves: HashMap<String, Entry>,
 }
 
-/// What an observer sees: people and the refs of their connections.
+/// What an observer sees.
 #[derive(Debug, Default)]
-struct View(BTreeMap<String, Vec<String>>);
+struct View(BTreeMap<String, Seen>);
+
+/// What an observer has seen of one person.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The refs of the connections by which it is there now.
+    refs: Vec<String>,
+    /// So many of its connections have come.
+    came: usize,
+    /// And so many have gone.
+    went: usize,
+}
 
 impl View {
-    fn replace(&mut self, state: HashMap<String, Entry>) {
-        self.0.clear();
-        self.join(state, |_| {});
+    /// Those who are shown.
+    fn people(&self) -> impl Iterator<Item = &String> {
+        let shown = self.0.iter().filter(|(_, seen)| !seen.refs.is_empty());
+        shown.map(|(user, _)| user)
     }
 
-    /// Calls `on` for each person with a new connection.
-    fn join(&mut self, joins: HashMap<String, Entry>, mut on: impl FnMut(&str)) {
+    fn shows(&self, user: &str) -> bool {
+        self.0.get(user).is_some_and(|seen| !seen.refs.is_empty())
+    }
+
+    /// All who are there when the observer comes: nobody has left before.
+    fn replace(&mut self, state: HashMap<String, Entry>) {
+        self.0.clear();
+        self.join(state, |_, _| {});
+    }
+
+    /// Calls `on` for each new connection, with the number of those of that person before.
+    fn join(&mut self, joins: HashMap<String, Entry>, mut on: impl FnMut(&str, usize)) {
         for (user, entry) in joins {
-            let refs = self.0.entry(user.clone()).or_default();
-            let mut is_new = false;
+            let seen = self.0.entry(user.clone()).or_default();
             for Meta { phx_ref } in entry.metas {
-                if !refs.contains(&phx_ref) {
-                    refs.push(phx_ref);
-                    is_new = true;
+                if !seen.refs.contains(&phx_ref) {
+                    seen.refs.push(phx_ref);
+                    on(&user, seen.came);
+                    seen.came += 1;
                 }
-            }
-            if is_new {
-                on(&user);
             }
         }
     }
 
-    fn leave(&mut self, leaves: HashMap<String, Entry>) {
+    /// Calls `on` for each connection that has gone, with the number of those before.
+    fn leave(&mut self, leaves: HashMap<String, Entry>, mut on: impl FnMut(&str, usize)) {
         for (user, entry) in leaves {
-            let Some(refs) = self.0.get_mut(&user) else {
+            let Some(seen) = self.0.get_mut(&user) else {
                 continue;
             };
-            refs.retain(|kept| entry.metas.iter().all(|meta| meta.phx_ref != *kept));
-            if refs.is_empty() {
-                self.0.remove(&user);
+            for Meta { phx_ref } in entry.metas {
+                if let Some(at) = seen.refs.iter().position(|kept| *kept == phx_ref) {
+                    seen.refs.remove(at);
+                    on(&user, seen.went);
+                    seen.went += 1;
+                }
             }
         }
     }
@@ -127,8 +158,7 @@ pub(crate) struct Presence {
     is_live: Vec<bool>,
     live: usize,
     has_begun: bool,
-    churn: Option<(Nanos, Schedule, Option<Nanos>)>,
-    next_to_leave: usize,
+    churn: Churn,
     recorder: Recorder,
     violations: Violations,
     is_broken: bool,
@@ -136,20 +166,18 @@ pub(crate) struct Presence {
 
 impl Presence {
     pub(crate) fn new(plan: PresencePlan, stage: Arc<Stage>) -> Self {
-        let observing = plan.people.iter().enumerate();
-        let views = observing
-            .filter(|(_, person)| **person < plan.observers)
-            .map(|(seat, _)| (seat, View::default()))
-            .collect();
+        let seats = 0..plan.people.len();
+        let (observing, leaving): (Vec<_>, Vec<_>) =
+            seats.partition(|seat| plan.people[*seat] < plan.observers);
+        let views = observing.into_iter().map(|seat| (seat, View::default()));
         Self {
-            views,
+            views: views.collect(),
+            churn: Churn::new(plan.churn.clone(), plan.share, leaving),
             stage,
             opening: Opening::new(plan.opening.clone()),
             is_live: vec![false; plan.people.len()],
             live: 0,
             has_begun: false,
-            churn: None,
-            next_to_leave: 0,
             recorder: Recorder::new(Measure::Presence, plan.interval),
             violations: Violations::default(),
             is_broken: false,
@@ -173,14 +201,21 @@ impl Presence {
             }
         };
         let (stage, recorder) = (&self.stage, &mut self.recorder);
+        let due = |user: &str, connection| {
+            let number = stage.numbers.get(user)?;
+            stage.people[*number].due(connection)
+        };
         // As phoenix.js does: who comes and goes in one diff is there in between.
-        view.join(diff.joins, |user| {
-            if let Some(number) = stage.numbers.get(user) {
-                let due = stage.people[*number].due.load(Ordering::Acquire);
+        view.join(diff.joins, |user, came| {
+            if let Some(due) = due(user, came) {
                 recorder.seen_present(due, now);
             }
         });
-        view.leave(diff.leaves);
+        view.leave(diff.leaves, |user, went| {
+            if let Some(due) = due(user, went + 1) {
+                recorder.seen_gone(due, now);
+            }
+        });
     }
 
     fn replace(&mut self, seat: usize, state: &RawValue) {
@@ -195,39 +230,39 @@ impl Presence {
         }
     }
 
-    /// People leave by the schedule, and come back at once.
+    /// People leave by the schedule, and come back at once; observers stay.
     fn churn(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
-        let new = || {
-            let stages = self.plan.churn.clone();
-            let mut schedule = Schedule::new(stages, Arrivals::Even, 0, self.plan.share);
-            let first = schedule.next().map(|due| cx.now + from_seconds(due.at));
-            (cx.now, schedule, first)
-        };
-        let (origin, mut schedule, mut next) = self.churn.take().unwrap_or_else(new);
-        let seats = self.plan.people.len();
-        while let Some(due) = next
-            && due <= cx.now
-        {
-            let seat = self.next_to_leave % seats.max(1);
-            self.next_to_leave += 1;
-            if self.is_live.get(seat) == Some(&true) && !self.views.contains_key(&seat) {
-                self.leave(seat, due, cx);
+        while let Some(leave) = self.churn.next(cx.now, |seat| self.is_live[seat]) {
+            let (seat, due) = (leave.seat, leave.due);
+            self.is_live[seat] = false;
+            self.live -= 1;
+            let person = self.person(seat);
+            person.is_there.store(false, Ordering::Release);
+            person.dues.lock().push(due);
+            match leave.was_owed {
+                // The server's delay, and not the generator's.
+                true => self.recorder.sent(),
+                false => self.recorder.sent_on_schedule(due, cx.now),
             }
-            next = schedule.next().map(|due| origin + from_seconds(due.at));
+            cx.effects.push(Effect::Close { seat });
+            self.opening.retry(seat, cx.now, due);
         }
-        self.churn = Some((origin, schedule, next));
-        next
+        self.churn.due()
     }
 
-    fn leave(&mut self, seat: usize, due: Nanos, cx: &mut Cx<'_>) {
-        self.is_live[seat] = false;
-        self.live -= 1;
-        let person = self.person(seat);
-        person.is_there.store(false, Ordering::Release);
-        person.due.store(due, Ordering::Release);
-        self.recorder.sent_on_schedule(due, cx.now);
-        cx.effects.push(Effect::Close { seat });
-        self.opening.retry(seat, cx.now, due);
+    /// Connects who is due; returns when more will be.
+    fn open(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        let before = cx.effects.len();
+        let next = self.opening.tick(cx.now, cx.effects);
+        for effect in &cx.effects[before..] {
+            if let Effect::Open { seat, due } = *effect {
+                let mut dues = self.person(seat).dues.lock();
+                if dues.is_empty() {
+                    dues.push(due);
+                }
+            }
+        }
+        next
     }
 
     fn break_off(&mut self, seat: usize, kind: Kind, why: String) {
@@ -245,9 +280,9 @@ impl Presence {
             .stage
             .numbers
             .iter()
-            .filter(|(user, number)| is_there(**number) && !view.0.contains_key(*user))
+            .filter(|(user, number)| is_there(**number) && !view.shows(user))
             .map(|(user, _)| user.as_str());
-        let ghosts = view.0.keys().filter(|user| {
+        let ghosts = view.people().filter(|user| {
             let number = self.stage.numbers.get(*user);
             !number.is_some_and(|number| is_there(*number))
         });
@@ -270,7 +305,7 @@ impl Traffic for Presence {
                 self.is_live[seat] = true;
                 self.live += 1;
                 self.person(seat).is_there.store(true, Ordering::Release);
-                self.recorder.connected(due, cx.now);
+                self.recorder.came_back(due, cx.now);
             }
             Input::PresenceDiff(diff) => self.observe(seat, diff, cx.now),
             Input::PresenceState(state) => self.replace(seat, state),
@@ -296,14 +331,11 @@ impl Traffic for Presence {
     fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
         self.recorder.advance(cx.phase, cx.now);
         if !std::mem::replace(&mut self.has_begun, true) {
-            for seat in 0..self.plan.people.len() {
-                self.person(seat).due.store(cx.now, Ordering::Release);
-            }
             self.opening.begin(0..self.plan.people.len(), cx.now);
         }
         let is_measured = cx.phase == Phase::Measure && !self.is_broken;
         let churning = is_measured.then(|| self.churn(cx)).flatten();
-        let opening = self.opening.tick(cx.now, cx.effects);
+        let opening = self.open(cx);
         [opening, churning].into_iter().flatten().min()
     }
 
@@ -339,6 +371,7 @@ impl Traffic for Presence {
         }
         let mut record = self.recorder.finish();
         record.counters.sockets = self.plan.people.len() as u64;
+        record.counters.owed = self.churn.owed();
         record.violations = self.violations;
         record
     }
@@ -360,7 +393,7 @@ mod tests {
         let plan = PresencePlan {
             people: vec![0, 1, 2],
             observers: 1,
-            opening: Pacing::AtMost(9),
+            opening: Pacing::AtMost { first: 9, again: 9 },
             churn: "1".parse().unwrap(),
             share: Share { which: 0, of: 1 },
             interval: SECOND,
@@ -400,11 +433,9 @@ mod tests {
         let mut effects = Vec::new();
         let mut now = cx(SECOND, Phase::Measure, &mut effects);
         presence.tick(&mut now);
-        now.now = 2 * SECOND;
-        presence.tick(&mut now);
         assert!(now.effects.contains(&Effect::Close { seat: 1 }));
-        now.now = 3 * SECOND;
-        presence.handle(1, Input::Live { due: 2 * SECOND }, &mut now);
+        now.now = 2 * SECOND;
+        presence.handle(1, Input::Live { due: SECOND }, &mut now);
         let diff = raw(
             r#"{"joins":{"b":{"metas":[{"phx_ref":"4"}]}},"leaves":{"b":{"metas":[{"phx_ref":"2"}]}}}"#,
         );
@@ -413,8 +444,81 @@ mod tests {
         let record = presence.finish();
         assert!(record.violations.is_empty());
         let seen = &record.latencies[&Measure::Presence];
-        assert_eq!(seen.count(), 3);
+        assert_eq!(seen.count(), 1, "not how all came in the beginning");
+        assert_eq!(record.latencies[&Measure::Gone].count(), 1);
+        assert_eq!(record.latencies[&Measure::Connect].count(), 1);
         assert!((seen.max_us() / 1e6 - 1.0).abs() < 0.01, "since it was due");
+    }
+
+    #[test]
+    fn an_observer_may_be_several_connections_behind() {
+        let (mut presence, mut effects) = (presence(), Vec::new());
+        let mut now = cx(1, Phase::Connect, &mut effects);
+        presence.tick(&mut now);
+        for seat in 0..3 {
+            presence.handle(seat, Input::Live { due: 1 }, &mut now);
+        }
+        let state = raw(
+            r#"{"a":{"metas":[{"phx_ref":"1"}]},"b":{"metas":[{"phx_ref":"2"}]},"c":{"metas":[{"phx_ref":"3"}]}}"#,
+        );
+        presence.handle(0, Input::PresenceState(&state), &mut now);
+        // One leaves each second, and comes back at once; for four seconds no diff comes.
+        for second in 1..=4 {
+            let mut effects = Vec::new();
+            let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
+            presence.tick(&mut now);
+            for effect in std::mem::take(now.effects) {
+                if let Effect::Open { seat, due } = effect {
+                    presence.handle(seat, Input::Live { due }, &mut now);
+                }
+            }
+        }
+        let mut effects = Vec::new();
+        let mut now = cx(5 * SECOND, Phase::Drain, &mut effects);
+        presence.tick(&mut now);
+        for (join, leave) in [("4", "2"), ("5", "4")] {
+            let diff = raw(&format!(
+                r#"{{"joins":{{"b":{{"metas":[{{"phx_ref":"{join}"}}]}}}},"leaves":{{"b":{{"metas":[{{"phx_ref":"{leave}"}}]}}}}}}"#
+            ));
+            presence.handle(0, Input::PresenceDiff(&diff), &mut now);
+        }
+        let record = presence.finish();
+        let near = |us: f64, seconds: f64| (us / 1e6 / seconds - 1.0).abs() < 0.01;
+        for measure in [Measure::Presence, Measure::Gone] {
+            let seen = &record.latencies[&measure];
+            assert_eq!(seen.count(), 2);
+            // Due after one second and after three.
+            assert!(near(seen.max_us(), 4.0) && near(seen.quantile_us(0.5), 2.0));
+        }
+    }
+
+    #[test]
+    fn every_tick_of_the_schedule_is_a_leave() {
+        let (mut presence, mut effects) = (presence(), Vec::new());
+        let mut now = cx(1, Phase::Connect, &mut effects);
+        presence.tick(&mut now);
+        for seat in 0..3 {
+            presence.handle(seat, Input::Live { due: 1 }, &mut now);
+        }
+        let mut left = Vec::new();
+        for second in 1..=30 {
+            let mut effects = Vec::new();
+            let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
+            presence.tick(&mut now);
+            for effect in std::mem::take(now.effects) {
+                match effect {
+                    Effect::Close { seat } => left.push(seat),
+                    Effect::Open { seat, due } => {
+                        presence.handle(seat, Input::Live { due }, &mut now);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(left.len(), 30);
+        assert!(!left.contains(&0), "observers stay");
+        let record = presence.finish();
+        assert_eq!((record.counters.messages, record.counters.owed), (30, 0));
     }
 
     #[test]

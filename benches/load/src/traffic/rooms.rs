@@ -312,6 +312,7 @@ impl Traffic for Rooms {
         } = *self;
         let mut record = recorder.finish();
         record.counters.sockets = seats.len() as u64;
+        record.counters.stalled = seats.iter().filter(|seat| seat.plan.stalls).count() as u64;
         let heard = |seat: &&Seat| !seat.is_gone && !seat.plan.stalls;
         for seat in seats.iter().filter(heard) {
             let room = &hall.rooms[seat.plan.room as usize];

@@ -153,7 +153,7 @@ async fn a_refusal_fails_unless_the_server_says_when_to_come_back() {
         found(Language::Raw, busy(false), STORM, Kind::Refused).await,
         3
     );
-    let report = bench(Language::Raw, busy(true), STORM).await;
+    let report = bench(Language::Raw, busy(true), IDLE).await;
     assert!(report.passed, "{report}");
     assert_eq!(figure(&report, "deferred"), 3.0);
     assert!(figure(&report, "max") > 1e6, "counted from when it was due");
@@ -169,6 +169,19 @@ async fn a_ghost_in_presence_is_found() {
     )
     .await;
     assert_eq!(ghosts, 2, "each observer");
+}
+
+/// The last of the forty are due two seconds after the first.
+#[tokio::test]
+async fn how_all_come_in_the_beginning_is_not_what_is_measured() {
+    let calm = "presence --people 40 --observers 2 --connect-rate 20 --churn 5:1s --seconds 1.2 --warmup 0";
+    let report = bench(Language::Phoenix, Fault::None, calm).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(figure(&report, "messages"), 5.0);
+    assert_eq!(figure(&report, "owed"), 0.0);
+    for seen in ["max", "gone_max"] {
+        assert!(figure(&report, seen) < 1e6, "{seen}: {report}");
+    }
 }
 
 #[tokio::test]

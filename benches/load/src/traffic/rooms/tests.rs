@@ -55,7 +55,10 @@ fn script_beside(stalled: u32, pace: Pace, rooms: u32, acknowledged: bool) -> Sc
         worker: 0,
         seats: seats.collect(),
         pace,
-        opening: Pacing::AtMost(100),
+        opening: Pacing::AtMost {
+            first: 100,
+            again: 100,
+        },
         acknowledged,
         is_lenient: false,
         patience: SECOND,
