@@ -1,6 +1,6 @@
 //! Who the sockets belong to.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -9,9 +9,10 @@ use reqwest::{Client, RequestBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{clock::unix_seconds, target::Target, tls::explained};
+use crate::{clock::unix_seconds, mark::mix, target::Target, tls::explained};
 
-const TOKEN_SECONDS: f64 = 3600.0;
+/// Letters of a generator's name in the ids of its people.
+const LONGEST_NAME: usize = 24;
 
 /// Sign-ins that are under way at a time.
 const SIGNING_IN: usize = 16;
@@ -42,11 +43,24 @@ pub(crate) struct Identities {
     http: Client,
     target: Target,
     way: Way,
+    /// How their ids begin.
+    name: String,
+}
+
+/// What [`Identities`] need to know.
+pub(crate) struct Credentials<'a> {
+    pub(crate) auth: Auth,
+    pub(crate) secret_file: Option<&'a Path>,
+    pub(crate) token: Option<&'a str>,
+    /// How long signed tokens live.
+    pub(crate) lifetime: Duration,
+    /// The name of the generator where there are several: each has people of its own.
+    pub(crate) generator: Option<&'a str>,
 }
 
 /// [`Auth`], with what it needs.
 enum Way {
-    Secret(EncodingKey),
+    Secret(EncodingKey, Duration),
     Guest,
     Token(String),
 }
@@ -78,13 +92,18 @@ struct Conversation {
 impl Identities {
     pub(crate) fn new(
         target: &Target,
-        auth: Auth,
-        secret_file: Option<&Path>,
-        token: Option<&str>,
+        credentials: &Credentials<'_>,
         http: Client,
     ) -> anyhow::Result<Self> {
+        let Credentials {
+            auth,
+            secret_file,
+            token,
+            lifetime,
+            generator,
+        } = *credentials;
         let way = match (auth, secret_file, token) {
-            (Auth::Secret, Some(file), _) => Way::Secret(read_secret(file)?),
+            (Auth::Secret, Some(file), _) => Way::Secret(read_secret(file)?, lifetime),
             (Auth::Secret, None, _) => bail!("to sign tokens, --secret-file is needed"),
             (Auth::Guest, ..) => Way::Guest,
             (Auth::Token, _, Some(token)) => Way::Token(token.to_owned()),
@@ -95,19 +114,29 @@ impl Identities {
             http,
             target: target.clone(),
             way,
+            name: name_of(generator),
         })
     }
 
     /// People of one workspace, each another.
     pub(crate) async fn people(&self, count: usize) -> anyhow::Result<Vec<Identity>> {
-        let people = stream::iter(0..count).map(|number| self.person_named("bench", number));
+        let people = stream::iter(0..count).map(|number| self.person(None, number));
         people.buffered(SIGNING_IN).try_collect().await
     }
 
-    async fn person_named(&self, name: &str, number: usize) -> anyhow::Result<Identity> {
-        let user = format!("{name}-{number}");
+    /// The id of a person, of those with that role.
+    pub(crate) fn user(&self, role: Option<&str>, number: usize) -> String {
+        let name = &self.name;
+        match role {
+            None => format!("{name}-{number}"),
+            Some(role) => format!("{name}-{role}-{number}"),
+        }
+    }
+
+    async fn person(&self, role: Option<&str>, number: usize) -> anyhow::Result<Identity> {
+        let user = self.user(role, number);
         match &self.way {
-            Way::Secret(secret) => sign(secret, user),
+            Way::Secret(secret, lifetime) => sign(secret, user, *lifetime),
             Way::Guest => self.guest(number).await,
             Way::Token(token) => Ok(Identity {
                 user,
@@ -118,8 +147,7 @@ impl Identities {
 
     /// People of the same workspace who will not connect.
     pub(crate) async fn offline(&self, count: usize) -> anyhow::Result<Vec<Identity>> {
-        let people =
-            stream::iter(0..count).map(|number| self.person_named("bench-founder", number));
+        let people = stream::iter(0..count).map(|number| self.person(Some("founder"), number));
         people.buffered(SIGNING_IN).try_collect().await
     }
 
@@ -188,7 +216,25 @@ fn read_secret(path: &Path) -> anyhow::Result<EncodingKey> {
     Ok(EncodingKey::from_secret(secret.as_bytes()))
 }
 
-fn sign(secret: &EncodingKey, user: String) -> anyhow::Result<Identity> {
+/// People of several generators have different names; ids are of letters, digits and dashes.
+fn name_of(generator: Option<&str>) -> String {
+    let Some(generator) = generator else {
+        return "bench".to_owned();
+    };
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let plain: String = generator.chars().take(LONGEST_NAME).map(plain).collect();
+    match plain == generator {
+        true => format!("bench-{plain}"),
+        // What was left out may be in what the names differ.
+        false => {
+            let bytes = generator.bytes();
+            let digest = bytes.fold(0, |state, byte| mix(state ^ u64::from(byte))) as u32;
+            format!("bench-{plain}-{digest:x}")
+        }
+    }
+}
+
+fn sign(secret: &EncodingKey, user: String, lifetime: Duration) -> anyhow::Result<Identity> {
     let now = unix_seconds().floor();
     let claims = json!({
         "sub": user,
@@ -197,9 +243,42 @@ fn sign(secret: &EncodingKey, user: String) -> anyhow::Result<Identity> {
         "iss": "quikapp",
         "aud": "quikapp",
         "iat": now as u64,
-        "exp": (now + TOKEN_SECONDS) as u64,
+        "exp": now as u64 + lifetime.as_secs(),
         "rooms": {"broadcast:*": ["read", "write"]},
     });
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, secret)?;
     Ok(Identity { user, token })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    #[test]
+    fn a_token_lives_as_long_as_is_said() {
+        let secret = EncodingKey::from_secret(b"secret");
+        let lifetime = Duration::from_secs(7200);
+        let signed = sign(&secret, "a".to_owned(), lifetime).unwrap();
+        let claims = signed.token.split('.').nth(1).unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        let lives = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+        assert_eq!(lives, 7200);
+    }
+
+    #[test]
+    fn generators_have_people_of_their_own() {
+        assert_eq!(name_of(None), "bench");
+        assert_eq!(name_of(Some("east2")), "bench-east2");
+        let long = "a".repeat(80);
+        let names = [long.as_str(), &long[1..], "a b", "a.b"].map(|name| name_of(Some(name)));
+        for (at, name) in names.iter().enumerate() {
+            assert!(name.len() < 48 && name.is_ascii(), "{name}");
+            assert!(!names[..at].contains(name), "{name}");
+        }
+    }
 }

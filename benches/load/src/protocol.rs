@@ -12,7 +12,10 @@ use serde_json::value::RawValue;
 
 pub(crate) use template::{Template, fill};
 
-use crate::identity::Identity;
+use crate::{
+    clock::{Nanos, SECOND},
+    identity::Identity,
+};
 
 /// References below this are the generator's own; publications count from here.
 pub(crate) const FIRST_REFERENCE: u64 = 16;
@@ -152,6 +155,18 @@ pub(crate) enum Incoming<'a> {
 pub(crate) struct Answer {
     /// The place of a message in its log.
     pub(crate) seq: Option<u64>,
+}
+
+/// When a refused join may be tried again, where the server says so: `retry_after_ms` in the JSON
+/// of its answer.
+pub(crate) fn retry_after(refusal: &str) -> Option<Nanos> {
+    #[derive(Deserialize)]
+    struct Hint {
+        retry_after_ms: u64,
+    }
+    let json = &refusal[refusal.find('{')?..];
+    let Hint { retry_after_ms } = serde_json::from_str(json).ok()?;
+    Some(retry_after_ms.saturating_mul(SECOND / 1000))
 }
 
 /// The beginning of what was heard, for messages to people.

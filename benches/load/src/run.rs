@@ -1,19 +1,21 @@
 //! Runs a plan once: prepares people and rooms, starts the workers, leads them through the phases
 //! and samples what everything costs meanwhile.
 
+mod limits;
+
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     clock::{Clock, Nanos, SECOND, from_seconds, seconds, unix_seconds},
     engine::{Crew, PartPlan, Phase, Shared, SocketPlan, Totals, Worker},
-    identity::Identities,
+    identity::{Credentials, Identities},
     mark::mix,
     meter::{Meter, ThreadUsage, Usage, of_threads},
-    plan::{Layout, Part, Plan, Play},
+    plan::{Layout, Part, Plan, Play, Settings},
     protocol::Channel,
     record::Record,
     report::{Generator, PartReport, Run, Sample, Server, Span, SpanUsage, Thread},
@@ -27,6 +29,8 @@ use crate::{
     violations::Kind,
     world,
 };
+
+use limits::{in_time, time_to_connect, token_lifetime};
 
 /// Descriptors beside those of the sockets.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -67,13 +71,14 @@ pub(crate) async fn run_once(
     let http = security.http_client()?;
     let target = Target::parse(plan.target.url(), plan.target.socket_path(), &security)?
         .with_sources(plan.target.sources.as_deref(), layout.sockets)?;
-    let identities = Identities::new(
-        &target,
-        plan.target.auth(),
-        plan.target.secret_file.as_deref(),
-        plan.target.token.as_deref(),
-        http.clone(),
-    )?;
+    let credentials = Credentials {
+        auth: plan.target.auth(),
+        secret_file: plan.target.secret_file.as_deref(),
+        token: plan.target.token.as_deref(),
+        lifetime: token_lifetime(&plan.run, layout.sockets),
+        generator: plan.run.name_among_others(),
+    };
+    let identities = Identities::new(&target, &credentials, http.clone())?;
     let meter = Meter::new(&plan.run.pids, &plan.run.metrics, http).await?;
     let people = identities.people(layout.people).await?;
     let run = run_number(plan, turn);
@@ -88,15 +93,9 @@ pub(crate) async fn run_once(
     };
     let threads = Threads::start(plan, &layout, &crew, run, &channels)?;
     let mut course = Course::new(plan, &layout, &crew, meter);
-    let deadline = Duration::from_secs(plan.run.deadline);
-    let led = Box::pin(course.lead(plan, &layout, &identities, &crew, show));
-    let ended = timeout(deadline, led).await;
+    let led = Box::pin(course.lead(plan, &layout, &identities, &crew, show)).await;
     let records = threads.join();
-    let aborted = match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(format!("{error:#}")),
-        Err(_) => Some("the deadline passed".to_owned()),
-    };
+    let aborted = led.err().map(|error| format!("{error:#}"));
     Ok(course.report(plan, &layout, records, aborted))
 }
 
@@ -159,7 +158,7 @@ impl Threads {
                 .iter()
                 .zip(&stages)
                 .map(|(part, stage)| PartPlan {
-                    traffic: traffic(part, stage, plan, worker, run),
+                    traffic: traffic(part, stage, plan, worker, run, layout.sockets),
                     body: part.body,
                 });
             let worker_thread = Worker::new(crew.clone(), worker, &sockets, parts.collect())?;
@@ -241,13 +240,12 @@ fn traffic(
     plan: &Plan,
     worker: usize,
     run: u32,
+    sockets: usize,
 ) -> Box<dyn Traffic> {
     let own: Vec<_> = part.seats.iter().filter(|s| s.worker == worker).collect();
-    let share = Share {
-        which: worker as u64,
-        of: plan.run.threads as u64,
-    };
-    let opening = opening(plan, share);
+    let (which, of) = (worker as u64, plan.run.threads as u64);
+    let share = Share { which, of };
+    let opening = opening(&plan.run, own.len(), sockets);
     let interval = plan.run.interval_ms * (SECOND / 1000);
     match (&part.play, backdrop) {
         (
@@ -297,13 +295,17 @@ fn traffic(
     }
 }
 
-fn opening(plan: &Plan, share: Share) -> Pacing {
-    match &plan.run.connect_rate {
+/// How fast a worker connects its sockets of a part: its share of what is said for all of them.
+fn opening(run: &Settings, own: usize, sockets: usize) -> Pacing {
+    let share = own as f64 / sockets.max(1) as f64;
+    // Everybody gets on.
+    let of = |count: usize| ((count as f64 * share).round() as usize).max(1);
+    match &run.connect_rate {
         None => Pacing::AtMost {
-            first: plan.run.connecting.unwrap_or(CONNECTING),
-            again: plan.run.connecting.unwrap_or(usize::MAX),
+            first: of(run.connecting.unwrap_or(CONNECTING)),
+            again: run.connecting.map_or(usize::MAX, of),
         },
-        Some(stages) => Pacing::Rate(stages.clone(), share),
+        Some(stages) => Pacing::Rate(stages.scaled(share)),
     }
 }
 
@@ -358,7 +360,7 @@ impl Course {
         }
     }
 
-    /// Leads the workers through the phases.
+    /// Leads the workers through the phases. Waiting for the moment to begin is in no deadline.
     async fn lead(
         &mut self,
         plan: &Plan,
@@ -367,17 +369,8 @@ impl Course {
         crew: &Crew,
         show: &mut dyn FnMut(&Progress),
     ) -> anyhow::Result<()> {
-        let (warmup, measured) = (
-            from_seconds(plan.run.warmup),
-            from_seconds(plan.run.seconds),
-        );
-        self.phase(Phase::Connect, Nanos::MAX, Shared::all_ready, show)
-            .await?;
-        for part in &layout.parts {
-            if let Some(path) = &part.society.visit {
-                world::visit(identities, &crew.people[part.people.clone()], path).await?;
-            }
-        }
+        let connected = Box::pin(self.connect(layout, identities, crew, show));
+        in_time(time_to_connect(&plan.run, layout.sockets), connected).await?;
         if let Some(moment) = plan.run.start_at {
             let left = moment - unix_seconds();
             ensure!(
@@ -385,18 +378,45 @@ impl Course {
                 "all sockets were connected {:.1} s after --start-at: choose a later moment",
                 -left
             );
-            sleep(Duration::from_secs_f64(left)).await;
+            sleep(Duration::try_from_secs_f64(left)?).await;
         }
+        let played = Box::pin(self.play(&plan.run, show));
+        in_time(Duration::from_secs(plan.run.deadline), played).await
+    }
+
+    async fn connect(
+        &mut self,
+        layout: &Layout,
+        identities: &Identities,
+        crew: &Crew,
+        show: &mut dyn FnMut(&Progress),
+    ) -> anyhow::Result<()> {
+        self.phase(Phase::Connect, Nanos::MAX, Shared::all_ready, show)
+            .await?;
+        for part in &layout.parts {
+            if let Some(path) = &part.society.visit {
+                world::visit(identities, &crew.people[part.people.clone()], path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn play(
+        &mut self,
+        run: &Settings,
+        show: &mut dyn FnMut(&Progress),
+    ) -> anyhow::Result<()> {
+        let (warmup, measured) = (from_seconds(run.warmup), from_seconds(run.seconds));
         if warmup > 0 {
             self.phase(Phase::Warmup, warmup, Shared::all_finished, show)
                 .await?;
         }
         self.phase(Phase::Measure, measured, Shared::all_finished, show)
             .await?;
-        let patience = plan.run.patience.1 * SECOND;
+        let patience = run.patience.1 * SECOND;
         self.phase(Phase::Drain, patience, Shared::all_settled, show)
             .await?;
-        sleep(AFTERMATH + Duration::from_millis(plan.run.burst_ms)).await;
+        sleep(AFTERMATH + Duration::from_millis(run.burst_ms)).await;
         Ok(())
     }
 
@@ -499,18 +519,29 @@ impl Course {
                 after,
             });
         }
-        if phase == Phase::Measure {
-            let now = of_threads(&self.shared.threads());
-            let length = (span.end - span.begin).max(1e-9);
-            self.threads.resize(now.len(), Thread::default());
-            for ((thread, now), before) in
-                self.threads.iter_mut().zip(&now).zip(&self.threads_before)
-            {
-                thread.busy = (now.busy - before.busy) / length;
-                thread.waited = (now.waited - before.waited) / length;
+        self.end_threads(&span);
+        self.spans.push(span);
+    }
+
+    /// What each worker's thread used in the phases that figures are of.
+    fn end_threads(&mut self, span: &Span) {
+        let now = of_threads(&self.shared.threads());
+        let length = (span.end - span.begin).max(1e-9);
+        self.threads.resize(now.len(), Thread::default());
+        // Those that began in the phase had used nothing before.
+        let before = self.threads_before.iter().copied();
+        let before = before.chain(std::iter::repeat(ThreadUsage::default()));
+        for ((thread, now), before) in self.threads.iter_mut().zip(&now).zip(before) {
+            let busy = (now.busy - before.busy) / length;
+            match span.phase {
+                Phase::Connect => thread.connecting = busy,
+                Phase::Measure => {
+                    thread.busy = busy;
+                    thread.waited = (now.waited - before.waited) / length;
+                }
+                _ => {}
             }
         }
-        self.spans.push(span);
     }
 
     fn report(
@@ -573,7 +604,7 @@ fn check_orders(record: &mut Record) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::HeardOrder;
+    use crate::{plan::RunOptions, record::HeardOrder};
 
     #[test]
     fn one_order_for_all() {
@@ -587,6 +618,29 @@ mod tests {
         record.orders = vec![order(1, 5), order(0, 7), order(1, 6)];
         check_orders(&mut record);
         assert_eq!(record.violations.count(Kind::OutOfOrder), 1);
+    }
+
+    #[test]
+    fn all_parts_and_threads_share_one_rate() {
+        let mut options = RunOptions {
+            connect_rate: "50".parse().ok(),
+            ..RunOptions::default()
+        };
+        let of_all = |options: &RunOptions| {
+            let run = Settings::complete(options, &[]).expect("settings");
+            [70, 30].map(|own| opening(&run, own, 100))
+        };
+        let rates = of_all(&options).map(|pacing| match pacing {
+            Pacing::Rate(stages) => stages.peak(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rates, [35.0, 15.0]);
+        (options.connect_rate, options.connecting) = (None, Some(10));
+        let limits = of_all(&options).map(|pacing| match pacing {
+            Pacing::AtMost { first, again } => (first, again),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(limits, [(7, 7), (3, 3)]);
     }
 
     #[test]

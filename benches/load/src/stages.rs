@@ -64,7 +64,7 @@ impl Stages {
     }
 
     /// The second at which `count` events have been due.
-    fn time_of(&self, mut count: f64) -> Option<f64> {
+    pub(crate) fn time_of(&self, mut count: f64) -> Option<f64> {
         let mut start = 0.0;
         for stage in &self.0 {
             let Some(seconds) = stage.seconds else {

@@ -1,8 +1,9 @@
 //! Where the server is, and from where it is reached.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -11,6 +12,9 @@ use crate::tls::{Security, Tls};
 
 /// Sockets that connect from one address: fewer than servers allow, and than there are ports.
 const SOCKETS_PER_ADDRESS: usize = 2000;
+
+/// How long one of several addresses may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A server.
 #[derive(Debug, Clone)]
@@ -49,10 +53,10 @@ impl Target {
             None => (authority.as_str(), default_port),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut addresses = (host, port).to_socket_addrs().context(authority.clone())?;
-        let address = addresses
-            .next()
-            .with_context(|| format!("{authority} has no address"))?;
+        let addresses = (host, port).to_socket_addrs().context(authority.clone())?;
+        let addresses: Vec<_> = addresses.collect();
+        let address =
+            reachable(&addresses).with_context(|| format!("{authority} has no address"))?;
         ensure!(path.starts_with('/'), "{path}: a path begins with /");
         let tls = is_tls.then(|| security.with(host)).transpose()?;
         Ok(Self {
@@ -105,6 +109,16 @@ impl Target {
     }
 }
 
+/// Of several addresses of one name, as `localhost` has, the first that answers; else the first.
+fn reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
+    match addresses {
+        [] => None,
+        [only] => Some(*only),
+        [first, ..] => Some(*addresses.iter().find(answers).unwrap_or(first)),
+    }
+}
+
 /// 127.0.0.2 and those that follow.
 fn loopback(count: usize) -> anyhow::Result<Vec<IpAddr>> {
     let last = u8::try_from(count + 1).context("at most 254 addresses of loopback are used")?;
@@ -122,6 +136,21 @@ mod tests {
     fn target(url: &str) -> anyhow::Result<Target> {
         let security = Security::new(None, false, 1)?;
         Target::parse(url, "/socket", &security)
+    }
+
+    #[test]
+    fn of_several_addresses_the_one_that_answers() {
+        let bound = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (open, closed) = (bound(), bound());
+        let (there, gone) = (open.local_addr().unwrap(), closed.local_addr().unwrap());
+        drop(closed);
+        assert_eq!(reachable(&[gone, there]), Some(there));
+        assert_eq!(
+            reachable(&[gone, gone]),
+            Some(gone),
+            "which says what is wrong"
+        );
+        assert_eq!(reachable(&[]), None);
     }
 
     #[test]

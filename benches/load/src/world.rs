@@ -79,7 +79,7 @@ async fn found_groups(
     let absent = founders.iter().enumerate().map(|(group, founder)| {
         let first = group * GROUP + 1;
         let end = society.offline.min(first + GROUP - 1);
-        let others = (first..end).map(|number| format!("bench-away-{number}"));
+        let others = (first..end).map(|number| identities.user(Some("away"), number));
         (Some(founder), others.collect())
     });
     create_all(identities, absent).await

@@ -18,7 +18,9 @@ use crate::{
     },
     frames::{self, Frame},
     identity::Identity,
-    protocol::{Channel, FIRST_REFERENCE, Incoming, Introduction, JOIN, Protocol, fill},
+    protocol::{
+        Channel, FIRST_REFERENCE, Incoming, Introduction, JOIN, Protocol, fill, retry_after,
+    },
     record::Record,
     target::Target,
     traffic::{Cx, Effect, Input, Traffic},
@@ -389,7 +391,10 @@ impl Worker {
             (Incoming::Answer { outcome, .. }, State::Introducing | State::Joining) => {
                 return match outcome {
                     Ok(_) => self.joined(at),
-                    Err(why) => self.refuse(at, format!("the join was refused: {why}"), None),
+                    Err(why) => {
+                        let after = retry_after(&why);
+                        self.refuse(at, format!("the join was refused: {why}"), after);
+                    }
                 };
             }
             (Incoming::Ended(why), _) => return self.lose(at, &anyhow::anyhow!(why)),

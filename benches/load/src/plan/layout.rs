@@ -148,13 +148,21 @@ fn society(scenario: &Scenario) -> Society {
     }
 }
 
+/// Of what is random in a part: another one on each of several generators, which would send at the
+/// same moments otherwise.
+fn seed(plan: &Plan, number: usize) -> u64 {
+    let name = plan.run.name_among_others().unwrap_or_default().bytes();
+    let named = name.fold(plan.run.seed, |state, byte| mix(state ^ u64::from(byte)));
+    mix(named ^ mix(number as u64))
+}
+
 /// What the part does, and with messages of how many bytes.
 fn play(plan: &Plan, number: usize, scenario: &Scenario, rooms: &[RoomPlan]) -> (Play, usize) {
     let pace = |rate: &Option<Stages>, arrivals, otherwise| match rate {
         Some(stages) => Pace::Open {
             stages: stages.clone(),
             arrivals,
-            seed: mix(plan.run.seed ^ mix(number as u64)),
+            seed: seed(plan, number),
         },
         None => otherwise,
     };
@@ -388,6 +396,32 @@ mod tests {
             panic!("{layout:?}")
         };
         assert_eq!((rooms[0].members, rooms[0].publishers), (3, 3));
+    }
+
+    #[test]
+    fn generators_send_at_moments_of_their_own() {
+        let seed_of = |generator: Option<&str>| {
+            let run = RunOptions {
+                generator: generator.map(str::to_owned),
+                ..RunOptions::default()
+            };
+            let rooms = Rooms {
+                rate: "100".parse().ok(),
+                ..Rooms::default()
+            };
+            let parts = vec![Scenario::Rooms(rooms)];
+            let plan = Plan::new(None, TargetOptions::default(), &run, parts).unwrap();
+            match Layout::of(&plan).parts.remove(0).play {
+                Play::Rooms {
+                    pace: Pace::Open { seed, .. },
+                    ..
+                } => seed,
+                other => panic!("{other:?}"),
+            }
+        };
+        let seeds = [None, Some("east"), Some("west")].map(seed_of);
+        assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2]);
+        assert_eq!(seed_of(Some("east")), seeds[1], "the same again");
     }
 
     #[test]

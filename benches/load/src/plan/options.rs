@@ -97,7 +97,8 @@ pub struct RunOptions {
     /// Seconds that a delivery may take before it counts as lost [default: 15; 5 in closed loop]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub patience: Option<u64>,
-    /// Seconds after which a run has failed [default: 300 and the measured time]
+    /// Seconds after which a run has failed, for connecting (beside what --connect-rate takes), and
+    /// again from when messages flow [default: 300 and the time to warm up and to measure]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub deadline: Option<u64>,
     /// Length of the intervals of the plots [default: 100 to 1000]
@@ -227,6 +228,9 @@ pub struct Settings {
     pub metrics: Vec<String>,
     pub thresholds: Vec<Threshold>,
     pub generator: String,
+    /// There are others: it was given a name, or a moment to begin together.
+    #[serde(skip)]
+    pub has_others: bool,
     pub start_at: Option<f64>,
 }
 
@@ -273,7 +277,7 @@ impl Settings {
                 options.patience.unwrap_or(5),
                 options.patience.unwrap_or(15),
             ),
-            deadline: options.deadline.unwrap_or(300 + seconds as u64),
+            deadline: options.deadline.unwrap_or(300 + (warmup + seconds) as u64),
             interval_ms: options
                 .interval_ms
                 .unwrap_or((seconds * 25.0).clamp(100.0, 1000.0) as u64)
@@ -285,8 +289,14 @@ impl Settings {
                 .generator
                 .clone()
                 .unwrap_or_else(|| host.trim().to_owned()),
+            has_others: options.generator.is_some() || start_at.is_some(),
             start_at,
         })
+    }
+
+    /// The generator's name, if it has to be told from others.
+    pub(crate) fn name_among_others(&self) -> Option<&str> {
+        self.has_others.then_some(self.generator.as_str())
     }
 }
 
@@ -411,6 +421,14 @@ mod tests {
         options.repeat = None;
         let complete = Settings::complete(&options, &parts).unwrap();
         assert_eq!(complete.start_at, Some(60.0));
+        let host = complete.name_among_others();
+        assert_eq!(host, Some(complete.generator.as_str()));
+        options.start_at = None;
+        let alone = Settings::complete(&options, &parts).unwrap();
+        assert_eq!(alone.name_among_others(), None);
+        options.generator = Some("east".to_owned());
+        let named = Settings::complete(&options, &parts).unwrap();
+        assert_eq!(named.name_among_others(), Some("east"));
     }
 
     #[test]

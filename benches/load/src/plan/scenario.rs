@@ -118,7 +118,8 @@ pub struct Pingpong {
     /// Pairs of people that take turns, so that none exceeds its rate.
     #[arg(long, default_value_t = 16)]
     pub pairs: usize,
-    /// Round trips in all.
+    /// Round trips in all. More than 1,000 or so for each pair exceed what a QuikApp takes from one
+    /// socket at once.
     #[arg(long, default_value_t = 8000)]
     pub rounds: u64,
     /// Bytes of a message.

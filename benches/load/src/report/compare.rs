@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Figure, Report};
+use super::{
+    Figure, Report,
+    difference::{OF_ONE_GENERATOR, differences},
+};
 
 /// All figures that two reports have in common.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,14 +52,84 @@ pub fn compare(first: &Report, second: &Report) -> Comparison {
 }
 
 fn notes(first: &Report, second: &Report) -> Vec<String> {
-    let note = match (first.is_over_tls(), second.is_over_tls()) {
-        (true, false) => "a was over TLS, and b was not",
-        (false, true) => "b was over TLS, and a was not",
-        _ => return Vec::new(),
+    let mut notes = Vec::new();
+    let reports = [("a", first), ("b", second)];
+    for (side, report) in reports.into_iter().filter(|(_, report)| !report.passed) {
+        notes.push(format!(
+            "{side} FAILED: the figures of {} are of a run that broke",
+            report.name
+        ));
+    }
+    notes.extend(different_plans(first, second));
+    for warning in &first.warnings {
+        let side = if second.warnings.contains(warning) {
+            "both"
+        } else {
+            "a"
+        };
+        notes.push(format!("{side}: {warning}"));
+    }
+    let others = second.warnings.iter();
+    let others = others.filter(|warning| !first.warnings.contains(warning));
+    notes.extend(others.map(|warning| format!("b: {warning}")));
+    if let Some(which) = one_side_over_tls(first, second) {
+        notes.push(format!(
+            "{which}: the ratios contain what it cost server and generator"
+        ));
+    }
+    let pairs = [("a", first, second), ("b", second, first)];
+    for (side, report, other) in pairs {
+        let alone = only_here(report, other);
+        if !alone.is_empty() {
+            notes.push(format!("only in {side}: {}", alone.join(", ")));
+        }
+    }
+    notes
+}
+
+/// Where the target is and how often it was loaded is not what is compared; these are told by
+/// what they do to the figures.
+const NOT_COMPARED: [&str; 8] = [
+    "name",
+    "target.url",
+    "target.insecure",
+    "run.repeat",
+    "run.seed",
+    "run.connecting",
+    "run.interval_ms",
+    "run.deadline",
+];
+
+fn different_plans(first: &Report, second: &Report) -> Option<String> {
+    let scenarios = |report: &Report| -> Vec<String> {
+        let parts = report.runs[0].parts.iter();
+        parts.map(|part| part.scenario.clone()).collect()
     };
-    vec![format!(
-        "{note}: the ratios contain what it cost server and generator"
-    )]
+    let (a, b) = (scenarios(first), scenarios(second));
+    if a != b {
+        return Some(format!(
+            "different scenarios: {} in a, {} in b",
+            a.join(", "),
+            b.join(", ")
+        ));
+    }
+    let ignored = [&OF_ONE_GENERATOR[..], &NOT_COMPARED].concat();
+    let found = differences(&first.plan, &second.plan, &ignored);
+    (!found.is_empty()).then(|| format!("the plans differ: {}", found.join(", ")))
+}
+
+fn one_side_over_tls(first: &Report, second: &Report) -> Option<&'static str> {
+    match (first.is_over_tls(), second.is_over_tls()) {
+        (true, false) => Some("a was over TLS, and b was not"),
+        (false, true) => Some("b was over TLS, and a was not"),
+        _ => None,
+    }
+}
+
+/// Figures that the other has not.
+fn only_here(report: &Report, other: &Report) -> Vec<String> {
+    let names = report.figures.iter().map(|figure| figure.name.clone());
+    names.filter(|name| other.get(name).is_none()).collect()
 }
 
 fn ratio(first: &Figure, second: &Figure) -> Ratio {
@@ -120,7 +193,10 @@ mod tests {
         assert!(text.contains("p99"), "{text}");
         let itself = compare(&first, &first);
         assert!(itself.ratios.iter().all(|ratio| !ratio.is_clear));
-        assert_eq!(itself.notes, [] as [String; 0]);
+        let [memory] = &itself.notes[..] else {
+            panic!("{:?}", itself.notes)
+        };
+        assert!(memory.starts_with("both: memory is counted"), "{memory}");
     }
 
     #[test]
@@ -137,6 +213,36 @@ mod tests {
             said.contains("note: a was over TLS, and b was not"),
             "{said}"
         );
-        assert!(compare(&over_tls, &over_tls).notes.is_empty());
+        let both = compare(&over_tls, &over_tls).to_string();
+        assert!(!both.contains("and b was not") && !both.contains("and a was not"));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_told() {
+        let one = report(vec![run("a", &[1000])]);
+        assert_eq!(compare(&one, &one).notes, [] as [String; 0]);
+        let mut broken = one.runs[0].clone();
+        broken.aborted = Some("the deadline passed".to_owned());
+        broken.burst_ms = 8;
+        broken.servers.clear();
+        let mut other = report(vec![broken]);
+        other.plan = serde_json::json!({"seed": 1, "run": {"seed": 2, "burst_ms": 8}});
+        let notes = compare(&one, &other).notes;
+        let [failed, plans, bursts, alone] = &notes[..] else {
+            panic!("{notes:?}")
+        };
+        assert!(failed.starts_with("b FAILED"), "{failed}");
+        assert_eq!(plans, "the plans differ: run");
+        assert!(bursts.starts_with("b: latencies contain"), "{bursts}");
+        assert!(
+            alone.starts_with("only in a: cpu_user_us_per_connect, "),
+            "{alone}"
+        );
+        other.runs[0].parts[0].scenario = "chat".to_owned();
+        let notes = compare(&one, &other).notes.join("\n");
+        assert!(
+            notes.contains("different scenarios: rooms in a, chat in b"),
+            "{notes}"
+        );
     }
 }

@@ -267,19 +267,11 @@ fn of_part(part: &PartReport, run: &Run, figures: &mut Figures) {
     }
     let is_crowd = part.main == Measure::Connect;
     if is_crowd {
-        figures.add(
-            "connects",
-            "connects",
-            Unit::Count,
-            counters.connects as f64,
-        );
+        let connects = counters.connects as f64;
+        figures.add("connects", "connects", Unit::Count, connects);
         if let Some(rounds) = latencies.get(&Measure::Round) {
-            figures.add(
-                "back_s",
-                "all back after",
-                Unit::Seconds,
-                rounds.max_us() / 1e6,
-            );
+            let back = rounds.max_us() / 1e6;
+            figures.add("back_s", "all back after", Unit::Seconds, back);
         }
     }
     let counted = [
@@ -525,6 +517,12 @@ fn of_one_generator(generator: &Generator) -> Vec<String> {
     } else if threads().any(|thread| thread.course.iter().any(|(_, busy)| *busy > BUSY)) {
         warnings.push(format!(
             "a thread of the generator {name} was busy for more than 85 % of the time now and then"
+        ));
+    }
+    if threads().any(|thread| thread.connecting > BUSY) {
+        warnings.push(format!(
+            "a thread of the generator {name} was busy for more than 85 % of the time while sockets \
+             connected: what is said of connecting may be its own"
         ));
     }
     if threads().any(|thread| thread.waited > WAITED) {

@@ -164,6 +164,9 @@ pub struct Tls {
 pub struct Thread {
     /// The share of the time on a CPU.
     pub busy: f64,
+    /// The share of the time on a CPU while sockets connected.
+    #[serde(default)]
+    pub connecting: f64,
     /// The share of the time in which it could have run and others did.
     pub waited: f64,
     /// Moments (seconds since the run's origin) and the share since the one before.

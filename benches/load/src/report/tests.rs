@@ -9,9 +9,17 @@ use crate::{
     record::{Measure, Recorder},
 };
 
+fn usage(cpu: f64) -> Usage {
+    Usage {
+        cpu: Some(cpu),
+        user: Some(cpu / 2.0),
+        rss: Some(1e6 * (1.0 + cpu)),
+    }
+}
+
 /// A run of one generator that measured one second and received these deliveries.
 pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
-    let second = 1_000_000_000;
+    let second = crate::clock::SECOND;
     let mut recorder = Recorder::new(Measure::Delivery, second);
     recorder.advance(Phase::Measure, second / 2);
     for latency in latencies {
@@ -20,10 +28,9 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
     }
     let mut record = recorder.finish();
     record.counters.sockets = 10;
-    let usage = |cpu: f64| Usage {
-        cpu: Some(cpu),
-        user: Some(cpu / 2.0),
-        rss: Some(1e6 * (1.0 + cpu)),
+    let sample = |at| Sample {
+        at,
+        usage: usage(at),
     };
     let span = |phase, begin, end| Span { phase, begin, end };
     let spent = |phase, before, after| SpanUsage {
@@ -47,12 +54,7 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
         }],
         servers: vec![Server {
             name: "host/1".to_owned(),
-            samples: [0.0, 0.5, 1.5]
-                .map(|at| Sample {
-                    at,
-                    usage: usage(at),
-                })
-                .to_vec(),
+            samples: [0.0, 0.5, 1.5].map(sample).to_vec(),
             spans: vec![
                 spent(Phase::Connect, 0.0, 0.1),
                 spent(Phase::Measure, 0.1, 0.4),
@@ -62,6 +64,7 @@ pub(super) fn run(generator: &str, latencies: &[u64]) -> Run {
             name: generator.to_owned(),
             threads: vec![Thread {
                 busy: 0.5,
+                connecting: 0.5,
                 waited: 0.0,
                 course: vec![(1.0, 0.5)],
             }],
@@ -166,9 +169,15 @@ fn a_generator_that_is_the_bottleneck_is_named() {
     let mut busy = run("a", &[1000]);
     busy.generators[0].threads[0].busy = 0.9;
     busy.generators[0].threads[0].waited = 0.3;
+    busy.generators[0].threads[0].connecting = 0.95;
     busy.burst_ms = 8;
     let warnings = report(vec![busy]).warnings.join("\n");
-    for part in ["bottleneck", "core of its own", "--burst-ms 0"] {
+    for part in [
+        "bottleneck",
+        "while sockets connected",
+        "core of its own",
+        "--burst-ms 0",
+    ] {
         assert!(warnings.contains(part), "{warnings}");
     }
 }
@@ -246,4 +255,10 @@ fn html_is_self_contained_and_quotes_what_it_shows() {
         assert!(page.contains(title), "{title}");
     }
     assert!(!page.contains("NaN") && !page.contains("inf"));
+    assert!(!page.contains("not drawn"));
+    let mut many = run("a", &[1000]);
+    many.generators[0].threads = vec![many.generators[0].threads[0].clone(); 9];
+    let page = html(&report(vec![many]));
+    // With the server's they are ten.
+    assert!(page.contains("and 4 more, not drawn"));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     clock::{Nanos, from_seconds},
-    stages::{Schedule, Share, Stages},
+    stages::{Arrivals, Schedule, Share, Stages},
     traffic::Effect,
 };
 
@@ -20,8 +20,8 @@ pub(crate) enum Pacing {
         /// When all come back at once.
         again: usize,
     },
-    /// At these rates over all workers, however long the server takes.
-    Rate(Stages, Share),
+    /// At these rates, however long the server takes.
+    Rate(Stages),
 }
 
 /// Seats that are to be connected.
@@ -76,9 +76,9 @@ impl Opening {
 
     fn restart(&mut self, now: Nanos) {
         self.origin = now;
-        if let Pacing::Rate(stages, share) = &self.pacing {
-            let mut schedule =
-                Schedule::new(stages.clone(), crate::stages::Arrivals::Even, 0, *share);
+        if let Pacing::Rate(stages) = &self.pacing {
+            let all = Share { which: 0, of: 1 };
+            let mut schedule = Schedule::new(stages.clone(), Arrivals::Even, 0, all);
             self.next_due = schedule.next().map(|due| now + from_seconds(due.at));
             self.schedule = Some(schedule);
         }
@@ -115,7 +115,7 @@ impl Opening {
                     self.open(seat, due.unwrap_or(now), effects);
                 }
             }
-            Pacing::Rate(..) => self.open_scheduled(now, effects),
+            Pacing::Rate(_) => self.open_scheduled(now, effects),
         }
         let retry = self.later.peek().map(|Reverse((at, ..))| *at);
         let due = self.next_due.filter(|_| !self.waiting.is_empty());
@@ -189,16 +189,16 @@ mod tests {
 
     #[test]
     fn by_a_schedule_whatever_the_server_does() {
-        let share = Share { which: 1, of: 2 };
-        let mut opening = Opening::new(Pacing::Rate("4:1s".parse().unwrap(), share));
+        let mut opening = Opening::new(Pacing::Rate("2:1s".parse().unwrap()));
         opening.begin(0..4, SECOND);
-        let quarter = SECOND / 4;
-        assert_eq!(opened(&mut opening, SECOND), []);
-        let late = opened(&mut opening, SECOND + 2 * quarter);
-        assert_eq!(late, [(0, SECOND + quarter)], "due before it was opened");
+        let half = SECOND / 2;
+        assert_eq!(opened(&mut opening, SECOND), [(0, SECOND)]);
+        assert_eq!(opened(&mut opening, SECOND + half - 1), []);
+        let late = opened(&mut opening, SECOND + half + 5);
+        assert_eq!(late[0], (1, SECOND + half), "due before it was opened");
         let rest = opened(&mut opening, 3 * SECOND);
-        let due: Vec<_> = rest.iter().map(|(_, due)| *due).collect();
-        assert_eq!(due, [SECOND + 3 * quarter, 3 * SECOND, 3 * SECOND]);
+        let due: Vec<_> = late[1..].iter().chain(&rest).map(|(_, due)| *due).collect();
+        assert_eq!(due, [SECOND + half + 5; 2], "the stages have ended");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod server;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::{Parser, ValueEnum};
 use quikapp_load::{Args, Kind, Language, Report, plan, run};
 use server::{Fault, start};
@@ -20,7 +22,9 @@ async fn bench(language: Language, fault: Fault, scenario: &str) -> Report {
     let pid = std::process::id().to_string();
     let words = ["bench"].into_iter().chain(scenario.split(' '));
     let more = ["--url", &url, "--protocol", name.get_name(), "--pid", &pid];
-    let limits = ["--patience", "1", "--deadline", "30"];
+    let deadline = ["--deadline", "30"].into_iter();
+    let deadline = deadline.filter(|_| !scenario.contains("--deadline"));
+    let limits = ["--patience", "1"].into_iter().chain(deadline);
     let cli = Cli::parse_from(words.chain(more).chain(limits));
     run(&plan(&cli.args).unwrap(), false).await.unwrap()
 }
@@ -160,6 +164,17 @@ async fn a_refusal_fails_unless_the_server_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_join_that_is_to_be_tried_again_is_no_fault() {
+    let report = bench(Language::Phoenix, Fault::DefersJoins, IDLE).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(figure(&report, "deferred"), 3.0);
+    assert!(
+        figure(&report, "max") > 0.3e6,
+        "counted from when it was due"
+    );
+}
+
+#[tokio::test]
 async fn a_ghost_in_presence_is_found() {
     let ghosts = found(
         Language::Phoenix,
@@ -182,6 +197,23 @@ async fn how_all_come_in_the_beginning_is_not_what_is_measured() {
     for seen in ["max", "gone_max"] {
         assert!(figure(&report, seen) < 1e6, "{seen}: {report}");
     }
+}
+
+#[tokio::test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a moment of the wall clock is what is given"
+)]
+async fn waiting_for_the_others_is_in_no_deadline() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let moment = now.as_secs_f64() + 4.0;
+    let late = format!("{FANOUT} --deadline 3 --start-at {moment}");
+    let report = bench(Language::Raw, Fault::None, &late).await;
+    assert!(report.passed, "{report}");
+    let never = "idle --sockets 3 --hold 9 --deadline 1";
+    let report = bench(Language::Raw, Fault::None, never).await;
+    let aborted = report.runs[0].aborted.as_deref();
+    assert_eq!(aborted, Some("the deadline passed"));
 }
 
 #[tokio::test]

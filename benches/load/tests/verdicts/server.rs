@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     /// Acknowledges, and delivers to nobody.
     Forgets,
     RefusesJoins,
+    /// Answers the first joins with when to try again.
+    DefersJoins,
     /// Answers the first upgrades with 503, with or without a hint when to come back.
     IsBusy {
         hint: bool,
@@ -214,6 +216,10 @@ impl Server {
         }
     }
 
+    fn defers(&self) -> bool {
+        self.fault == Fault::DefersJoins && self.upgrades.fetch_add(1, Ordering::Relaxed) < REFUSED
+    }
+
     fn understand_phoenix(&self, text: &str) -> Wish {
         let [join_ref, msg_ref, topic, event, payload]: [Value; 5] =
             serde_json::from_str(text).unwrap();
@@ -225,6 +231,10 @@ impl Server {
         match event.as_str().unwrap() {
             "phx_join" if self.fault == Fault::RefusesJoins => {
                 Wish::Reply(reply("error", json!({"reason": "no"})))
+            }
+            "phx_join" if self.defers() => {
+                let why = json!({"reason": "rate_limited", "retry_after_ms": 300});
+                Wish::Reply(reply("error", why))
             }
             "phx_join" => Wish::Enter {
                 room,

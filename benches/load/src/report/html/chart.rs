@@ -47,6 +47,8 @@ pub(super) struct Chart {
     /// The horizontal axis counts nines of the rank, not seconds.
     is_by_rank: bool,
     series: Vec<Series>,
+    /// Lines for which there was no colour left.
+    left_out: usize,
 }
 
 impl Chart {
@@ -61,6 +63,7 @@ impl Chart {
             unit,
             scale,
             is_by_rank: false,
+            left_out: series.len().saturating_sub(MOST_SERIES),
             series: series.into_iter().take(MOST_SERIES).collect(),
         }
     }
@@ -92,7 +95,11 @@ impl Chart {
         let entries = self.series.iter().enumerate().map(|(at, series)| {
             format!("<span class=\"key k{at}\">{}</span>", escape(&series.name))
         });
-        entries.collect()
+        let left_out = match self.left_out {
+            0 => String::new(),
+            more => format!("<span>and {more} more, not drawn</span>"),
+        };
+        entries.chain([left_out]).collect()
     }
 
     fn axes(&self) -> Option<Axes> {
