@@ -1,6 +1,10 @@
 //! `quikapp bench` loads a server behind TLS, and only one that it can trust.
 
-use std::{fs, process::Output, time::Duration};
+use std::{
+    fs,
+    process::Output,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
@@ -63,15 +67,30 @@ fn tls_of(report: &Value) -> &Value {
     &report["runs"][0]["generators"][0]["tls"]
 }
 
-/// Messages of two records and more, to sockets of which each has its own handshake.
+/// Some seconds from now, when two generators have long connected.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a moment of the wall clock is what is given"
+)]
+fn soon() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() + 20
+}
+
+/// Messages of two records and more, to sockets of which each has its own handshake. Only what was
+/// measured together is merged.
 #[tokio::test]
 async fn what_is_sent_over_wss_arrives() {
     let site = Site::start().await;
-    let fanout = "fanout --members 20 --senders 4 --body 40000 --seconds 0.5 --warmup 0.1 \
+    let fanout = "fanout --members 20 --senders 4 --body 40000 --seconds 2 --warmup 0.1 \
         --secret-file data/secret --ca-file ca.pem";
-    for generator in ["east", "west"] {
+    let moment = soon();
+    let [east, west] = ["east", "west"].map(|generator| {
         let output = format!("--generator {generator} --json={generator}.json");
-        let done = site.bench("wss", &format!("{fanout} {output}")).await;
+        format!("{fanout} --start-at {moment} {output}")
+    });
+    let (east, west) = tokio::join!(site.bench("wss", &east), site.bench("wss", &west));
+    for done in [east, west] {
         let told = said(&done);
         assert_eq!(done.status.code(), Some(0), "{told}");
         assert!(told.contains("spoke TLS (TLSv1_3 TLS13_"), "{told}");
