@@ -46,6 +46,9 @@ pub struct Record {
     pub intervals: Vec<Interval>,
     /// What the server broke.
     pub violations: Violations,
+    /// A socket was refused or lost, or nothing came for too long: it made no sense to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broke_off: bool,
     /// What members of ordered rooms heard, to be compared across workers.
     #[serde(skip)]
     pub(crate) orders: Vec<HeardOrder>,
@@ -112,6 +115,7 @@ impl Record {
         }
         self.add_intervals(&other.intervals, 0);
         self.violations.merge(&other.violations);
+        self.broke_off |= other.broke_off;
         self.orders.extend_from_slice(&other.orders);
     }
 

@@ -41,6 +41,12 @@ const CONNECTING: usize = 64;
 /// How often the coordinator looks.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Why a run ended before its time, if it was not the deadline.
+const BROKE_OFF: &str = "a socket was refused or lost, or nothing came for too long";
+
+/// The least time to connect, in seconds, of which ticks of 10 ms tell how busy a thread was.
+const TELLING: f64 = 0.2;
+
 /// After the last delivery: what comes then is one too many.
 const AFTERMATH: Duration = Duration::from_millis(50);
 
@@ -534,7 +540,7 @@ impl Course {
         for ((thread, now), before) in self.threads.iter_mut().zip(&now).zip(before) {
             let busy = (now.busy - before.busy) / length;
             match span.phase {
-                Phase::Connect => thread.connecting = busy,
+                Phase::Connect if length >= TELLING => thread.connecting = busy,
                 Phase::Measure => {
                     thread.busy = busy;
                     thread.waited = (now.waited - before.waited) / length;
@@ -557,6 +563,11 @@ impl Course {
                 sum.add(record);
             }
         }
+        let broken = layout.parts.iter().zip(&records);
+        let mut broken = broken.filter(|(_, record)| record.broke_off);
+        let broke_off = broken.next();
+        let broke_off = broke_off.map(|(part, _)| format!("{}: {BROKE_OFF}", part.name));
+        let aborted = aborted.or(broke_off);
         let parts = layout.parts.iter().zip(records).map(|(part, mut record)| {
             check_orders(&mut record);
             PartReport {

@@ -165,6 +165,23 @@ fn json_keeps_the_raw_data_and_the_figures_are_computed_anew() {
 }
 
 #[test]
+fn reports_of_earlier_versions_are_read() {
+    let report = report(vec![run("a", &[1000])]);
+    let mut json = serde_json::to_value(&report).unwrap();
+    let run = &mut json["runs"][0];
+    for (place, name) in [
+        ("/parts/0/record/counters", "owed"),
+        ("/parts/0/record/counters", "stalled"),
+        ("/generators/0/threads/0", "connecting"),
+    ] {
+        let map = run.pointer_mut(place).unwrap().as_object_mut().unwrap();
+        assert!(map.remove(name).is_some(), "{name}");
+    }
+    let read = Report::from_json(&json.to_string()).unwrap();
+    assert_eq!(read.get("p99"), report.get("p99"));
+}
+
+#[test]
 fn a_generator_that_is_the_bottleneck_is_named() {
     let mut busy = run("a", &[1000]);
     busy.generators[0].threads[0].busy = 0.9;

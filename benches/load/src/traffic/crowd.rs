@@ -218,6 +218,7 @@ impl Traffic for Crowd {
             self.violations.add(Kind::Refused, absent, example);
         }
         let mut record = self.recorder.finish();
+        record.broke_off = self.is_broken;
         record.counters.sockets = self.plan.seats as u64;
         record.counters.owed = self.churn.as_ref().map_or(0, Churn::owed);
         record.violations = self.violations;

@@ -370,6 +370,7 @@ impl Traffic for Presence {
             }
         }
         let mut record = self.recorder.finish();
+        record.broke_off = self.is_broken;
         record.counters.sockets = self.plan.people.len() as u64;
         record.counters.owed = self.churn.owed();
         record.violations = self.violations;

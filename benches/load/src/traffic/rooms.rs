@@ -308,9 +308,11 @@ impl Traffic for Rooms {
             mut violations,
             recorder,
             plan,
+            is_broken,
             ..
         } = *self;
         let mut record = recorder.finish();
+        record.broke_off = is_broken;
         record.counters.sockets = seats.len() as u64;
         record.counters.stalled = seats.iter().filter(|seat| seat.plan.stalls).count() as u64;
         let heard = |seat: &&Seat| !seat.is_gone && !seat.plan.stalls;

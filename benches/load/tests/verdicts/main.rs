@@ -113,6 +113,9 @@ async fn a_lying_server_is_caught_in_every_protocol() {
                 1,
                 "{language:?} {fault:?}: {report}"
             );
+            // Who lost a socket does not go on, and says so.
+            let ended_early = report.runs[0].aborted.is_some();
+            assert_eq!(ended_early, fault == Fault::Closes, "{fault:?}: {report}");
         }
     }
 }
