@@ -69,7 +69,7 @@ pub struct RunOptions {
     /// Seconds to measure [default: 10, or as long as the stages of the rate]
     #[arg(long, global = true)]
     pub seconds: Option<f64>,
-    /// Seconds of traffic before, which do not count [default: 1 with messages]
+    /// Seconds of traffic before, which do not count [default: 1 with messages, 0.2 for pingpong]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub warmup: Option<f64>,
     /// Times to run; figures are then medians with their spread [default: 1]
@@ -241,11 +241,7 @@ impl Settings {
             (0.0..=1e6).contains(&seconds),
             "seconds: {seconds} is not a time to measure"
         );
-        let is_silent = |part: &Scenario| matches!(part, Scenario::Idle(_) | Scenario::Storm(_));
-        let warmup = options.warmup.unwrap_or(match parts.iter().all(is_silent) {
-            true => 0.0,
-            false => 1.0,
-        });
+        let warmup = options.warmup.unwrap_or_else(|| default_warmup(parts));
         ensure!(
             (0.0..=1e6).contains(&warmup),
             "warmup: {warmup} is not a time"
@@ -300,6 +296,19 @@ impl Settings {
     }
 }
 
+fn default_warmup(parts: &[Scenario]) -> f64 {
+    let is_silent = |part: &Scenario| matches!(part, Scenario::Idle(_) | Scenario::Storm(_));
+    let is_rally = |part: &Scenario| matches!(part, Scenario::Pingpong(_));
+    if parts.iter().all(is_silent) {
+        0.0
+    } else if parts.iter().any(is_rally) {
+        // As fast as it goes, in a second a pair sends more than servers take from one socket.
+        0.2
+    } else {
+        1.0
+    }
+}
+
 fn default_seconds(parts: &[Scenario]) -> f64 {
     let staged = parts.iter().filter_map(|part| part.rate()?.seconds());
     let own = parts.iter().map(|part| match part {
@@ -329,7 +338,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::plan::scenario::{Fanout, Idle};
+    use crate::plan::scenario::{Fanout, Idle, Pingpong};
 
     #[test]
     fn the_command_line_overrides_the_file() {
@@ -382,6 +391,8 @@ mod tests {
             ..Fanout::default()
         }));
         assert_eq!((open.burst_ms, open.seconds), (0, 30.0));
+        let pingpong = complete(Scenario::Pingpong(Pingpong::default()));
+        assert_eq!(pingpong.warmup, 0.2);
         let idle = complete(Scenario::Idle(Idle::default()));
         assert_eq!((idle.warmup, idle.seconds), (0.0, 5.0));
     }
