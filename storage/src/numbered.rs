@@ -61,4 +61,5 @@ numbered!(TimerKind {
     Expire = 2,
     UntilDelivered = 3,
     Erase = 4,
+    Announce = 5,
 });

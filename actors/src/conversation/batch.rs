@@ -133,18 +133,25 @@ async fn finish(
     decisions: Vec<Decision>,
     appended: Option<Appended>,
 ) -> Core {
+    // Taking the conversation again has published these.
+    let found = draft.found_written(batch.iter().map(|it| &it.request));
     let (core, entries) = match &appended {
         Some(appended) => draft.committed(appended),
         None => (draft.abandoned(), Vec::new()),
     };
-    if !entries.is_empty() {
-        notices::count_changes(shared, &core, id, &entries);
+    for entries in [&found, &entries] {
+        if !entries.is_empty() {
+            notices::count_changes(shared, core.workspace(), id, entries);
+        }
     }
     answer(batch, decisions, &entries);
     shared.live.publish(&shared.store, id, &entries).await;
-    if !entries.is_empty() {
+    if entries.iter().any(notices::concerns_somebody) {
         shared.tails.grown(id);
+    } else if !entries.is_empty() {
+        shared.tails.grown_by_little(id);
     }
+    notices::of_entries(shared, &core, id, &found);
     notices::of_entries(shared, &core, id, &entries);
     core
 }

@@ -1,6 +1,6 @@
 //! What can be asked of a conversation, and what comes back.
 
-use quikapp_storage::{EntryId, JsonText, MessageId, Role, Seq, UserId};
+use quikapp_storage::{EntryId, JsonText, Key16, MessageId, Role, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -86,6 +86,8 @@ pub enum Command {
         event: String,
         /// Its payload (JSON object).
         payload: JsonText,
+        /// The idempotency key, where it follows from something and is to be written once.
+        key: Option<Key16>,
     },
 }
 
@@ -247,5 +249,13 @@ impl CommandError {
             Self::Unavailable => "unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
         }
+    }
+
+    /// Whether the same may go well a little later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Overloaded | Self::Moved { .. } | Self::Unavailable | Self::OutcomeUnknown
+        )
     }
 }

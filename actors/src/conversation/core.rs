@@ -59,6 +59,7 @@ impl Request {
                 }
                 _ => key::of_entry(self.id),
             },
+            (Author::Server, Command::Notice { key: Some(key), .. }) => *key,
             _ => key::of_entry(self.id),
         }
     }
@@ -272,6 +273,22 @@ impl Draft {
         &self.entries
     }
 
+    /// What the log has of requests that are carried out once more because nobody knew whether
+    /// they were: to everybody else it is new.
+    pub(crate) fn found_written<'a>(
+        &self,
+        requests: impl Iterator<Item = &'a Request>,
+    ) -> Vec<Entry> {
+        if self.originals.is_empty() {
+            return Vec::new();
+        }
+        let original = |request: &Request| {
+            let original = self.originals.get(&request.key())?;
+            (original.id == request.id).then(|| original.clone())
+        };
+        requests.filter_map(original).collect()
+    }
+
     /// The batch was appended: the core as it is now, and the entries as they stand in the log.
     pub(crate) fn committed(self, appended: &Appended) -> (Core, Vec<Entry>) {
         let mut core = self.core;
@@ -331,7 +348,7 @@ impl Draft {
     /// What no person may ask for, and only that.
     fn change_by_server(&mut self, command: &Command) -> Result<Change, CommandError> {
         match command {
-            Command::Notice { event, payload } => self.notice(event, payload),
+            Command::Notice { event, payload, .. } => self.notice(event, payload),
             Command::Expire { message, why } => self.expire(*message, *why),
             Command::EndMembership { user } => self.end_membership(user),
             Command::TakeReaction {

@@ -7,8 +7,7 @@ use std::{
 };
 
 use quikapp_storage::{
-    ConversationId, ConversationKind, Created, EntryId, JsonText, NewConversation, OwnerId, Person,
-    Seq, SharedStore, StoreError,
+    ConversationId, Entry, EntryId, JsonText, OwnerId, Person, Seq, SharedStore, StoreError,
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -18,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Command, CommandError, Config, Limits, Outcome, SendMessage,
-    batch::{Pending, refusal_of},
+    batch::Pending,
     core::{Author, Request, messages, validate},
     live::Live,
     notices,
@@ -48,7 +47,7 @@ pub enum StartError {
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Conversations {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The supervisor, where it is one of its own.
     alone: Option<Supervisor>,
 }
@@ -192,27 +191,14 @@ impl Conversations {
         self.shared.live.is_sequenced(conversation)
     }
 
-    /// Creates a conversation, or finds the one that the pair already has. The members of a new
-    /// one are told on their own topic (`conversation:new`, `conversation:invite`).
-    pub async fn create(&self, new: NewConversation) -> Result<Created, CommandError> {
-        self.shared.check_new(&new)?;
-        let members: Vec<_> = new.members.iter().map(|(user, _)| user.clone()).collect();
-        let created = self.shared.store.create_conversation(new).await;
-        let created = created.map_err(|error| refusal_of(&error))?;
-        if let Created::New(conversation) = &created {
-            for user in &members {
-                self.tails().changes().of_person(&Person {
-                    workspace: conversation.workspace.clone(),
-                    user: user.clone(),
-                });
-            }
-            let shared = Arc::clone(&self.shared);
-            let (by, at) = (conversation.created_by.clone(), conversation.created_at);
-            let told = notices::joined(shared, conversation.clone(), members, by, at);
-            // On its own, so that everybody is told even if the caller goes away.
-            let _ = self.shared.tasks.spawn(told).await;
-        }
-        Ok(created)
+    /// Tells what entries of a conversation had to tell people in their own conversations, as far
+    /// as nobody has yet. An error means that something is left.
+    pub(crate) async fn tell_late(
+        &self,
+        conversation: &ConversationId,
+        entries: &[&Entry],
+    ) -> Result<(), CommandError> {
+        notices::late(&self.shared, conversation, entries).await
     }
 
     /// Writes a notice into a person's own conversation, which is made if there is none.
@@ -222,7 +208,7 @@ impl Conversations {
         event: &str,
         payload: JsonText,
     ) -> Result<Outcome, CommandError> {
-        notices::notify(&self.shared, person, event, payload).await
+        notices::notify(&self.shared, person, event, payload, None).await
     }
 
     /// Sees to it that what is written to a conversation elsewhere is broadcast here too, for as
@@ -327,6 +313,11 @@ impl Shared {
         answer.await.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 
+    /// Nothing is admitted any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
     /// What a caller hears of a conversation that does not come to rest here.
     pub(crate) fn moved(&self) -> CommandError {
         CommandError::Moved {
@@ -353,37 +344,6 @@ impl Shared {
 
     fn shard_of(&self, conversation: &ConversationId) -> usize {
         self.hasher.hash_one(conversation) as usize % self.admission.len()
-    }
-
-    fn check_new(&self, new: &NewConversation) -> Result<(), CommandError> {
-        let invalid = |field, detail: String| CommandError::InvalidField { field, detail };
-        let is_listed_twice = |(index, (user, _)): (usize, &(_, _))| {
-            new.members[..index].iter().any(|(other, _)| other == user)
-        };
-        if new.members.iter().enumerate().any(is_listed_twice) {
-            return Err(invalid("members", "each at most once".to_owned()));
-        }
-        match new.kind {
-            ConversationKind::Person => return Err(CommandError::Forbidden),
-            ConversationKind::Direct if new.members.len() != 2 => {
-                return Err(invalid(
-                    "members",
-                    "a direct conversation has two".to_owned(),
-                ));
-            }
-            ConversationKind::Direct | ConversationKind::Group => {}
-        }
-        if new.members.len() > self.limits.members {
-            return Err(invalid(
-                "members",
-                format!("at most {}", self.limits.members),
-            ));
-        }
-        let most = self.limits.name_bytes;
-        if new.name.as_ref().is_some_and(|name| name.len() > most) {
-            return Err(invalid("name", format!("at most {most} bytes")));
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Idempotency keys, and the hash that tells a retry from another message under the same key.
 
 use aws_lc_rs::digest;
-use quikapp_storage::{EntryId, Key16, UserId};
+use quikapp_storage::{ConversationId, EntryId, Key16, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::SendMessage;
@@ -27,6 +27,24 @@ pub(crate) fn hex_key(sender: &UserId, client_id: &str) -> String {
 /// does not know whether a commit went through can look it up.
 pub(crate) fn of_entry(id: EntryId) -> Key16 {
     Key16(*id.0.as_bytes())
+}
+
+/// The key of what a person is told of a place in a conversation. It never changes: it stands for
+/// that they have been told.
+pub(crate) fn of_notice(
+    conversation: &ConversationId,
+    seq: Seq,
+    user: &UserId,
+    event: &str,
+) -> Key16 {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in ["notice", conversation.as_str(), user.as_str(), event] {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        hash.update(&length.to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(&seq.0.to_be_bytes());
+    first_16(hash.finish().as_ref())
 }
 
 /// Hash of the canonical JSON of what the client asked to send, without `client_id`.
@@ -147,6 +165,18 @@ mod tests {
             ..send("1", r#"{"a":1,"b":[2]}"#)
         };
         assert_ne!(hash, content_hash(&short));
+    }
+
+    /// Stored keys outlive the program that wrote them.
+    #[test]
+    fn the_key_of_a_notice_never_changes() {
+        let id = ConversationId::from_stored("c");
+        let ann = UserId::new("ann").unwrap();
+        let key = |seq, event| of_notice(&id, Seq(seq), &ann, event);
+        let text = "\0\0\0\x06notice\0\0\0\x01c\0\0\0\x03ann\0\0\0\x01e\0\0\0\0\0\0\0\x07";
+        assert_eq!(key(7, "e"), first_16(&hash_of(text)));
+        assert_ne!(key(7, "e"), key(8, "e"));
+        assert_ne!(key(7, "e"), key(7, "f"));
     }
 
     /// Stored hashes outlive the program that wrote them.

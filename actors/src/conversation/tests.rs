@@ -3,6 +3,7 @@
 
 mod faulty;
 mod kit;
+mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -13,7 +13,7 @@ use super::{
     acks::{self, Acks},
     erasure,
     payload::ScheduledPayload,
-    projections::{Queue, Threads, Timers},
+    projections::{Notices, Queue, Threads, Timers},
     projector::Projector,
     recovery, scheduled,
     tails::Tails,
@@ -93,7 +93,10 @@ impl Delivery {
         let projections = own_projections(&parts).chain(parts.projections);
         let projectors = projections.map(|projection| {
             Arc::new(Projector {
-                lane: tails.open_lane(projection.consumer()),
+                lane: match projection.is_sparse() {
+                    true => tails.open_sparse_lane(projection.consumer()),
+                    false => tails.open_lane(projection.consumer()),
+                },
                 projection,
                 tails: tails.clone(),
                 store: Arc::clone(&parts.store),
@@ -245,10 +248,17 @@ impl Shared {
 }
 
 fn own_projections(parts: &Parts) -> impl Iterator<Item = Arc<dyn Projection>> + use<> {
-    projections(&parts.store, &parts.config).into_iter()
+    let notices = Notices {
+        store: Arc::clone(&parts.store),
+        conversations: parts.conversations.clone(),
+        clock: Arc::clone(&parts.clock),
+        told_within_ms: parts.config.queue_ttl_ms(),
+    };
+    let derived = projections(&parts.store, &parts.config).into_iter();
+    derived.chain([Arc::new(notices) as Arc<dyn Projection>])
 }
 
-/// The projections that every node has.
+/// The projections that every node has and that can be derived anew.
 pub(super) fn projections(store: &SharedStore, config: &Config) -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Queue {

@@ -1,6 +1,7 @@
-//! What is derived from the log: the store-and-forward queue, counts per thread, and the timers
-//! of messages that do not stay.
+//! What is derived from the log: the store-and-forward queue, counts per thread, the timers of
+//! messages that do not stay, and what people are told in their own conversations.
 
+mod notices;
 mod queue;
 mod threads;
 mod timers;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use crate::conversation::MessageClass;
 
+pub(super) use notices::Notices;
 pub(super) use queue::Queue;
 pub(super) use threads::Threads;
 pub(super) use timers::Timers;

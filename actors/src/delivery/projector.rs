@@ -29,6 +29,12 @@ pub trait Projection: Send + Sync + 'static {
     /// Under which name its cursors are kept.
     fn consumer(&self) -> Consumer;
 
+    /// Little of a log concerns it. Then it is not told of what does not, until somebody takes
+    /// the conversation or lets it go.
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
     /// Deals with the entries of a step, which are all between its ends, and moves the cursor.
     /// `false` means that the cursor was not where the step begins, and that nothing was done.
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError>;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quikapp_storage::{
-    AcquireError, Claim, ConversationId, Epoch, OwnerId, Seq, SharedStore, StoreError,
+    AcquireError, Claim, Consumer, ConversationId, Epoch, OwnerId, Seq, SharedStore, StoreError,
 };
 
 use super::{Config, Projection, Tails, handle::projections, history, projector::catch_up};
@@ -68,7 +68,10 @@ pub async fn rebuild(
         });
     }
     let tails = Tails::default();
-    for consumer in all.iter().map(|it| it.consumer()).chain(config.feeds()) {
+    let derived = all.iter().map(|it| it.consumer());
+    // What people are told is not derived anew, but where it has not been told, that is seen to
+    // by a server that finds the conversation hot.
+    for consumer in derived.chain([Consumer::NOTICES]).chain(config.feeds()) {
         tails.wait_for(consumer);
     }
     let work = Work {

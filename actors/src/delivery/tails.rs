@@ -34,6 +34,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Lane {
     consumer: Consumer,
+    is_sparse: bool,
     behind: Mutex<Behind>,
     grown: Notify,
 }
@@ -62,15 +63,37 @@ impl Tails {
 
     /// A conversation has grown, or may have. Never waits.
     pub(crate) fn grown(&self, id: &ConversationId) {
-        for lane in self.0.lanes.read().iter() {
+        self.name_in(id, |_| true);
+    }
+
+    /// A conversation has grown by nothing that concerns a sparse lane. Never waits.
+    pub(crate) fn grown_by_little(&self, id: &ConversationId) {
+        self.name_in(id, |lane| !lane.is_sparse);
+    }
+
+    fn name_in(&self, id: &ConversationId, which: impl Fn(&Lane) -> bool) {
+        let lanes = self.0.lanes.read();
+        for lane in lanes.iter().filter(|lane| which(lane)) {
             lane.add(id, Instant::now());
         }
     }
 
     /// Adds a projection.
     pub(super) fn open_lane(&self, consumer: Consumer) -> Arc<Lane> {
+        self.open(consumer, false)
+    }
+
+    /// Adds a projection whom little of a log concerns. It is told of a conversation that has
+    /// grown by what does, of one that is taken, and of one that is retired with something left
+    /// to see.
+    pub(super) fn open_sparse_lane(&self, consumer: Consumer) -> Arc<Lane> {
+        self.open(consumer, true)
+    }
+
+    fn open(&self, consumer: Consumer, is_sparse: bool) -> Arc<Lane> {
         let lane = Arc::new(Lane {
             consumer: consumer.clone(),
+            is_sparse,
             behind: Mutex::default(),
             grown: Notify::new(),
         });
@@ -93,13 +116,19 @@ impl Tails {
         epoch: Epoch,
         tail: Seq,
     ) -> Result<(), StoreError> {
-        {
+        let is_noted = {
             let mut retired = self.0.retired.lock();
-            if retired.len() < MOST {
+            let is_noted = retired.len() < MOST;
+            if is_noted {
                 retired.insert(id.clone(), (epoch, tail));
             }
+            is_noted
+        };
+        let settled = self.settle(store, id).await;
+        if !is_noted || self.0.retired.lock().contains_key(id) {
+            self.name_in(id, |lane| lane.is_sparse);
         }
-        self.settle(store, id).await
+        settled
     }
 
     /// Releases a conversation that was retired, if everybody has seen it to the end. The store
@@ -213,6 +242,20 @@ mod tests {
         assert_eq!(lane.take(2), [id(3), id(1)]);
         assert_eq!(lane.take(2), [id(2)]);
         assert!(tails.is_at_rest());
+    }
+
+    #[test]
+    fn a_sparse_lane_is_not_told_of_what_does_not_concern_it() {
+        let tails = Tails::default();
+        let (every, sparse) = (
+            tails.open_lane(Consumer::QUEUE),
+            tails.open_sparse_lane(Consumer::NOTICES),
+        );
+        tails.grown_by_little(&id(1));
+        assert_eq!(every.lag().conversations, 1);
+        assert_eq!(sparse.lag().conversations, 0);
+        tails.grown(&id(1));
+        assert_eq!(sparse.take(9), [id(1)]);
     }
 
     #[test]

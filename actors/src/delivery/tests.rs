@@ -8,3 +8,4 @@ mod kit;
 mod projecting;
 mod rebuilding;
 mod scheduling;
+mod telling;

@@ -9,7 +9,7 @@ use quikapp_storage::{
 use serde::{Deserialize, Serialize};
 
 use super::{erasure, handle::Shared, scheduled};
-use crate::conversation::{Command, CommandError, Gone};
+use crate::conversation::{Command, CommandError, Creation, Gone};
 
 /// Timers read at once.
 const PAGE: usize = 100;
@@ -75,6 +75,7 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) {
         TimerKind::Expire => expire(shared, &timer).await,
         TimerKind::UntilDelivered => look(shared, &timer).await,
         TimerKind::Erase => erasure::fire(shared, timer).await,
+        TimerKind::Announce => announce(shared, &timer).await,
     }
     metrics::counter!("quikapp_timers_fired_total", "kind" => kind_name(kind)).increment(1);
 }
@@ -85,6 +86,7 @@ fn kind_name(kind: TimerKind) -> &'static str {
         TimerKind::Expire => "expire",
         TimerKind::UntilDelivered => "until_delivered",
         TimerKind::Erase => "erase",
+        TimerKind::Announce => "announce",
     }
 }
 
@@ -100,6 +102,24 @@ async fn expire(shared: &Shared, timer: &Timer) {
     match ending_of(timer) {
         Some(ending) => take_away(shared, timer, &ending, Gone::Expired).await,
         None => done(shared, timer).await,
+    }
+}
+
+/// Tells those who are in a conversation from its beginning, as far as they have not been told.
+async fn announce(shared: &Shared, timer: &Timer) {
+    let creation: Creation = match serde_json::from_str(&timer.payload) {
+        Ok(creation) => creation,
+        Err(error) => {
+            tracing::error!(timer = timer.id, %error, "a damaged timer");
+            return done(shared, timer).await;
+        }
+    };
+    match shared.conversations.tell_of(&creation).await {
+        Ok(()) => done(shared, timer).await,
+        Err(error) => {
+            tracing::warn!(conversation = timer.id, %error, "some do not know of a conversation");
+            again(shared, timer, RETRY_MS).await;
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub enum TimerKind {
     UntilDelivered,
     /// A person is erased.
     Erase,
+    /// Those who are in a conversation from its beginning are told of it.
+    Announce,
 }
 
 /// A timer to keep.
@@ -99,6 +101,8 @@ impl Consumer {
     pub const QUEUE: Self = Self(Cow::Borrowed("queue"));
     /// Counts per thread.
     pub const THREADS: Self = Self(Cow::Borrowed("threads"));
+    /// What people are told in their own conversations.
+    pub const NOTICES: Self = Self(Cow::Borrowed("notices"));
     /// Who may have to be told of a message.
     pub const NOTIFY: Self = Self(Cow::Borrowed("notify"));
     /// Timers of messages that do not stay.

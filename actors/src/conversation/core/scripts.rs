@@ -594,6 +594,7 @@ fn only_the_server_writes_notices_and_only_into_a_persons_own_conversation() {
     let notice = Command::Notice {
         event: "notification".into(),
         payload: r#"{"text":"hi"}"#.into(),
+        key: None,
     };
     let refused = own.ask("ann", notice.clone());
     assert_eq!(refused.err(), Some(CommandError::ConversationNotFound));

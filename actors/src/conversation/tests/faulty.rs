@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use quikapp_storage::*;
 
-/// What the next append comes to.
-#[derive(Debug, Clone, Copy)]
+/// What the next write comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Written, but nobody knows.
     UnknownButWritten,
@@ -24,6 +24,8 @@ pub(super) enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     next: Mutex<Option<Fault>>,
+    next_in: Mutex<Option<(ConversationId, Fault)>>,
+    next_creation: Mutex<Option<Fault>>,
     refuses_acquire: AtomicBool,
 }
 
@@ -31,6 +33,31 @@ impl Faults {
     /// Makes the next append fail.
     pub(super) fn inject(&self, fault: Fault) {
         *self.next.lock() = Some(fault);
+    }
+
+    /// Makes the next append to a conversation fail.
+    pub(super) fn inject_in(&self, id: &ConversationId, fault: Fault) {
+        *self.next_in.lock() = Some((id.clone(), fault));
+    }
+
+    /// Makes the next creation of a conversation fail.
+    pub(super) fn inject_creation(&self, fault: Fault) {
+        *self.next_creation.lock() = Some(fault);
+    }
+
+    /// Nothing that was injected is still to come.
+    pub(super) fn are_over(&self) -> bool {
+        let is_none = self.next.lock().is_none() && self.next_in.lock().is_none();
+        is_none && self.next_creation.lock().is_none()
+    }
+
+    fn of_append(&self, parts: &[Append]) -> Option<Fault> {
+        let mut next_in = self.next_in.lock();
+        let is_meant = |(id, _): &mut (ConversationId, Fault)| {
+            parts.iter().any(|part| part.conversation == *id)
+        };
+        let meant = next_in.take_if(is_meant).map(|(_, fault)| fault);
+        meant.or_else(|| self.next.lock().take())
     }
 
     /// Makes taking a conversation fail, until further notice.
@@ -54,7 +81,17 @@ impl FaultyStore {
 #[async_trait]
 impl ConversationStore for FaultyStore {
     async fn create_conversation(&self, new: NewConversation) -> Result<Created, StoreError> {
-        self.inner.create_conversation(new).await
+        let fault = self.faults.next_creation.lock().take();
+        let injected = "injected".to_owned();
+        match fault {
+            None => self.inner.create_conversation(new).await,
+            Some(Fault::UnknownButWritten) => {
+                self.inner.create_conversation(new).await?;
+                Err(StoreError::Unknown(injected))
+            }
+            Some(Fault::UnknownAndLost) => Err(StoreError::Unknown(injected)),
+            Some(Fault::Unavailable) => Err(StoreError::Unavailable(injected)),
+        }
     }
 
     async fn conversation(&self, id: &ConversationId) -> Result<Option<Conversation>, StoreError> {
@@ -123,8 +160,7 @@ impl LogStore for FaultyStore {
 
     async fn append(&self, parts: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
         let unknown = || StoreError::Unknown("injected".to_owned()).into();
-        let fault = self.faults.next.lock().take();
-        match fault {
+        match self.faults.of_append(&parts) {
             None => self.inner.append(parts).await,
             Some(Fault::UnknownButWritten) => {
                 let results = self.inner.append(parts).await;

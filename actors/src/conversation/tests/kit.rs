@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::faulty::{Faults, FaultyStore};
 use crate::{
     Clock, SystemClock,
-    conversation::{Command, CommandError, Config, Conversations, Outcome, SendMessage, topic_of},
+    conversation::{Command, CommandError, Config, Conversations, Outcome, SendMessage, topic_of, wire},
     fanout::{
         ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
         Subscription,
@@ -26,6 +26,7 @@ pub(super) struct Kit {
     pub(super) conversations: Conversations,
     pub(super) store: SharedStore,
     pub(super) faults: Arc<Faults>,
+    pub(super) clock: Arc<dyn Clock>,
     dir: Arc<TempDir>,
 }
 
@@ -39,8 +40,12 @@ impl Kit {
     }
 
     pub(super) async fn faulty() -> Self {
+        Self::faulty_at(Arc::new(SystemClock)).await
+    }
+
+    pub(super) async fn faulty_at(clock: Arc<dyn Clock>) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::at(dir, Config::default(), true).await
+        Self::assemble(dir, Config::default(), true, clock).await
     }
 
     /// Another process on the same data directory.
@@ -49,6 +54,15 @@ impl Kit {
     }
 
     async fn at(dir: Arc<TempDir>, config: Config, faulty: bool) -> Self {
+        Self::assemble(dir, config, faulty, Arc::new(SystemClock)).await
+    }
+
+    async fn assemble(
+        dir: Arc<TempDir>,
+        config: Config,
+        faulty: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let path = dir.path().join("data");
         let store = quikapp_storage::open(&quikapp_storage::Config::at(path)).unwrap();
         let faults = Arc::<Faults>::default();
@@ -57,12 +71,12 @@ impl Kit {
         } else {
             store
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let started = Conversations::start(config, Arc::clone(&store), Fanout::new(), clock).await;
+        let started = Conversations::start(config, Arc::clone(&store), Fanout::new(), clock.clone()).await;
         Self {
             conversations: started.unwrap(),
             store,
             faults,
+            clock,
             dir,
         }
     }
@@ -85,19 +99,36 @@ impl Kit {
         members: &[&str],
         roles: impl Iterator<Item = Role>,
     ) -> ConversationId {
-        let id = ConversationId::generate();
+        let new = self.new_conversation(kind, members, roles);
+        let id = new.id.clone();
+        self.conversations.create(new).await.unwrap();
+        id
+    }
+
+    pub(super) fn new_conversation(
+        &self,
+        kind: ConversationKind,
+        members: &[&str],
+        roles: impl Iterator<Item = Role>,
+    ) -> NewConversation {
         let members: Vec<_> = members.iter().map(|name| person(name).user).collect();
-        let new = NewConversation {
-            id: id.clone(),
+        NewConversation {
+            id: ConversationId::generate(),
             workspace: person("ann").workspace,
             kind,
             name: None,
             created_by: members[0].clone(),
-            created_at: SystemClock.now(),
+            created_at: self.clock.now(),
             members: members.into_iter().zip(roles).collect(),
-        };
-        self.conversations.create(new).await.unwrap();
-        id
+        }
+    }
+
+    /// The events in somebody's own conversation.
+    pub(super) async fn told(&self, name: &str) -> Vec<String> {
+        let own = person(name).own_conversation();
+        let entries = self.store.entries(&own, Seq(0), 10_000).await.unwrap();
+        let events = entries.iter().map(|entry| wire::pushed(entry).event);
+        events.map(std::borrow::Cow::into_owned).collect()
     }
 
     pub(super) async fn submit(

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    Clock,
     clock::ManualClock,
     conversation::{
         self, Command, CommandError, Conversations, MessageClass, Outcome, SendMessage,
@@ -173,6 +174,10 @@ impl Kit {
         notices
             .map(|it| serde_json::from_str(&it.payload).unwrap())
             .collect()
+    }
+
+    pub(super) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// A device says what it has.
