@@ -37,7 +37,19 @@ pub(super) struct State {
     room: Room,
     /// The last place of the batch that the client is to acknowledge before more follows.
     catching_up: Option<Seq>,
+    /// The batch that an acknowledgement has brought last.
+    brought: Option<Brought>,
     has_typed: bool,
+}
+
+/// A batch that an acknowledgement has brought. A client that gave up waiting for the reply does
+/// not have it: it sends the same acknowledgement again, and is sent the same batch.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Brought {
+    by: Seq,
+    after: Seq,
+    last: Seq,
+    more: bool,
 }
 
 /// Conversations.

@@ -35,7 +35,7 @@ use crate::{
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
 };
-use missed::{First, Urgent};
+use missed::{Brought, First, Urgent, place_in};
 use params::{PlaceAcked, UserAck, UserAcked, UserJoin, UserJoined};
 
 /// Entries in one batch.
@@ -46,7 +46,8 @@ const BATCH: usize = 100;
 pub(super) struct State {
     /// Whose cursor moves.
     device: Option<DeviceId>,
-    /// Up to where the stream was read from the store.
+    /// Up to where the stream was read from the store; while the client catches up, what it
+    /// acknowledges the last batch with.
     cursor: StreamCursor,
     /// The client is still acknowledging what it missed: live entries wait in the log.
     catching_up: bool,
@@ -57,6 +58,8 @@ pub(super) struct State {
     urgent: Option<Box<Urgent>>,
     /// What was replayed first.
     first: First,
+    /// The batch that an acknowledgement has brought last.
+    brought: Option<Box<Brought>>,
 }
 
 impl State {
@@ -105,6 +108,7 @@ impl UserChannel {
             shown: BTreeMap::new(),
             urgent: None,
             first: First::default(),
+            brought: None,
         };
         let mut reply = UserJoined {
             user_id: user,
@@ -154,7 +158,7 @@ impl UserChannel {
         device: Option<&DeviceId>,
     ) -> Result<Option<StreamCursor>, Refusal> {
         match (cursor, device) {
-            (Some(cursor), _) => Ok(Some(cursor)),
+            (Some(cursor), _) => Ok(Some(place_in(&cursor))),
             (None, Some(device)) => {
                 let (store, person) = (&self.backend.store, &cx.assigns().person);
                 Ok(store.stream_cursor(person, device).await?)
@@ -202,31 +206,36 @@ impl UserChannel {
         cursor: StreamCursor,
     ) -> Result<Payload, Refusal> {
         let principal = cx.assigns();
-        if !self.backend.store.cursor_valid(&cursor).await? {
+        let place = place_in(&cursor);
+        if !self.backend.store.cursor_valid(&place).await? {
             return Err(Refusal::invalid_field("cursor", "was not issued here"));
         }
         if let Some(device) = &state.device {
             let change = Change::Stream {
                 person: principal.person.clone(),
                 device: device.clone(),
-                cursor: cursor.clone(),
+                cursor: place.clone(),
             };
             self.backend.registers.change(change).await?;
             self.backend.delivery.acknowledged(&principal.person, None);
         }
-        let mut acked = UserAcked {
-            cursor: cursor.clone(),
-            gap: None,
-            more: false,
-        };
         if state.catching_up && cursor == state.cursor {
             self.acknowledge_first(cx, state).await?;
-            let batch = self.batch(cx, state, &cursor).await?;
-            acked.cursor = batch.next;
-            acked.gap = Some(batch.entries);
-            acked.more = batch.more;
+            let batch = self.batch(cx, state, &place).await?;
+            state.brought = Some(Box::new(batch.brought_by(cursor)));
+            return Ok(json(&batch.acked()));
         }
-        Ok(json(&acked))
+        if let Some(brought) = state.brought.take_if(|brought| brought.by == cursor) {
+            let batch = self.batch_again(cx, state, &brought).await?;
+            state.brought = Some(brought);
+            return Ok(json(&batch.acked()));
+        }
+        state.brought = None;
+        Ok(json(&UserAcked {
+            cursor,
+            gap: None,
+            more: state.catching_up,
+        }))
     }
 
     /// Moves the device's cursor in one conversation.

@@ -99,6 +99,7 @@ impl ChatChannel {
             device,
             room,
             catching_up,
+            brought: None,
             has_typed: false,
         };
         Ok((state, json(&reply)))

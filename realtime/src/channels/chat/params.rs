@@ -318,11 +318,11 @@ pub(crate) struct Acked {
     /// What was acknowledged.
     #[ts(as = "u32")]
     pub seq: Seq,
-    /// The next entries of the gap.
+    /// The next entries of the gap; the same ones, if the same is acknowledged again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub gap: Option<Vec<GapEntry>>,
-    /// There is still more.
+    /// There is still more: it comes once the last entry that was sent so far is acknowledged.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub more: bool,

@@ -9,10 +9,10 @@ use quikapp_protocol::Payload;
 use quikapp_storage::{DeviceCursor, MessageId, Mute, RegisterChange, Seq};
 
 use super::{
-    ChatChannel, State,
+    Brought, ChatChannel, State,
     join::go_on,
-    params::{Acked, ConversationMute, Draft, DraftSet, MessageAck, MessagePlace},
-    replay,
+    params::{Acked, ConversationMute, Draft, DraftSet, GapEntry, MessageAck, MessagePlace},
+    replay::{self, Replay},
 };
 use crate::{
     auth::Principal,
@@ -105,23 +105,59 @@ impl ChatChannel {
             let (delivery, id) = (&self.backend.delivery, &state.conversation);
             delivery.acknowledged(&principal.person, Some(id));
         }
-        let mut acked = Acked {
-            seq: ack.seq,
-            gap: None,
-            more: false,
+        let (gap, more) = match (state.catching_up, state.brought) {
+            (Some(last), _) if ack.seq >= last => {
+                let next = self.read_on(state, cx, ack.seq, last).await?;
+                (Some(next.entries), next.more)
+            }
+            (_, Some(brought)) if ack.seq == brought.by => {
+                let again = self.read_again(state, cx, brought).await?;
+                (Some(again), brought.more)
+            }
+            (catching_up, _) => {
+                state.brought = None;
+                (None, catching_up.is_some())
+            }
         };
-        if let Some(sent) = state.catching_up
-            && ack.seq >= sent
-        {
-            let (store, id) = (&self.backend.store, &state.conversation);
-            let visible = store.membership(id, principal.user()).await?;
-            let next = replay::read(store, id, &visible, sent).await?;
-            go_on(cx, next.last, next.more);
-            state.catching_up = next.more.then_some(next.last);
-            acked.gap = Some(next.entries);
-            acked.more = next.more;
-        }
-        Ok(json(&acked))
+        let seq = ack.seq;
+        Ok(json(&Acked { seq, gap, more }))
+    }
+
+    /// The next batch, brought by an acknowledgement of the one before, which ends at `after`.
+    async fn read_on(
+        &self,
+        state: &mut State,
+        cx: &mut Context<Principal>,
+        by: Seq,
+        after: Seq,
+    ) -> Result<Replay, Refusal> {
+        let (store, id) = (&self.backend.store, &state.conversation);
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        let next = replay::read(store, id, &visible, after).await?;
+        let (last, more) = (next.last, next.more);
+        go_on(cx, last, more);
+        state.catching_up = more.then_some(last);
+        state.brought = Some(Brought {
+            by,
+            after,
+            last,
+            more,
+        });
+        Ok(next)
+    }
+
+    /// The batch that was brought last, as it was: what has come since is live, or comes next.
+    async fn read_again(
+        &self,
+        state: &State,
+        cx: &Context<Principal>,
+        brought: Brought,
+    ) -> Result<Vec<GapEntry>, Refusal> {
+        let (store, id) = (&self.backend.store, &state.conversation);
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        let mut again = replay::read(store, id, &visible, brought.after).await?;
+        again.entries.retain(|entry| entry.seq <= brought.last);
+        Ok(again.entries)
     }
 
     pub(super) async fn set_draft(

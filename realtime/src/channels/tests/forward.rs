@@ -185,6 +185,72 @@ async fn what_was_acknowledged_out_of_turn_does_not_come_again() {
     assert!(all.iter().all(|(id, _)| *id == *quiet.as_str()));
 }
 
+/// A client that waited for a reply in vain acknowledges again; it does not have the batch.
+#[tokio::test]
+async fn an_acknowledgement_that_is_sent_again_brings_the_same_again() {
+    let world = World::with_delivery(eager()).await;
+    let id = world.conversation(&["ann", "bob"]).await;
+    known_phone(&world).await;
+    for n in 0..230 {
+        say(&world, &id, "text", &n.to_string()).await;
+    }
+    let mut phone = phone(&world).await;
+    let mut reply = phone.join(TOPIC, nothing()).await.ok();
+    let mut all = shown(&reply);
+    while reply["more"] == true {
+        let ack = json!({"cursor": reply["cursor"]});
+        reply = phone.push(TOPIC, "message:ack", ack.clone()).await.ok();
+        let again = phone.push(TOPIC, "message:ack", ack).await.ok();
+        assert_eq!(reply, again);
+        all.extend(shown(&again));
+    }
+    let contents: Vec<_> = all.into_iter().map(|(_, content)| content).collect();
+    let expected: Vec<_> = (0..230).map(|n| n.to_string()).collect();
+    assert_eq!(contents, expected);
+    say(&world, &id, "text", "live").await;
+    assert_eq!(phone.event(TOPIC, "message:new").await["content"], "live");
+}
+
+/// Batches that come out of turn leave the cursor where it is, and are acknowledged one by one.
+#[tokio::test]
+async fn an_urgent_batch_that_did_not_arrive_is_not_taken_for_acknowledged() {
+    let world = World::with_delivery(eager()).await;
+    let ringing = world.conversation(&["ann", "bob"]).await;
+    known_phone(&world).await;
+    for n in 0..250 {
+        say(&world, &ringing, "call", &n.to_string()).await;
+    }
+    queued(&world, &ringing, 250).await;
+    let contents = |reply: &Value| -> Vec<String> {
+        let shown = shown(reply).into_iter();
+        shown.map(|(_, content)| content).collect()
+    };
+    let numbers = |range: std::ops::Range<u32>| -> Vec<String> {
+        range.map(|n| n.to_string()).collect()
+    };
+    let mut first = phone(&world).await;
+    let joined = first.join(TOPIC, nothing()).await.ok();
+    assert_eq!(contents(&joined), numbers(0..100));
+    let ack = json!({"cursor": joined["cursor"]});
+    for _ in 0..3 {
+        // No reply arrives, so far as the client knows.
+        let next = first.push(TOPIC, "message:ack", ack.clone()).await.ok();
+        assert_eq!(contents(&next), numbers(100..200));
+        assert_eq!(next["more"], true);
+    }
+    first.close().await;
+    let mut second = phone(&world).await;
+    let joined = second.join(TOPIC, nothing()).await.ok();
+    let batches = read_on(&mut second, joined.clone()).await.concat();
+    let rest: Vec<_> = batches.into_iter().map(|(_, content)| content).collect();
+    assert_eq!(rest, numbers(100..250));
+    // A client that keeps its cursor itself goes on from it, wherever it was in between.
+    let mut third = world.socket("bob").await;
+    let params = json!({"cursor": joined["cursor"]});
+    let joined = third.join(TOPIC, params).await.ok();
+    assert!(joined.get("reset_required").is_none(), "{joined}");
+}
+
 #[tokio::test]
 async fn too_much_or_too_old_is_not_replayed() {
     for too_old in [false, true] {

@@ -106,6 +106,42 @@ async fn a_long_gap_comes_in_batches_and_live_entries_wait_for_it() {
     assert_eq!(bob.event(&topic, "message:new").await["seq"], 236);
 }
 
+/// A client that waited for a reply in vain acknowledges again; it does not have the batch.
+#[tokio::test]
+async fn an_acknowledgement_that_is_sent_again_brings_the_same_again() {
+    let world = World::start().await;
+    let id = world.conversation(&["ann", "bob"]).await;
+    let topic = format!("chat:{id}");
+    send(&world, &id, 230).await;
+    let mut bob = world.socket("bob").await;
+    bob.join(&topic, json!({"last_seq": 0})).await.ok();
+    let mut acked = async |bob: &mut TestClient, seq: u64| {
+        let ack = bob.push(&topic, "message:ack", json!({"seq": seq}));
+        ack.await.ok()
+    };
+    for _ in 0..3 {
+        let second = acked(&mut bob, 100).await;
+        assert_eq!(seqs(&second["gap"]), (101..=200).collect::<Vec<_>>());
+        assert_eq!(second["more"], true);
+    }
+    let partly = acked(&mut bob, 150).await;
+    assert!(partly.get("gap").is_none(), "it has the batch");
+    assert_eq!(partly["more"], true, "and is not live");
+    for nth in 0..3 {
+        let last = acked(&mut bob, 200).await;
+        assert_eq!(seqs(&last["gap"]), (201..=230).collect::<Vec<_>>());
+        assert!(last.get("more").is_none());
+        send(&world, &id, 1).await;
+        assert_eq!(bob.event(&topic, "message:new").await["seq"], 231 + nth);
+    }
+    for seq in [233, 200] {
+        let live = acked(&mut bob, seq).await;
+        assert!(live.get("gap").is_none() && live.get("more").is_none());
+    }
+    send(&world, &id, 1).await;
+    assert_eq!(live_seqs(&bob.so_far().await), [234]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_in_the_middle_of_traffic_leaves_no_hole_and_no_duplicate() {
     let world = World::start().await;

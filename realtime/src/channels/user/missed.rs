@@ -2,8 +2,9 @@
 //!
 //! Conversations with something urgent come first: within a batch always, and before all others
 //! where there is more than a batch. Order within a conversation is never broken, and none is
-//! promised between them. While the urgent ones are replayed the client's cursor stays where it
-//! was, since it is a place in the order of all.
+//! promised between them. While the urgent ones are replayed the client's cursor stays at the place
+//! where it was, since that is one in the order of all; it carries the number of the batch, so that
+//! an acknowledgement says of which.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +15,65 @@ use quikapp_actors::{
 use quikapp_storage::{ConversationId, DeviceCursor, Entry, Seq, StreamCursor};
 use serde::{Deserialize, Serialize};
 
-use super::{BATCH, State, UserChannel, streamed};
+use super::{BATCH, State, UserChannel, params::UserAcked, streamed};
 use crate::{auth::Principal, channel::Context, channels::chat::params::GapEntry, errors::Refusal};
 
 /// Conversations of a queue that are looked at for something urgent.
 const QUEUED: usize = 1_000;
+
+/// Between a cursor's place and the number of a batch that was replayed out of turn.
+const NUMBER: char = '~';
 
 /// A batch of the stream, as the client is shown it.
 pub(super) struct Batch {
     pub(super) entries: Vec<GapEntry>,
     pub(super) next: StreamCursor,
     pub(super) more: bool,
+    read: Read,
+}
+
+/// How a batch was read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Read {
+    /// So many entries behind a place.
+    InOrder { after: StreamCursor, count: usize },
+    /// Out of turn, from there on; up to where is not acknowledged yet.
+    First { scanned: StreamCursor },
+}
+
+/// A batch that an acknowledgement has brought. A client that gave up waiting for the reply does
+/// not have it: it sends the same acknowledgement again, and is sent the same batch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Brought {
+    pub(super) by: StreamCursor,
+    next: StreamCursor,
+    more: bool,
+    read: Read,
+}
+
+impl Batch {
+    pub(super) fn brought_by(&self, by: StreamCursor) -> Brought {
+        Brought {
+            by,
+            next: self.next.clone(),
+            more: self.more,
+            read: self.read.clone(),
+        }
+    }
+
+    pub(super) fn acked(self) -> UserAcked {
+        UserAcked {
+            cursor: self.next,
+            gap: Some(self.entries),
+            more: self.more,
+        }
+    }
+}
+
+/// The place of a cursor, without the number of a batch.
+pub(super) fn place_in(cursor: &StreamCursor) -> StreamCursor {
+    let place = cursor.0.split_once(NUMBER);
+    StreamCursor(place.map_or(cursor.0.as_str(), |(place, _)| place).to_owned())
 }
 
 /// Conversations that are replayed before the others.
@@ -33,6 +82,8 @@ pub(super) struct Urgent {
     ids: Vec<ConversationId>,
     /// Up to where the stream was looked through for them.
     scanned: StreamCursor,
+    /// Batches of them so far.
+    batches: u64,
 }
 
 /// What was replayed out of turn.
@@ -77,7 +128,12 @@ impl UserChannel {
         let urgent = queue.conversations.into_iter().filter(|it| it.urgent);
         let ids: Vec<_> = urgent.map(|it| it.conversation).collect();
         let scanned = from.clone();
-        state.urgent = (!ids.is_empty()).then(|| Box::new(Urgent { ids, scanned }));
+        let urgent = Urgent {
+            ids,
+            scanned,
+            batches: 0,
+        };
+        state.urgent = (!urgent.ids.is_empty()).then(|| Box::new(urgent));
         Ok(())
     }
 
@@ -88,19 +144,83 @@ impl UserChannel {
         state: &mut State,
         from: &StreamCursor,
     ) -> Result<Batch, Refusal> {
-        if let Some(urgent) = state.urgent.take() {
+        if let Some(mut urgent) = state.urgent.take() {
+            urgent.batches += 1;
+            let number = urgent.batches;
+            let scanned = urgent.scanned.clone();
             let entries = self.urgent_entries(cx, state, urgent).await?;
             if !entries.is_empty() {
-                state.cursor = from.clone();
+                let next = StreamCursor(format!("{}{NUMBER}{number}", from.0));
+                state.cursor = next.clone();
                 state.catching_up = true;
                 return Ok(Batch {
                     entries,
-                    next: from.clone(),
+                    next,
                     more: true,
+                    read: Read::First { scanned },
                 });
             }
         }
         self.next_in_order(cx, state, from).await
+    }
+
+    /// The batch that was brought last, as it was: what has come since is live, or comes next.
+    pub(super) async fn batch_again(
+        &self,
+        cx: &Context<Principal>,
+        state: &State,
+        brought: &Brought,
+    ) -> Result<Batch, Refusal> {
+        let entries = match &brought.read {
+            Read::First { scanned } => self.urgent_again(cx, state, scanned).await?,
+            Read::InOrder { after, count } => {
+                let (store, person) = (&self.backend.store, &cx.assigns().person);
+                let missed = match count {
+                    0 => Vec::new(),
+                    count => store.missed(person, after, *count).await?.entries,
+                };
+                self.in_order(cx, state, &missed).await?
+            }
+        };
+        Ok(Batch {
+            entries,
+            next: brought.next.clone(),
+            more: brought.more,
+            read: brought.read.clone(),
+        })
+    }
+
+    /// Of the urgent conversations, what was sent and not acknowledged.
+    async fn urgent_again(
+        &self,
+        cx: &Context<Principal>,
+        state: &State,
+        scanned: &StreamCursor,
+    ) -> Result<Vec<GapEntry>, Refusal> {
+        let (store, person) = (&self.backend.store, &cx.assigns().person);
+        let mut places = Places::of(store, person, state.device.as_ref());
+        let mut missing = state.first.unacknowledged.clone();
+        let mut entries = Vec::new();
+        let mut after = scanned.clone();
+        while !missing.is_empty() {
+            let missed = store.missed(person, &after, BATCH).await?;
+            for (id, entry) in &missed.entries {
+                let Some(last) = missing.get(id).copied() else {
+                    continue;
+                };
+                if entry.seq <= last && entry.seq > places.get(id).await? {
+                    entries.push(streamed(cx, id, entry));
+                }
+                if entry.seq >= last {
+                    missing.remove(id);
+                }
+            }
+            if !missed.more {
+                break;
+            }
+            after = missed.next;
+        }
+        Ok(entries)
     }
 
     /// Entries of the urgent conversations, at most a batch.
@@ -141,23 +261,45 @@ impl UserChannel {
         }
     }
 
-    /// What follows a cursor, less what was replayed out of turn and what the device has
-    /// acknowledged conversation by conversation.
+    /// What follows a cursor.
     async fn next_in_order(
         &self,
         cx: &Context<Principal>,
         state: &mut State,
         from: &StreamCursor,
     ) -> Result<Batch, Refusal> {
-        let (store, principal) = (&self.backend.store, cx.assigns());
-        let missed = store.missed(&principal.person, from, BATCH).await?;
-        let device = state.device.clone();
-        let mut places = Places::of(store, &principal.person, device.as_ref());
+        let (store, person) = (&self.backend.store, &cx.assigns().person);
+        let missed = store.missed(person, from, BATCH).await?;
+        let entries = self.in_order(cx, state, &missed.entries).await?;
+        for (id, entry) in &missed.entries {
+            state.has_shown(id, entry.seq);
+        }
+        state.cursor = missed.next.clone();
+        state.catching_up = missed.more;
+        Ok(Batch {
+            entries,
+            next: missed.next,
+            more: missed.more,
+            read: Read::InOrder {
+                after: from.clone(),
+                count: missed.entries.len(),
+            },
+        })
+    }
+
+    /// What was missed, less what was replayed out of turn and what the device has acknowledged
+    /// conversation by conversation.
+    async fn in_order(
+        &self,
+        cx: &Context<Principal>,
+        state: &State,
+        missed: &[(ConversationId, Entry)],
+    ) -> Result<Vec<GapEntry>, Refusal> {
+        let (store, person) = (&self.backend.store, &cx.assigns().person);
+        let mut places = Places::of(store, person, state.device.as_ref());
         let mut shown: Vec<&(ConversationId, Entry)> = Vec::new();
-        for missed in &missed.entries {
+        for missed in missed {
             let (id, entry) = missed;
-            let before = state.shown.get(id).copied().unwrap_or_default();
-            state.shown.insert(id.clone(), entry.seq.max(before));
             let first = state.first.shown.get(id).copied().unwrap_or_default();
             let on_device = places.get(id).await?;
             if entry.seq > on_device.max(first) {
@@ -168,16 +310,8 @@ impl UserChannel {
         let urgent: Vec<_> = urgent.into_iter().map(|(id, _)| id.clone()).collect();
         // Stable, so that the order within each conversation stays.
         shown.sort_by_key(|(id, _)| !urgent.contains(id));
-        state.cursor = missed.next.clone();
-        state.catching_up = missed.more;
-        Ok(Batch {
-            entries: shown
-                .into_iter()
-                .map(|(id, entry)| streamed(cx, id, entry))
-                .collect(),
-            next: missed.next,
-            more: missed.more,
-        })
+        let entries = shown.into_iter();
+        Ok(entries.map(|(id, entry)| streamed(cx, id, entry)).collect())
     }
 
     /// The client has what it was sent out of turn: its cursor over all does not say so, so the

@@ -68,11 +68,11 @@ pub(crate) struct UserAcked {
     /// Where the client stands once it has what is in `gap`.
     #[ts(type = "string")]
     pub cursor: StreamCursor,
-    /// The next entries, where there was more.
+    /// The next entries, where there was more; the same ones, if the same is acknowledged again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub gap: Option<Vec<GapEntry>>,
-    /// There is still more.
+    /// There is still more: it comes once the cursor that was sent last is acknowledged.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub more: bool,
