@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use quikapp_actors::fanout::Fanout;
-use quikapp_storage::{DeviceId, SharedCounters, Timestamp};
+use quikapp_actors::{
+    conversation::MemberLeft,
+    fanout::{Fanout, Note},
+};
+use quikapp_storage::{DeviceId, Seq, SharedCounters, Timestamp};
 
 use super::{Authenticator, Config, Credential, Principal};
 use crate::{
@@ -115,6 +118,11 @@ impl SocketHandler for ProductSocket {
 
     fn expires_at(&self, principal: &Principal) -> Option<Timestamp> {
         Some(principal.expires_at)
+    }
+
+    fn log_ends_at(&self, principal: &Principal, note: &Note) -> Option<Seq> {
+        let left = note.get::<MemberLeft>()?;
+        (left.user == *principal.user()).then_some(left.seq)
     }
 
     async fn reauthenticate(

@@ -17,7 +17,7 @@ use quikapp_actors::{
     fanout::{Broadcast, Note},
 };
 use quikapp_protocol::{Json, Payload};
-use quikapp_storage::{ConversationId, DeviceId, Seq};
+use quikapp_storage::{ConversationId, DeviceId, Entry, Seq, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::{Backend, payload::read, room::Room};
@@ -104,6 +104,22 @@ impl ChatChannel {
     ) -> Result<(), Refusal> {
         let action = Action::Conversation { id, act };
         self.backend.policy.check(&cx.assigns(), action).await
+    }
+
+    /// Entries behind a place, as far as they are the client's.
+    async fn visible(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let store = &self.backend.store;
+        let mut entries = store.entries(id, after, limit).await?;
+        // Read behind the entries: a membership that has ended since does not show them.
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        entries.retain(|entry| replay::is_visible(&visible, entry.seq));
+        Ok(entries)
     }
 
     async fn submit(
@@ -214,7 +230,7 @@ impl Channel for ChatChannel {
             .unwrap_or(replay::BATCH)
             .min(replay::BATCH);
         let id = &state.conversation;
-        match self.backend.store.entries(id, after, limit).await {
+        match self.visible(cx, id, after, limit).await {
             Ok(entries) => {
                 let broadcasts = entries.iter().map(|entry| broadcast_of(id, entry));
                 broadcasts.map(Arc::new).collect()

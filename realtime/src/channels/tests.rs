@@ -11,6 +11,7 @@ mod forward;
 mod frozen;
 mod lobby;
 mod presence;
+mod removed;
 mod replay;
 mod tenants;
 mod tokens;

@@ -4,8 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, future::Future, net::SocketAd
 
 use bytes::Bytes;
 use http::HeaderMap;
+use quikapp_actors::fanout::Note;
 use quikapp_protocol::Vsn;
-use quikapp_storage::Timestamp;
+use quikapp_storage::{Seq, Timestamp};
 
 use crate::channel::JoinError;
 
@@ -93,6 +94,14 @@ pub trait SocketHandler: Send + Sync + 'static {
     /// When what was established ends. The socket is then closed with 4001, unless it was renewed.
     fn expires_at(&self, assigns: &Self::Assigns) -> Option<Timestamp> {
         let _ = assigns;
+        None
+    }
+
+    /// The last place that the client may be shown of the log of a topic, where a note on it says
+    /// that they are no longer to follow it. It is asked as the note arrives, however busy the
+    /// channel is, which is given the note as well.
+    fn log_ends_at(&self, assigns: &Self::Assigns, note: &Note) -> Option<Seq> {
+        let _ = (assigns, note);
         None
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
+use quikapp_actors::fanout::Note;
 use quikapp_protocol::Payload;
-use quikapp_storage::Timestamp;
+use quikapp_storage::{Seq, Timestamp};
 
 use super::SocketHandler;
 use crate::channel::{Address, JoinError, Joined, Router};
@@ -33,6 +34,9 @@ pub(crate) trait Scope: Send + Sync {
     fn reauthenticate(self: Arc<Self>, token: String) -> BoxFuture<'static, Result<(), JoinError>>;
 
     fn expires_at(&self) -> Option<Timestamp>;
+
+    /// See [`SocketHandler::log_ends_at`].
+    fn log_ends_at(&self, note: &Note) -> Option<Seq>;
 }
 
 pub(super) struct SocketScope<H: SocketHandler> {
@@ -78,5 +82,9 @@ impl<H: SocketHandler> Scope for SocketScope<H> {
 
     fn expires_at(&self) -> Option<Timestamp> {
         self.handler.expires_at(&self.assigned.get())
+    }
+
+    fn log_ends_at(&self, note: &Note) -> Option<Seq> {
+        self.handler.log_ends_at(&self.assigned.get(), note)
     }
 }

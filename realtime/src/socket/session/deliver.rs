@@ -71,7 +71,20 @@ impl Session {
         {
             return slot.hold(Held::Note(note), limit);
         }
+        self.end_log(cx, key, &note);
         self.enqueue_input(cx, key, Input::Info(note));
+    }
+
+    /// The channel may be busy for long before it gets to a note that its log is the client's no
+    /// more. What passes the channel by ends here and now.
+    fn end_log(&mut self, cx: &mut Context<'_>, key: SlotKey, note: &Note) {
+        let Some(last) = self.scope.log_ends_at(note) else {
+            return;
+        };
+        let slot = self.slots.get(key);
+        if let Some(missing) = slot.and_then(|slot| slot.sequence.ends_at(last)) {
+            self.enqueue_input(cx, key, Input::Gap(missing));
+        }
     }
 
     fn deliver_broadcast<S: FrameSink>(
@@ -97,6 +110,7 @@ impl Session {
         match lane {
             Lane::Intercept => self.enqueue_input(cx, key, Input::Out(broadcast)),
             Lane::Forward => self.forward(sink, key, &broadcast),
+            Lane::Own if slot.sequence.has_end() => {}
             Lane::Own if slot.intercepts.contains(&broadcast.event()) => {
                 self.enqueue_input(cx, key, Input::Out(broadcast));
             }

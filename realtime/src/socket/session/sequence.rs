@@ -19,6 +19,10 @@ pub(super) enum Sequence {
     Filling { next: Seq, newest: Seq },
     /// The client is still acknowledging a replay: live entries wait in the log.
     CatchingUp { newest: Seq },
+    /// The last gap is being read, up to `newest`; of what is behind it nothing is the client's.
+    Ending { next: Seq, newest: Seq },
+    /// Nothing more is the client's.
+    Ended,
 }
 
 /// What to do with a sequenced broadcast.
@@ -64,7 +68,34 @@ impl Sequence {
                 *newest = seq.max(*newest);
                 Verdict::Drop
             }
+            Self::Ending { .. } | Self::Ended => Verdict::Drop,
         }
+    }
+
+    /// The log goes on, and beyond a place it is not the client's any more, whatever the channel is
+    /// doing. Returns what is still to be read before it.
+    pub(super) fn ends_at(&mut self, last: Seq) -> Option<Range<Seq>> {
+        match *self {
+            Self::Off | Self::Ended => None,
+            Self::Live { next } if next <= last => {
+                *self = Self::Ending { next, newest: last };
+                Some(next..last.next())
+            }
+            Self::Filling { next, newest } | Self::Ending { next, newest } if next <= last => {
+                let newest = newest.min(last);
+                *self = Self::Ending { next, newest };
+                None
+            }
+            _ => {
+                *self = Self::Ended;
+                None
+            }
+        }
+    }
+
+    /// What is said from now on is not the client's.
+    pub(super) fn has_end(self) -> bool {
+        matches!(self, Self::Ending { .. } | Self::Ended)
     }
 
     /// Like [`arrives`](Self::arrives) for an entry that is not at hand any more: it must be read
@@ -85,6 +116,7 @@ impl Sequence {
         let seen = match *self {
             Self::CatchingUp { newest } | Self::Filling { newest, .. } => newest,
             Self::Off | Self::Live { .. } => Seq(0),
+            Self::Ending { .. } | Self::Ended => return None,
         };
         match follow {
             Follow::CatchUp => {
@@ -105,7 +137,9 @@ impl Sequence {
     /// An entry of a read: whether it is next.
     pub(super) fn fills(&mut self, seq: Seq) -> bool {
         match self {
-            Self::Filling { next, .. } if *next == seq => {
+            Self::Filling { next, newest } | Self::Ending { next, newest }
+                if *next == seq && seq <= *newest =>
+            {
                 *next = seq.next();
                 true
             }
@@ -120,8 +154,16 @@ impl Sequence {
                 *self = Self::Live { next };
                 AfterFill::Live
             }
-            Self::Filling { next, .. } if next == read_from => AfterFill::Stuck,
-            Self::Filling { next, newest } => AfterFill::Fill(next..newest.next()),
+            Self::Ending { next, newest } if next > newest => {
+                *self = Self::Ended;
+                AfterFill::Live
+            }
+            Self::Filling { next, newest } | Self::Ending { next, newest } => {
+                match next == read_from {
+                    true => AfterFill::Stuck,
+                    false => AfterFill::Fill(next..newest.next()),
+                }
+            }
             // The channel decided otherwise while the read was under way.
             _ => AfterFill::Live,
         }
@@ -182,6 +224,44 @@ mod tests {
         let mut sequence = Sequence::CatchingUp { newest: Seq(7) };
         assert_eq!(sequence.follow(Follow::Live(Seq(8))), None);
         assert_eq!(sequence, live(8));
+    }
+
+    #[test]
+    fn behind_the_end_nothing_passes() {
+        for mut sequence in [live(5), Sequence::CatchingUp { newest: Seq(3) }] {
+            assert_eq!(sequence.ends_at(Seq(4)), None);
+            assert_eq!(sequence, Sequence::Ended);
+            assert_eq!(sequence.arrives(Seq(5)), Verdict::Drop);
+            assert_eq!(sequence.arrives_unseen(Seq(5)), Verdict::Drop);
+            assert_eq!(sequence.follow(Follow::Live(Seq(5))), None);
+            assert_eq!(sequence.follow(Follow::CatchUp), None);
+            assert_eq!(sequence, Sequence::Ended);
+        }
+        let mut all = Sequence::Off;
+        assert_eq!(all.ends_at(Seq(4)), None);
+        assert_eq!(all.arrives(Seq(5)), Verdict::Pass, "it follows no log");
+    }
+
+    #[test]
+    fn a_gap_is_read_up_to_the_end_and_no_further() {
+        let mut sequence = live(5);
+        assert_eq!(sequence.arrives(Seq(9)), Verdict::Fill(Seq(5)..Seq(10)));
+        assert_eq!(sequence.ends_at(Seq(7)), None, "a read is under way");
+        assert_eq!(sequence.arrives(Seq(10)), Verdict::Drop);
+        assert!(sequence.fills(Seq(5)) && sequence.fills(Seq(6)));
+        assert_eq!(sequence.filled(Seq(5)), AfterFill::Fill(Seq(7)..Seq(8)));
+        assert!(sequence.fills(Seq(7)) && !sequence.fills(Seq(8)));
+        assert_eq!(sequence.filled(Seq(7)), AfterFill::Live);
+        assert_eq!(sequence, Sequence::Ended);
+    }
+
+    #[test]
+    fn what_is_missing_before_the_end_is_read() {
+        let mut sequence = live(5);
+        assert_eq!(sequence.ends_at(Seq(6)), Some(Seq(5)..Seq(7)));
+        assert!(sequence.fills(Seq(5)) && sequence.fills(Seq(6)));
+        assert_eq!(sequence.filled(Seq(5)), AfterFill::Live);
+        assert_eq!(sequence, Sequence::Ended);
     }
 
     proptest! {

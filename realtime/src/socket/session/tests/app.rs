@@ -16,7 +16,9 @@ use tokio::sync::Semaphore;
 
 use crate::{
     channel::{Channel, Context, Flow, JoinError, Reply, Router, StopReason, Terminate},
-    socket::{Mount, MountOptions},
+    socket::{
+        ConnectInfo, ConnectRefusal, Connected, Mount, MountOptions, SocketHandler,
+    },
     testing::{Anybody, mount_with},
 };
 
@@ -57,7 +59,25 @@ pub(super) fn app_with(options: MountOptions) -> (Mount, Levers) {
         .channel("log:*", Log(levers.clone()))
         .alias("diary:*", "log:*")
         .channel("stream:*", Stream);
-    (mount_with(router, Anybody(()), options), levers)
+    (mount_with(router, Guests, options), levers)
+}
+
+/// Accepts everybody, and believes a note about whose log it is.
+struct Guests;
+
+/// The log of the topic is nobody's behind this place.
+pub(super) struct EndsAt(pub(super) Seq);
+
+impl SocketHandler for Guests {
+    type Assigns = ();
+
+    async fn connect(&self, info: ConnectInfo) -> Result<Connected<()>, ConnectRefusal> {
+        Anybody(()).connect(info).await
+    }
+
+    fn log_ends_at(&self, (): &(), note: &Note) -> Option<Seq> {
+        note.get::<EndsAt>().map(|end| end.0)
+    }
 }
 
 struct Alive(Arc<AtomicUsize>);
@@ -255,12 +275,23 @@ impl Channel for Log {
         &self,
         (): &mut (),
         cx: &mut Context<()>,
-        _: &str,
+        event: &str,
         payload: Payload,
     ) -> Flow {
+        if event == "wait" {
+            self.0.gate.acquire().await.unwrap().forget();
+            return Flow::empty_ok();
+        }
         let payload: Value = payload.parse().unwrap();
         cx.live_from(Seq(payload["seq"].as_u64().unwrap() + 1));
         Flow::empty_ok()
+    }
+
+    async fn handle_info(&self, (): &mut (), _: &mut Context<()>, note: Note) -> Flow {
+        match note.get::<EndsAt>() {
+            Some(_) => Flow::stop(StopReason::Normal),
+            None => Flow::NoReply,
+        }
     }
 
     async fn fill_gap(
@@ -306,9 +337,13 @@ impl Channel for Stream {
         &self,
         (): &mut (),
         cx: &mut Context<()>,
-        _: &str,
+        event: &str,
         payload: Payload,
     ) -> Flow {
+        if event == "wait" {
+            self.0.gate.acquire().await.unwrap().forget();
+            return Flow::empty_ok();
+        }
         let payload: Value = payload.parse().unwrap();
         cx.unsubscribe(payload["topic"].as_str().unwrap());
         Flow::empty_ok()

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use quikapp_actors::fanout::{Broadcast, Note};
+use quikapp_storage::Seq;
 use serde_json::json;
 
-use super::app::{app, app_with, entry};
+use super::app::{EndsAt, app, app_with, entry};
 use crate::{
     socket::{Limits, MountOptions},
     testing::TestClient,
@@ -188,5 +190,50 @@ async fn an_entry_that_came_during_a_join_that_fails_is_shown_in_the_stream() {
         assert!(shown.iter().all(|got| got.topic == topic), "{shown:?}");
         let seqs: Vec<_> = shown.iter().map(|got| &got.payload["seq"]).collect();
         assert_eq!(seqs, [1, 2, 3, 4]);
+    }
+}
+
+/// The channel gets to the note when it is free; what passes the channel by ends at once.
+#[tokio::test]
+async fn a_log_that_ends_is_not_shown_on_while_its_channel_is_busy() {
+    let (mount, levers) = app();
+    let fanout = &mount.hub().fanout;
+    let mut client = TestClient::connect(&mount).await;
+    client.join("log:1", json!({"last_seq": 0})).await.ok();
+    let waiting = client.start_push("log:1", "wait", json!({})).await;
+    assert_eq!(client.so_far().await, []);
+    fanout.publish(entry(1));
+    fanout.publish(entry(2));
+    fanout.note("log:1", &Note::new(EndsAt(Seq(2))));
+    fanout.publish(entry(3));
+    fanout.publish(Broadcast::new("log:1", "beside", json!({}).into()));
+    let shown = client.so_far().await;
+    let shown: Vec<_> = shown.iter().map(|got| &got.payload["seq"]).collect();
+    assert_eq!(shown, [1, 2]);
+    levers.gate.add_permits(1);
+    client.reply(&waiting).await.ok();
+    assert_eq!(client.next().await.event, "phx_close");
+}
+
+#[tokio::test]
+async fn a_gap_is_read_to_the_end_of_the_log_and_not_beyond() {
+    let (mount, levers) = app();
+    let fanout = &mount.hub().fanout;
+    for hole_is_known in [true, false] {
+        let mut client = TestClient::connect(&mount).await;
+        client.join("log:1", json!({"last_seq": 0})).await.ok();
+        let waiting = client.start_push("log:1", "wait", json!({})).await;
+        assert_eq!(client.so_far().await, []);
+        levers.tail.store(9, Ordering::SeqCst);
+        if hole_is_known {
+            fanout.publish(entry(4));
+        }
+        fanout.note("log:1", &Note::new(EndsAt(Seq(4))));
+        fanout.publish(entry(9));
+        assert_eq!(client.so_far().await, []);
+        levers.gate.add_permits(1);
+        client.reply(&waiting).await.ok();
+        assert_eq!(seqs(&mut client, 4).await, [1, 2, 3, 4]);
+        assert_eq!(client.next().await.event, "phx_close");
     }
 }
