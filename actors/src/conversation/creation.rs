@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Who is to be told of a conversation that was begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Creation {
-    pub(crate) conversation: ConversationId,
+    conversation: ConversationId,
     members: Vec<UserId>,
     by: UserId,
     at: Timestamp,

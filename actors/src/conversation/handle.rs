@@ -169,6 +169,11 @@ impl Conversations {
         Ok(text)
     }
 
+    /// Above so many members receipts are counts.
+    pub fn receipts_up_to_members(&self) -> usize {
+        self.shared.config.receipts_up_to_members
+    }
+
     /// Who follows the logs on their own time.
     pub fn tails(&self) -> &Tails {
         &self.shared.tails

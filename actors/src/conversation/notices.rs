@@ -300,7 +300,9 @@ pub(crate) async fn tell(
     for round in rounds {
         let one = |notice| tell_one(Arc::clone(&shared), notice, telling);
         let all = stream::iter(round).map(one).buffer_unordered(CONCURRENCY);
-        told = all.fold(told, async |told, one| told.and(one)).await;
+        told = all
+            .fold(told, async |told: Result<_, _>, one| told.and(one))
+            .await;
     }
     told
 }
@@ -387,12 +389,20 @@ pub(crate) async fn notify(
             payload: payload.clone(),
             key,
         };
-        let answer = shared.submit(Author::Server, &id, command).await;
+        let mut answer = shared.submit(Author::Server, &id, command).await;
         if attempt == ATTEMPTS || shared.is_stopping() {
             return answer;
         }
+        if let Err(CommandError::ConversationNotFound) = answer {
+            match create_own(shared, person).await {
+                Ok(()) => {
+                    attempt += 1;
+                    continue;
+                }
+                Err(error) => answer = Err(error),
+            }
+        }
         match answer {
-            Err(CommandError::ConversationNotFound) => create_own(shared, person).await?,
             Err(error) if is_tried_again(&error, key) => {
                 tokio::time::sleep(BACK_OFF * attempt).await;
             }

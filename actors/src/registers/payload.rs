@@ -25,7 +25,8 @@ pub struct ReceiptPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional, type = "string")]
     pub device_id: Option<DeviceId>,
-    /// In large conversations: how many people's receipts moved at once.
+    /// In large conversations: how many people's receipts moved at once. Whoever moves again
+    /// later is counted again: the sum over receipts is not how many people there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub count: Option<u32>,

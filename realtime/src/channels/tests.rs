@@ -9,6 +9,7 @@ mod classes;
 mod device;
 mod forward;
 mod frozen;
+mod large;
 mod lobby;
 mod presence;
 mod removed;

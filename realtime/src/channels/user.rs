@@ -225,9 +225,9 @@ impl UserChannel {
             state.brought = Some(Box::new(batch.brought_by(cursor)));
             return Ok(json(&batch.acked()));
         }
-        if let Some(brought) = state.brought.take_if(|brought| brought.by == cursor) {
-            let batch = self.batch_again(cx, state, &brought).await?;
-            state.brought = Some(brought);
+        let brought = state.brought.as_deref();
+        if let Some(brought) = brought.filter(|brought| brought.by == cursor) {
+            let batch = self.batch_again(cx, state, brought).await?;
             return Ok(json(&batch.acked()));
         }
         state.brought = None;

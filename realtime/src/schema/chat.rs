@@ -54,8 +54,8 @@ pub(super) fn chat() -> Topic {
         "chat:<conversation_id>",
         "A conversation, for its members. Entries of its log come in the order of `seq` and \
          without gaps. A join with `last_seq` is answered with what was missed since; where there \
-         is `more`, `message:ack` of its last entry brings the next batch, and live entries wait. \
-         `reset_required` says that too much was missed, and that the history is to be read \
+         is `more`, `message:ack` of its last entry brings the next batch, and live entries wait; \
+         the same acknowledgement, sent again, brings the same batch. `reset_required` says that too much was missed, and that the history is to be read \
          instead.",
     )
     .also(&["conversation:<conversation_id>"])
@@ -304,8 +304,9 @@ pub(super) fn user() -> Topic {
          of conversations that this socket has joined come there, and not here. A join with \
          `cursor` is answered with what was missed since, at most 100 entries at a time: where \
          there is `more`, `message:ack` of the reply's `cursor` brings the next batch, and live \
-         entries wait. Conversations with a call or a system message come first, and the cursor \
-         stands still meanwhile. `reset_required` says that too much was missed, or too long ago.",
+         entries wait; the same acknowledgement, sent again, brings the same batch. \
+         Conversations with a call or a system message come first, and the cursor names the same \
+         place meanwhile. `reset_required` says that too much was missed, or too long ago.",
     )
     .join(
         Type::of::<UserJoin>(),

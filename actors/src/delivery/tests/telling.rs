@@ -3,7 +3,7 @@
 
 use quikapp_storage::{
     Append, Claim, Consumer, ConversationId, EntryEffect, EntryId, EntryKind, Key16, NewEntry,
-    OwnerId, Role, Seq, Timestamp,
+    OwnerId, Role, Seq,
 };
 use serde_json::json;
 
@@ -52,7 +52,7 @@ fn update(id: &ConversationId, change: &str, name: &str) -> serde_json::Value {
         "conversation_id": id.as_str(),
         "change": change,
         "user_id": "ann",
-        "at": Timestamp(START.0),
+        "at": START,
         "members": [{"user_id": name, "role": "member"}],
     })
 }

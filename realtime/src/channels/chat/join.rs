@@ -24,8 +24,6 @@ use crate::{
 
 /// Members listed in the reply.
 const MEMBERS: usize = 100;
-/// Marks of others in the reply.
-const MARKS: usize = 100;
 /// Threads that are looked at for something unread.
 const THREADS: usize = 100;
 /// Members read at once to count them.
@@ -64,8 +62,9 @@ impl ChatChannel {
             Some(after) => self.missed(cx, &id, &visible, after, tail).await?,
             None => Missed::Nothing,
         };
-        let registers = self.registers(cx, &id, params.registers_version).await?;
         let (members, member_count) = self.members(&id).await?;
+        let version = params.registers_version.unwrap_or_default();
+        let registers = self.registers(cx, &id, version, member_count).await?;
         let mut reply = ChatJoined {
             conversation_id: id.clone(),
             last_seq: tail,
@@ -144,14 +143,20 @@ impl ChatChannel {
         &self,
         cx: &Context<Principal>,
         id: &ConversationId,
-        version: Option<u64>,
+        since: u64,
+        member_count: usize,
     ) -> Result<RegistersState, Refusal> {
         let store = &self.backend.store;
         let principal = cx.assigns();
         let user = principal.user();
         let own = store.registers(id, user).await?;
-        let since = version.unwrap_or_default();
-        let changed = store.marks_since(id, since, MARKS).await?;
+        let most = self.backend.conversations.receipts_up_to_members();
+        let changed = match member_count <= most {
+            true => store.marks_since(id, since, most).await?,
+            // Of others only counts are told; the version stays what it was, for a time when
+            // there are fewer.
+            false => Vec::new(),
+        };
         let newest = changed.iter().map(|(_, marks)| marks.version).max();
         let mut marks: Vec<_> = changed
             .into_iter()

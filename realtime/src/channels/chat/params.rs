@@ -86,7 +86,8 @@ pub(crate) struct RegistersState {
     /// The version to name at the next join.
     #[ts(as = "u32")]
     pub version: u64,
-    /// Whose marks changed since the version named. In large conversations only one's own.
+    /// Whose marks changed since the version named. In large conversations (of more than 100
+    /// members, unless configured otherwise) only one's own.
     pub marks: Vec<MarkState>,
     /// One's own draft.
     #[ts(type = "{ text: string; reply_to: string | null; updated_at: string } | null")]
