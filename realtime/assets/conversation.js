@@ -172,7 +172,10 @@ export class Conversation extends EventTarget {
     }
     this.push("message:ack", { seq: this.lastSeq })
       .then(batch => this.replay(batch))
-      .catch(() => {})
+      .catch(cause => {
+        // The batch may have come with a reply that came too late. It comes again.
+        if (cause.message === "timeout" && this.channel.state === "joined") this.replay({ more: true })
+      })
       .finally(() => this.changed("messages"))
   }
 

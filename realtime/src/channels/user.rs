@@ -57,7 +57,7 @@ pub(super) struct State {
     /// What is replayed first.
     urgent: Option<Box<Urgent>>,
     /// What was replayed first.
-    first: First,
+    first: Option<Box<First>>,
     /// The batch that an acknowledgement has brought last.
     brought: Option<Box<Brought>>,
 }
@@ -107,7 +107,7 @@ impl UserChannel {
             catching_up: false,
             shown: BTreeMap::new(),
             urgent: None,
-            first: First::default(),
+            first: None,
             brought: None,
         };
         let mut reply = UserJoined {

@@ -199,7 +199,8 @@ impl UserChannel {
     ) -> Result<Vec<GapEntry>, Refusal> {
         let (store, person) = (&self.backend.store, &cx.assigns().person);
         let mut places = Places::of(store, person, state.device.as_ref());
-        let mut missing = state.first.unacknowledged.clone();
+        let first = state.first.as_deref();
+        let mut missing = first.map_or_else(BTreeMap::new, |it| it.unacknowledged.clone());
         let mut entries = Vec::new();
         let mut after = scanned.clone();
         while !missing.is_empty() {
@@ -251,8 +252,9 @@ impl UserChannel {
             }
             for (id, entry) in found {
                 entries.push(streamed(cx, id, entry));
-                state.first.shown.insert(id.clone(), entry.seq);
-                state.first.unacknowledged.insert(id.clone(), entry.seq);
+                let first = state.first.get_or_insert_default();
+                first.shown.insert(id.clone(), entry.seq);
+                first.unacknowledged.insert(id.clone(), entry.seq);
             }
             if !missed.more {
                 return Ok(entries);
@@ -300,7 +302,8 @@ impl UserChannel {
         let mut shown: Vec<&(ConversationId, Entry)> = Vec::new();
         for missed in missed {
             let (id, entry) = missed;
-            let first = state.first.shown.get(id).copied().unwrap_or_default();
+            let first = state.first.as_ref().and_then(|it| it.shown.get(id));
+            let first = first.copied().unwrap_or_default();
             let on_device = places.get(id).await?;
             if entry.seq > on_device.max(first) {
                 shown.push(missed);
@@ -322,7 +325,10 @@ impl UserChannel {
         state: &mut State,
     ) -> Result<(), Refusal> {
         let principal = cx.assigns();
-        let places = std::mem::take(&mut state.first.unacknowledged);
+        let Some(first) = &mut state.first else {
+            return Ok(());
+        };
+        let places = std::mem::take(&mut first.unacknowledged);
         let Some(device) = &state.device else {
             return Ok(());
         };
