@@ -338,7 +338,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_timers_fired_total",
         Counter,
         &["kind"],
-        "Timers that were due: scheduled messages, and messages that do not stay.",
+        "Timers that were due: scheduled messages, messages that do not stay, erasures, and conversations of which not everybody was told at once.",
     ),
     metric(
         "quikapp_timers_late_seconds",
