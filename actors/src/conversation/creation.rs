@@ -135,7 +135,10 @@ impl Creation {
         let rounds = self.rounds(conversation);
         let (shared, id) = (Arc::clone(shared), conversation.id.clone());
         let told = shared.tasks.clone().spawn(async move {
-            if notices::tell(Arc::clone(&shared), rounds, telling).await.is_ok() {
+            if notices::tell(Arc::clone(&shared), rounds, telling)
+                .await
+                .is_ok()
+            {
                 done(&shared, &id).await;
             }
         });

@@ -13,7 +13,9 @@ use tokio::time::timeout;
 use super::faulty::{Faults, FaultyStore};
 use crate::{
     Clock, SystemClock,
-    conversation::{Command, CommandError, Config, Conversations, Outcome, SendMessage, topic_of, wire},
+    conversation::{
+        Command, CommandError, Config, Conversations, Outcome, SendMessage, topic_of, wire,
+    },
     fanout::{
         ConnectionId, Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, SlotKey,
         Subscription,
@@ -71,7 +73,8 @@ impl Kit {
         } else {
             store
         };
-        let started = Conversations::start(config, Arc::clone(&store), Fanout::new(), clock.clone()).await;
+        let started =
+            Conversations::start(config, Arc::clone(&store), Fanout::new(), clock.clone()).await;
         Self {
             conversations: started.unwrap(),
             store,

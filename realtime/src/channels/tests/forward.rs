@@ -225,9 +225,8 @@ async fn an_urgent_batch_that_did_not_arrive_is_not_taken_for_acknowledged() {
         let shown = shown(reply).into_iter();
         shown.map(|(_, content)| content).collect()
     };
-    let numbers = |range: std::ops::Range<u32>| -> Vec<String> {
-        range.map(|n| n.to_string()).collect()
-    };
+    let numbers =
+        |range: std::ops::Range<u32>| -> Vec<String> { range.map(|n| n.to_string()).collect() };
     let mut first = phone(&world).await;
     let joined = first.join(TOPIC, nothing()).await.ok();
     assert_eq!(contents(&joined), numbers(0..100));

@@ -27,7 +27,9 @@ async fn a_busy_channel_shows_nothing_behind_a_removal() {
     bob.join(&topic, nothing()).await.ok();
     say("for bob").await;
     bob.event(&topic, "message:new").await;
-    let reading = bob.start_push(&topic, "message:read", json!({"seq": 1})).await;
+    let reading = bob
+        .start_push(&topic, "message:read", json!({"seq": 1}))
+        .await;
     let user = person("acme", "bob").user;
     submit(conversation::Command::RemoveMember { user }).await;
     say("not for bob").await;

@@ -73,7 +73,11 @@ impl Batch {
 /// The place of a cursor, without the number of a batch.
 pub(super) fn place_in(cursor: &StreamCursor) -> StreamCursor {
     let place = cursor.0.split_once(NUMBER);
-    StreamCursor(place.map_or(cursor.0.as_str(), |(place, _)| place).to_owned())
+    StreamCursor(
+        place
+            .map_or(cursor.0.as_str(), |(place, _)| place)
+            .to_owned(),
+    )
 }
 
 /// Conversations that are replayed before the others.

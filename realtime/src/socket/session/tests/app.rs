@@ -16,9 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     channel::{Channel, Context, Flow, JoinError, Reply, Router, StopReason, Terminate},
-    socket::{
-        ConnectInfo, ConnectRefusal, Connected, Mount, MountOptions, SocketHandler,
-    },
+    socket::{ConnectInfo, ConnectRefusal, Connected, Mount, MountOptions, SocketHandler},
     testing::{Anybody, mount_with},
 };
 
