@@ -60,9 +60,9 @@ export type Refusal = { reason: Reason; field?: string; detail?: string; retry_a
 export type Acked = {
   /** What was acknowledged. */
   seq: number;
-  /** The next entries of the gap. */
+  /** The next entries of the gap; the same ones, if the same is acknowledged again. */
   gap?: Array<GapEntry>;
-  /** There is still more. */
+  /** There is still more: it comes once the last entry that was sent so far is acknowledged. */
   more?: boolean;
 };
 
@@ -688,7 +688,10 @@ export type ReceiptPayload = {
   user_id?: string;
   /** On which device. */
   device_id?: string;
-  /** In large conversations: how many people's receipts moved at once. */
+  /**
+  * In large conversations: how many people's receipts moved at once. Whoever moves again
+  * later is counted again: the sum over receipts is not how many people there are.
+  */
   count?: number;
   /** Where. */
   conversation_id: string;
@@ -702,7 +705,10 @@ export type ReceiptPayload = {
 export type RegistersState = {
   /** The version to name at the next join. */
   version: number;
-  /** Whose marks changed since the version named. In large conversations only one's own. */
+  /**
+  * Whose marks changed since the version named. In large conversations (of more than 100
+  * members, unless configured otherwise) only one's own.
+  */
   marks: Array<MarkState>;
   /** One's own draft. */
   draft: { text: string; reply_to: string | null; updated_at: string } | null;
@@ -892,9 +898,9 @@ export type UserAck = {
 export type UserAcked = {
   /** Where the client stands once it has what is in `gap`. */
   cursor: string;
-  /** The next entries, where there was more. */
+  /** The next entries, where there was more; the same ones, if the same is acknowledged again. */
   gap?: Array<GapEntry>;
-  /** There is still more. */
+  /** There is still more: it comes once the cursor that was sent last is acknowledged. */
   more?: boolean;
 };
 

@@ -160,6 +160,10 @@ async fn nothing_is_told_twice_however_often_it_is_looked_at() {
     let members = vec![(person("cem").user, Role::Member)];
     let add = Command::AddMembers { members };
     kit.submit("ann", &id, add).await.unwrap();
+    kit.eventually("cem has been told", async || {
+        told(&kit, "cem").await.len() == 2
+    })
+    .await;
     let mention = SendMessage {
         mentions: vec![person("bob").user, person("nobody").user],
         ..text("@bob")

@@ -115,7 +115,7 @@ async fn an_acknowledgement_that_is_sent_again_brings_the_same_again() {
     send(&world, &id, 230).await;
     let mut bob = world.socket("bob").await;
     bob.join(&topic, json!({"last_seq": 0})).await.ok();
-    let mut acked = async |bob: &mut TestClient, seq: u64| {
+    let acked = async |bob: &mut TestClient, seq: u64| {
         let ack = bob.push(&topic, "message:ack", json!({"seq": seq}));
         ack.await.ok()
     };

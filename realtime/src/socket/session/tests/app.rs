@@ -335,13 +335,9 @@ impl Channel for Stream {
         &self,
         (): &mut (),
         cx: &mut Context<()>,
-        event: &str,
+        _: &str,
         payload: Payload,
     ) -> Flow {
-        if event == "wait" {
-            self.0.gate.acquire().await.unwrap().forget();
-            return Flow::empty_ok();
-        }
         let payload: Value = payload.parse().unwrap();
         cx.unsubscribe(payload["topic"].as_str().unwrap());
         Flow::empty_ok()
