@@ -17,7 +17,7 @@ mod reply;
 mod shard;
 mod supervisor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topic;
 pub mod wire;
 

@@ -191,6 +191,11 @@ impl Conversations {
         self.shared.min_tenure_ms()
     }
 
+    /// After so long without a change a conversation is let go by whoever sequences it.
+    pub(crate) fn idle(&self) -> Duration {
+        self.shared.config.idle
+    }
+
     /// Whether this process sequences a conversation just now.
     pub(crate) fn is_sequenced_here(&self, conversation: &ConversationId) -> bool {
         self.shared.live.is_sequenced(conversation)

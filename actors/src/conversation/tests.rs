@@ -1,7 +1,7 @@
 //! The shell on the embedded store: concurrency, retries, two owners, failures.
 #![allow(clippy::unwrap_used)]
 
-mod faulty;
+pub(crate) mod faulty;
 mod kit;
 mod telling;
 

@@ -1,13 +1,12 @@
 //! One projection at work: what is behind is read from the log and handed over, step by step.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use quikapp_storage::{
     Consumer, ConversationId, Entry, ProjectionStep, Seq, SharedStore, StoreError,
 };
-use tokio::time::Instant;
 
 use super::{
     recovery,
@@ -21,7 +20,7 @@ const ROUND: usize = 512;
 /// Of those, how many are dealt with at the same time: their effects meet in one commit.
 const CONCURRENCY: usize = 16;
 /// How long a projection rests when the store failed it.
-const BACK_OFF: Duration = Duration::from_millis(500);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// Something derived from the log.
 #[async_trait]
@@ -60,34 +59,47 @@ impl Projector {
                 tokio::time::sleep(BACK_OFF).await;
             }
             if self.lane.take_overflow() {
-                recovery::refill(&self.store, &self.lane).await;
+                self.refill().await;
             }
             self.report();
         }
     }
 
-    /// Deals with what waits. Says whether all of it went well; what did not waits again.
-    pub(super) async fn round(&self) -> bool {
-        let taken = self.lane.take(ROUND);
-        let results = stream::iter(taken)
-            .map(|id| async move { (self.bring_up(&id).await, id) })
-            .buffer_unordered(CONCURRENCY);
-        let failed: Vec<ConversationId> = results
-            .filter_map(async |(result, id)| result.is_err().then_some(id))
-            .collect()
-            .await;
-        for id in &failed {
-            self.lane.add(id, Instant::now());
+    /// Looks for what did not fit into the lane; again, if the store fails meanwhile.
+    async fn refill(&self) {
+        if let Err(error) = recovery::refill(&self.store, &self.lane).await {
+            tracing::warn!(%error, "hot conversations not readable");
+            self.lane.put_overflow_back();
+            tokio::time::sleep(BACK_OFF).await;
         }
-        failed.is_empty()
     }
 
+    /// Deals with what waits. Says whether all of it went well; what did not waits again, also
+    /// when this is cut short.
+    pub(super) async fn round(&self) -> bool {
+        let taken = self.lane.take(ROUND);
+        let mut results = stream::iter(taken.ids().to_vec())
+            .map(|id| async move { (self.bring_up(&id).await, id) })
+            .buffer_unordered(CONCURRENCY);
+        let mut all_went_well = true;
+        while let Some((result, id)) = results.next().await {
+            match result {
+                Ok(()) => taken.done(&id),
+                Err(_) => all_went_well = false,
+            }
+        }
+        all_went_well
+    }
+
+    /// One at which the projection panics has failed: others do not wait for it.
     async fn bring_up(&self, id: &ConversationId) -> Result<(), StoreError> {
+        let failed = |what: &str| Err(StoreError::Unavailable(what.to_owned()));
         let caught_up = catch_up(&self.store, &*self.projection, id);
-        let result = tokio::time::timeout(self.timeout, caught_up).await;
-        let result = match result {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unavailable("took too long".to_owned())),
+        let caught_up = AssertUnwindSafe(caught_up).catch_unwind();
+        let result = match tokio::time::timeout(self.timeout, caught_up).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => failed("the projection panicked"),
+            Err(_) => failed("took too long"),
         };
         if !matches!(result, Ok(0)) {
             self.tails.changes().in_conversation(id);

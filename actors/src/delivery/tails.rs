@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
-use quikapp_storage::{Consumer, ConversationId, Epoch, Seq, SharedStore, StoreError};
+use quikapp_storage::{
+    Consumer, ConversationId, Epoch, HotConversation, Seq, SharedStore, StoreError,
+};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::users::Changes;
@@ -39,19 +41,29 @@ pub(super) struct Lane {
     grown: Notify,
 }
 
+/// Conversations, each with the moment since which it waits.
 #[derive(Debug, Default)]
 struct Behind {
-    conversations: IndexMap<ConversationId, Instant>,
+    waiting: IndexMap<ConversationId, Instant>,
+    /// Taken, and not dealt with yet.
+    in_hand: IndexMap<ConversationId, Instant>,
     /// Some did not fit.
     overflowed: bool,
+}
+
+/// Conversations that were taken out of a lane. Those that are not [`done`](Self::done) when this
+/// is dropped, by a panic or because a task is stopped, wait again.
+pub(super) struct Taken<'a> {
+    lane: &'a Lane,
+    ids: Vec<ConversationId>,
 }
 
 /// How far a lane is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Lag {
-    /// Conversations that have grown and were not taken.
+    /// Conversations that have grown and were not dealt with.
     pub(super) conversations: usize,
-    /// For how long the first of them has waited.
+    /// For how long the one that has waited longest has done so.
     pub(super) waiting: Duration,
 }
 
@@ -152,6 +164,39 @@ impl Tails {
         Ok(())
     }
 
+    /// Names those of hot conversations that are `left` to the projections that are behind of them.
+    /// Says, in their order, of which every consumer has seen everything.
+    pub(super) async fn look_at(
+        &self,
+        store: &SharedStore,
+        hot: &[HotConversation],
+        left: &[bool],
+    ) -> Result<Vec<bool>, StoreError> {
+        let ids: Vec<ConversationId> = hot.iter().map(|hot| hot.id.clone()).collect();
+        let mut all_seen = vec![true; hot.len()];
+        let consumers = self.0.consumers.read().clone();
+        for consumer in consumers {
+            let places = store.projected(&consumer, &ids).await?;
+            let lane = self.lane_of(&consumer);
+            for (nth, seen) in places.into_iter().enumerate().take(hot.len()) {
+                if seen >= hot[nth].tail {
+                    continue;
+                }
+                all_seen[nth] = false;
+                if let Some(lane) = lane.as_ref().filter(|_| left[nth]) {
+                    lane.add(&hot[nth].id, Instant::now());
+                }
+            }
+        }
+        Ok(all_seen)
+    }
+
+    /// A reader of the feed has none: it pulls.
+    fn lane_of(&self, consumer: &Consumer) -> Option<Arc<Lane>> {
+        let lanes = self.0.lanes.read();
+        lanes.iter().find(|it| it.consumer == *consumer).cloned()
+    }
+
     /// Whether every consumer has come to a place.
     pub(super) async fn is_seen(
         &self,
@@ -184,28 +229,35 @@ impl Lane {
     /// Adds a conversation, if it does not wait already.
     pub(super) fn add(&self, id: &ConversationId, now: Instant) {
         let mut behind = self.behind.lock();
-        if behind.conversations.len() >= MOST {
-            behind.overflowed |= !behind.conversations.contains_key(id);
-        } else if !behind.conversations.contains_key(id) {
-            behind.conversations.insert(id.clone(), now);
+        if behind.waiting.len() >= MOST {
+            behind.overflowed |= !behind.waiting.contains_key(id);
+        } else if !behind.waiting.contains_key(id) {
+            behind.waiting.insert(id.clone(), now);
         }
         drop(behind);
         self.grown.notify_one();
     }
 
-    /// Waits until there is something to take.
+    /// Waits until there is something to take, or to be looked for because it did not fit.
     pub(super) async fn grown(&self) {
-        while self.lag().conversations == 0 {
+        while !self.has_work() {
             self.grown.notified().await;
         }
     }
 
-    /// Takes those that have waited longest.
-    pub(super) fn take(&self, most: usize) -> Vec<ConversationId> {
+    fn has_work(&self) -> bool {
+        let behind = self.behind.lock();
+        behind.overflowed || !behind.waiting.is_empty()
+    }
+
+    /// Takes those that were named first.
+    pub(super) fn take(&self, most: usize) -> Taken<'_> {
         let mut behind = self.behind.lock();
-        let count = most.min(behind.conversations.len());
-        let taken = behind.conversations.drain(..count);
-        taken.map(|(id, _)| id).collect()
+        let count = most.min(behind.waiting.len());
+        let taken: Vec<_> = behind.waiting.drain(..count).collect();
+        let ids = taken.iter().map(|(id, _)| id.clone()).collect();
+        behind.in_hand.extend(taken);
+        Taken { lane: self, ids }
     }
 
     /// Whether some did not fit since this was asked last.
@@ -213,13 +265,47 @@ impl Lane {
         std::mem::take(&mut self.behind.lock().overflowed)
     }
 
+    /// Those that did not fit are still to be looked for.
+    pub(super) fn put_overflow_back(&self) {
+        self.behind.lock().overflowed = true;
+        self.grown.notify_one();
+    }
+
     pub(super) fn lag(&self) -> Lag {
         let behind = self.behind.lock();
-        let first = behind.conversations.first();
+        let (waiting, in_hand) = (&behind.waiting, &behind.in_hand);
+        let only_in_hand = in_hand.keys().filter(|id| !waiting.contains_key(*id));
+        let first = waiting.values().chain(in_hand.values()).min();
         Lag {
-            conversations: behind.conversations.len(),
-            waiting: first.map_or(Duration::ZERO, |(_, since)| since.elapsed()),
+            conversations: waiting.len() + only_in_hand.count(),
+            waiting: first.map_or(Duration::ZERO, Instant::elapsed),
         }
+    }
+}
+
+impl Taken<'_> {
+    /// What was taken.
+    pub(super) fn ids(&self) -> &[ConversationId] {
+        &self.ids
+    }
+
+    /// This one was dealt with.
+    pub(super) fn done(&self, id: &ConversationId) {
+        self.lane.behind.lock().in_hand.swap_remove(id);
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut behind = self.lane.behind.lock();
+        for id in &self.ids {
+            if let Some(since) = behind.in_hand.swap_remove(id) {
+                let waiting = behind.waiting.entry(id.clone()).or_insert(since);
+                *waiting = since.min(*waiting);
+            }
+        }
+        drop(behind);
+        self.lane.grown.notify_one();
     }
 }
 
@@ -239,9 +325,46 @@ mod tests {
             tails.grown(&id(number));
         }
         lane.grown().await;
-        assert_eq!(lane.take(2), [id(3), id(1)]);
-        assert_eq!(lane.take(2), [id(2)]);
+        for expected in [vec![id(3), id(1)], vec![id(2)]] {
+            let taken = lane.take(2);
+            assert_eq!(taken.ids(), expected);
+            expected.iter().for_each(|id| taken.done(id));
+        }
         assert!(tails.is_at_rest());
+    }
+
+    /// What was taken and not dealt with is behind all the time, and waits again, since when it
+    /// did before.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_dealt_with_waits_again() {
+        let tails = Tails::default();
+        let lane = tails.open_lane(Consumer::QUEUE);
+        for number in 1..=3 {
+            tails.grown(&id(number));
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let taken = lane.take(9);
+        taken.done(&id(2));
+        tails.grown(&id(3));
+        let lag = Lag {
+            conversations: 2,
+            waiting: Duration::from_secs(5),
+        };
+        assert_eq!(lane.lag(), lag);
+        assert!(!tails.is_at_rest());
+        drop(taken);
+        assert_eq!(lane.lag(), lag);
+        lane.grown().await;
+        assert_eq!(lane.take(9).ids(), [id(3), id(1)]);
+    }
+
+    /// An overflow that could not be made up for is work by itself.
+    #[tokio::test]
+    async fn an_overflow_can_be_put_back() {
+        let lane = Tails::default().open_lane(Consumer::QUEUE);
+        lane.put_overflow_back();
+        lane.grown().await;
+        assert!(lane.take_overflow());
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod folding;
 mod kit;
 mod projecting;
 mod rebuilding;
+mod recovering;
 mod scheduling;
 mod telling;

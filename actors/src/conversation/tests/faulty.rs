@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use quikapp_storage::*;
 
 /// What the next write comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Written, but nobody knows.
     UnknownButWritten,
     /// Not written, and nobody knows.
@@ -22,31 +22,36 @@ pub(super) enum Fault {
 
 /// Faults to come.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     next: Mutex<Option<Fault>>,
     next_in: Mutex<Option<(ConversationId, Fault)>>,
     next_creation: Mutex<Option<Fault>>,
     refuses_acquire: AtomicBool,
+    refuses_hot: AtomicBool,
+    hot_refused: AtomicUsize,
+    stuck: Mutex<Vec<Timer>>,
+    stuck_found: AtomicUsize,
+    lacking_asked: AtomicUsize,
 }
 
 impl Faults {
     /// Makes the next append fail.
-    pub(super) fn inject(&self, fault: Fault) {
+    pub(crate) fn inject(&self, fault: Fault) {
         *self.next.lock() = Some(fault);
     }
 
     /// Makes the next append to a conversation fail.
-    pub(super) fn inject_in(&self, id: &ConversationId, fault: Fault) {
+    pub(crate) fn inject_in(&self, id: &ConversationId, fault: Fault) {
         *self.next_in.lock() = Some((id.clone(), fault));
     }
 
     /// Makes the next creation of a conversation fail.
-    pub(super) fn inject_creation(&self, fault: Fault) {
+    pub(crate) fn inject_creation(&self, fault: Fault) {
         *self.next_creation.lock() = Some(fault);
     }
 
     /// Nothing that was injected is still to come.
-    pub(super) fn are_over(&self) -> bool {
+    pub(crate) fn are_over(&self) -> bool {
         let is_none = self.next.lock().is_none() && self.next_in.lock().is_none();
         is_none && self.next_creation.lock().is_none()
     }
@@ -61,19 +66,52 @@ impl Faults {
     }
 
     /// Makes taking a conversation fail, until further notice.
-    pub(super) fn refuse_acquire(&self, refuse: bool) {
+    pub(crate) fn refuse_acquire(&self, refuse: bool) {
         self.refuses_acquire.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Makes reading what is hot fail, until further notice.
+    pub(crate) fn refuse_hot(&self, refuse: bool) {
+        self.refuses_hot.store(refuse, Ordering::SeqCst);
+    }
+
+    /// How often that has failed.
+    pub(crate) fn hot_refused(&self) -> usize {
+        self.hot_refused.load(Ordering::SeqCst)
+    }
+
+    /// From now on these timers are due, and no timer can be moved or deleted, until there are
+    /// none of them.
+    pub(crate) fn stick(&self, timers: Vec<Timer>) {
+        *self.stuck.lock() = timers;
+    }
+
+    /// How often those were found due.
+    pub(crate) fn stuck_found(&self) -> usize {
+        self.stuck_found.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked who lacks a place.
+    pub(crate) fn lacking_asked(&self) -> usize {
+        self.lacking_asked.load(Ordering::SeqCst)
+    }
+
+    fn writes_timers(&self) -> Result<(), StoreError> {
+        match self.stuck.lock().is_empty() {
+            true => Ok(()),
+            false => Err(StoreError::Unavailable("injected".to_owned())),
+        }
     }
 }
 
 /// See the module.
-pub(super) struct FaultyStore {
+pub(crate) struct FaultyStore {
     inner: SharedStore,
     faults: Arc<Faults>,
 }
 
 impl FaultyStore {
-    pub(super) fn new(inner: SharedStore, faults: Arc<Faults>) -> Self {
+    pub(crate) fn new(inner: SharedStore, faults: Arc<Faults>) -> Self {
         Self { inner, faults }
     }
 }
@@ -467,10 +505,12 @@ impl TimerStore for FaultyStore {
         due_at: Timestamp,
         payload: &str,
     ) -> Result<Option<u64>, StoreError> {
+        self.faults.writes_timers()?;
         self.inner.move_timer(fired, due_at, payload).await
     }
 
     async fn delete_timer(&self, fired: &Fired) -> Result<bool, StoreError> {
+        self.faults.writes_timers()?;
         self.inner.delete_timer(fired).await
     }
 
@@ -484,6 +524,12 @@ impl TimerStore for FaultyStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Timer>, StoreError> {
+        let stuck = self.faults.stuck.lock().clone();
+        if stuck.first().is_some_and(|timer| timer.shard == shard) {
+            self.faults.stuck_found.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            return Ok(stuck);
+        }
         self.inner.due_timers(shard, now, limit).await
     }
 
@@ -543,6 +589,7 @@ impl QueueStore for FaultyStore {
         workspace: &WorkspaceId,
         people: &[UserId],
     ) -> Result<Vec<UserId>, StoreError> {
+        self.faults.lacking_asked.fetch_add(1, Ordering::SeqCst);
         self.inner.lacking(id, seq, workspace, people).await
     }
 }
@@ -574,6 +621,10 @@ impl ProjectionStore for FaultyStore {
         after: Option<&ConversationId>,
         limit: usize,
     ) -> Result<Vec<HotConversation>, StoreError> {
+        if self.faults.refuses_hot.load(Ordering::SeqCst) {
+            self.faults.hot_refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Unavailable("injected".to_owned()));
+        }
         self.inner.hot(after, limit).await
     }
 

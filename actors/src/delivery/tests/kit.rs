@@ -15,6 +15,7 @@ use crate::{
     clock::ManualClock,
     conversation::{
         self, Command, CommandError, Conversations, MessageClass, Outcome, SendMessage,
+        tests::faulty::{Faults, FaultyStore},
     },
     delivery::{Config, Delivery, MaySend, Parts, Projection},
     fanout::Fanout,
@@ -62,6 +63,17 @@ impl Kit {
         let path = dir.path().join("data");
         let store = quikapp_storage::open(&quikapp_storage::Config::at(path)).unwrap();
         Self::assemble(store, dir, clock, config, projections).await
+    }
+
+    /// On a store whose operations can be made to fail, and are counted.
+    pub(super) async fn faulty(config: Config) -> (Self, Arc<Faults>) {
+        let (dir, faults) = (Arc::new(tempfile::tempdir().unwrap()), Arc::default());
+        let at = quikapp_storage::Config::at(dir.path().join("data"));
+        let store = quikapp_storage::open(&at).unwrap();
+        let store = Arc::new(FaultyStore::new(store, Arc::clone(&faults)));
+        let clock = ManualClock::at(START);
+        let kit = Self::assemble(store, dir, clock, config, Vec::new()).await;
+        (kit, faults)
     }
 
     /// On a store that the test has opened.

@@ -84,7 +84,7 @@ async fn a_consumer_that_hangs_holds_up_nobody() {
     kit.stop().await;
 }
 
-/// What a consumer fails at is tried again, and after a panic it goes on.
+/// What a consumer fails at is tried again.
 #[tokio::test]
 async fn a_consumer_that_fails_is_tried_again() {
     struct Failing {
