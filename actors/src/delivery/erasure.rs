@@ -100,7 +100,8 @@ pub(super) async fn is_pending(shared: &Shared, person: &Person) -> Result<bool,
 }
 
 /// Goes on with an erasure beside the other timers, which do not wait for it. One at a time.
-pub(super) async fn fire(shared: &Arc<Shared>, timer: Timer) {
+/// Whether the timer is no longer due.
+pub(super) async fn fire(shared: &Arc<Shared>, timer: Timer) -> bool {
     let erasure = match serde_json::from_str::<Erasure>(&timer.payload) {
         Ok(erasure) => erasure,
         Err(error) => {
@@ -111,19 +112,22 @@ pub(super) async fn fire(shared: &Arc<Shared>, timer: Timer) {
     let Ok(turn) = Arc::clone(&shared.erasing).try_acquire_owned() else {
         return timers::again(shared, &timer, RETRY_MS).await;
     };
-    if let Some(leased) = lease(shared, &timer, &erasure).await {
-        let run = run(Arc::clone(shared), leased, erasure, turn);
+    let leased = lease(shared, &timer, &erasure).await;
+    if let Ok(Some(leased)) = &leased {
+        let run = run(Arc::clone(shared), leased.clone(), erasure, turn);
         shared.tasks.spawn(run);
     }
+    leased.is_ok()
 }
 
 /// Nobody else touches the erasure until the lease is over. `None` when somebody else has it.
-async fn lease(shared: &Shared, timer: &Timer, erasure: &Erasure) -> Option<Timer> {
+async fn lease(
+    shared: &Shared,
+    timer: &Timer,
+    erasure: &Erasure,
+) -> Result<Option<Timer>, StoreError> {
     let leased = timers::lease(shared, timer, LEASE_MS, erasure.text()).await;
-    leased.unwrap_or_else(|error| {
-        tracing::warn!(timer = timer.id, %error, "an erasure waits");
-        None
-    })
+    leased.inspect_err(|error| tracing::debug!(timer = timer.id, %error, "an erasure waits"))
 }
 
 async fn run(
@@ -136,8 +140,8 @@ async fn run(
     while !shared.stopping.is_cancelled() {
         match erasure.step(&shared).await {
             Ok(false) => match lease(&shared, &timer, &erasure).await {
-                Some(leased) => timer = leased,
-                None => return,
+                Ok(Some(leased)) => timer = leased,
+                Ok(None) | Err(_) => return,
             },
             Ok(true) => {
                 timers::done(&shared, &timer).await;
@@ -147,7 +151,8 @@ async fn run(
             }
             Err(error) => {
                 tracing::warn!(workspace = %person.workspace, user = %person.user, %error, "an erasure is held up");
-                return timers::again(&shared, &timer, RETRY_MS).await;
+                timers::again(&shared, &timer, RETRY_MS).await;
+                return;
             }
         }
     }

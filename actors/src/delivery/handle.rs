@@ -14,7 +14,7 @@ use super::{
     erasure,
     payload::ScheduledPayload,
     projections::{Notices, Queue, Threads, Timers},
-    projector::Projector,
+    projector::{BACK_OFF, Projector},
     recovery, scheduled,
     tails::Tails,
     task::task,
@@ -197,8 +197,12 @@ impl Delivery {
         self.shared.tasks.wait().await;
         let rest = async {
             while !self.shared.tails.is_at_rest() {
+                let mut all_went_well = true;
                 for projector in &self.shared.projectors {
-                    projector.round().await;
+                    all_went_well &= projector.round().await;
+                }
+                if !all_went_well {
+                    tokio::time::sleep(BACK_OFF).await;
                 }
             }
         };

@@ -221,8 +221,8 @@ pub(super) async fn forget(shared: &Shared, person: &Person) -> Result<u64, Stor
     }
 }
 
-/// Sends what is due.
-pub(super) async fn send(shared: &Shared, timer: &Timer) {
+/// Sends what is due. Whether its timer has moved.
+pub(super) async fn send(shared: &Shared, timer: &Timer) -> bool {
     let Some(mut scheduled) = read(timer) else {
         return timers::done(shared, timer).await;
     };
@@ -230,10 +230,10 @@ pub(super) async fn send(shared: &Shared, timer: &Timer) {
     let leased = match timers::lease(shared, timer, LEASE_MS, scheduled.text()).await {
         Ok(Some(leased)) => leased,
         // Cancelled, or another process is at it.
-        Ok(None) => return,
+        Ok(None) => return true,
         Err(error) => {
-            tracing::warn!(timer = timer.id, %error, "a scheduled message waits");
-            return;
+            tracing::debug!(timer = timer.id, %error, "a scheduled message waits");
+            return false;
         }
     };
     match submit(shared, &scheduled).await {
@@ -241,9 +241,12 @@ pub(super) async fn send(shared: &Shared, timer: &Timer) {
             timers::done(shared, &leased).await;
             tell(shared, &scheduled, ScheduledStatus::Sent);
         }
-        Err(error) if is_for_now(&error) => timers::again(shared, &leased, RETRY_MS).await,
+        Err(error) if is_for_now(&error) => {
+            timers::again(shared, &leased, RETRY_MS).await;
+        }
         Err(error) => fail(shared, &leased, &scheduled, &error).await,
     }
+    true
 }
 
 /// What was allowed when the message was written is asked again: the token may have been revoked

@@ -9,4 +9,5 @@ mod projecting;
 mod rebuilding;
 mod recovering;
 mod scheduling;
+mod stuck;
 mod telling;

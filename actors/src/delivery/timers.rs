@@ -26,6 +26,8 @@ const RETRY_MS: i64 = 2_000;
 const MEMBERS: usize = 1_000;
 /// Entries that leave the queue for their age in one go.
 const OLD: usize = 1_000;
+/// While nothing that is due can be moved, the pause grows to so many times the usual one.
+const LONGEST_PAUSE: u32 = 10;
 
 /// A message whose content does not stay.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,46 +40,78 @@ pub(super) struct Ending {
     pub(super) expires_at: Timestamp,
 }
 
-/// Watches one shard for ever.
-pub(super) async fn run(shared: Arc<Shared>, shard: u16) {
-    loop {
-        match fire_due(&shared, shard).await {
-            // There may be more.
-            Ok(count) if count >= PAGE => {}
-            Ok(_) => tokio::time::sleep(shared.config.timer_poll).await,
-            Err(error) => {
-                tracing::warn!(shard, %error, "due timers not readable");
-                tokio::time::sleep(shared.config.timer_poll).await;
-            }
-        }
+/// What firing a page of timers came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Round {
+    due: usize,
+    /// Of those, how many are no longer due, whoever moved them. None is when the store takes no
+    /// writes.
+    moved: usize,
+}
+
+impl Round {
+    /// There may be more that can be dealt with at once.
+    fn goes_on(self) -> bool {
+        self.due >= PAGE && self.moved > 0
+    }
+
+    fn is_stuck(self) -> bool {
+        self.due > 0 && self.moved == 0
     }
 }
 
-/// Fires what is due in a shard, up to a page; how many there were.
-pub(super) async fn fire_due(shared: &Arc<Shared>, shard: u16) -> Result<usize, StoreError> {
+/// Watches one shard for ever.
+pub(super) async fn run(shared: Arc<Shared>, shard: u16) {
+    let poll = shared.config.timer_poll;
+    let mut pause = poll;
+    loop {
+        match fire_due(&shared, shard).await {
+            Ok(round) if round.goes_on() => {
+                pause = poll;
+                continue;
+            }
+            Ok(round) if round.is_stuck() => {
+                tracing::warn!(shard, due = round.due, "timers are due and cannot be moved");
+                pause = (pause * 2).min(poll * LONGEST_PAUSE);
+            }
+            Ok(_) => pause = poll,
+            Err(error) => tracing::warn!(shard, %error, "due timers not readable"),
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Fires what is due in a shard, up to a page.
+async fn fire_due(shared: &Arc<Shared>, shard: u16) -> Result<Round, StoreError> {
     let now = shared.clock.now();
-    let due = shared.store.due_timers(shard, now, PAGE).await?;
-    let count = due.len();
-    if let Some(first) = due.first() {
+    let timers = shared.store.due_timers(shard, now, PAGE).await?;
+    let due = timers.len();
+    if let Some(first) = timers.first() {
         let late = now.since_ms(first.due_at);
         metrics::gauge!("quikapp_timers_late_seconds").set(seconds(late));
     }
-    stream::iter(due)
-        .for_each_concurrent(CONCURRENCY, |timer| fire(shared, timer))
-        .await;
-    Ok(count)
+    let mut fired = stream::iter(timers)
+        .map(|timer| fire(shared, timer))
+        .buffer_unordered(CONCURRENCY);
+    let mut moved = 0;
+    while let Some(has_moved) = fired.next().await {
+        moved += usize::from(has_moved);
+    }
+    Ok(Round { due, moved })
 }
 
-async fn fire(shared: &Arc<Shared>, timer: Timer) {
+/// Does a timer's work; whether it is no longer due.
+async fn fire(shared: &Arc<Shared>, timer: Timer) -> bool {
     let kind = timer.kind;
-    match kind {
+    let has_moved = match kind {
         TimerKind::SendMessage => scheduled::send(shared, &timer).await,
         TimerKind::Expire => expire(shared, &timer).await,
         TimerKind::UntilDelivered => look(shared, &timer).await,
         TimerKind::Erase => erasure::fire(shared, timer).await,
         TimerKind::Announce => announce(shared, &timer).await,
-    }
+    };
     metrics::counter!("quikapp_timers_fired_total", "kind" => kind_name(kind)).increment(1);
+    has_moved
 }
 
 fn kind_name(kind: TimerKind) -> &'static str {
@@ -98,7 +132,7 @@ fn ending_of(timer: &Timer) -> Option<Ending> {
     ending.ok()
 }
 
-async fn expire(shared: &Shared, timer: &Timer) {
+async fn expire(shared: &Shared, timer: &Timer) -> bool {
     match ending_of(timer) {
         Some(ending) => take_away(shared, timer, &ending, Gone::Expired).await,
         None => done(shared, timer).await,
@@ -106,7 +140,7 @@ async fn expire(shared: &Shared, timer: &Timer) {
 }
 
 /// Tells those who are in a conversation from its beginning, as far as they have not been told.
-async fn announce(shared: &Shared, timer: &Timer) {
+async fn announce(shared: &Shared, timer: &Timer) -> bool {
     let creation: Creation = match serde_json::from_str(&timer.payload) {
         Ok(creation) => creation,
         Err(error) => {
@@ -117,14 +151,14 @@ async fn announce(shared: &Shared, timer: &Timer) {
     match shared.conversations.tell_of(&creation).await {
         Ok(()) => done(shared, timer).await,
         Err(error) => {
-            tracing::warn!(conversation = timer.id, %error, "some do not know of a conversation");
-            again(shared, timer, RETRY_MS).await;
+            tracing::debug!(conversation = timer.id, %error, "some do not know of a conversation");
+            again(shared, timer, RETRY_MS).await
         }
     }
 }
 
 /// Has the content of a message redacted, and its timer deleted. Doing both again does nothing.
-async fn take_away(shared: &Shared, timer: &Timer, ending: &Ending, why: Gone) {
+async fn take_away(shared: &Shared, timer: &Timer, ending: &Ending, why: Gone) -> bool {
     let command = Command::Expire {
         message: ending.message,
         why,
@@ -132,31 +166,31 @@ async fn take_away(shared: &Shared, timer: &Timer, ending: &Ending, why: Gone) {
     let id = &ending.conversation;
     match shared.conversations.submit_as_server(id, command).await {
         Ok(_) | Err(CommandError::MessageNotFound | CommandError::ConversationNotFound) => {
-            done(shared, timer).await;
+            done(shared, timer).await
         }
         Err(error) => {
-            tracing::warn!(conversation = %id, message = %ending.message, %error,
+            tracing::debug!(conversation = %id, message = %ending.message, %error,
                 "a message that is to disappear is still there");
-            again(shared, timer, RETRY_MS).await;
+            again(shared, timer, RETRY_MS).await
         }
     }
 }
 
 /// Looks whether a message has reached everybody, or has waited long enough.
-async fn look(shared: &Shared, timer: &Timer) {
+async fn look(shared: &Shared, timer: &Timer) -> bool {
     let Some(ending) = ending_of(timer) else {
         return done(shared, timer).await;
     };
     if ending.expires_at <= shared.clock.now() {
         return take_away(shared, timer, &ending, Gone::Expired).await;
     }
-    if forget_if_delivered(shared, timer).await {
-        return;
+    if is_delivered(shared, &ending).await {
+        return take_away(shared, timer, &ending, Gone::Delivered).await;
     }
     let doublings = u32::try_from(timer.version.saturating_sub(1)).unwrap_or(u32::MAX);
     let wait = SECOND_LOOK_MS.saturating_mul(1_i64.checked_shl(doublings.min(16)).unwrap_or(1));
     let left = ending.expires_at.0 - shared.clock.now().0;
-    again(shared, timer, wait.min(LONGEST_WAIT_MS).min(left)).await;
+    again(shared, timer, wait.min(LONGEST_WAIT_MS).min(left)).await
 }
 
 /// Forgets a message that is on every device of every member. Says whether it was.
@@ -164,17 +198,20 @@ pub(super) async fn forget_if_delivered(shared: &Shared, timer: &Timer) -> bool 
     let Some(ending) = ending_of(timer) else {
         return false;
     };
-    match has_reached_everybody(shared, &ending).await {
-        Ok(true) => {
-            take_away(shared, timer, &ending, Gone::Delivered).await;
-            true
-        }
-        Ok(false) => false,
-        Err(error) => {
+    let is_delivered = is_delivered(shared, &ending).await;
+    if is_delivered {
+        take_away(shared, timer, &ending, Gone::Delivered).await;
+    }
+    is_delivered
+}
+
+async fn is_delivered(shared: &Shared, ending: &Ending) -> bool {
+    has_reached_everybody(shared, ending)
+        .await
+        .unwrap_or_else(|error| {
             tracing::warn!(message = %ending.message, %error, "unknown who has a message");
             false
-        }
-    }
+        })
 }
 
 /// Everybody has at least one device, and all of them have the message. The sender needs none.
@@ -211,11 +248,14 @@ async fn has_reached_everybody(shared: &Shared, ending: &Ending) -> Result<bool,
     }
 }
 
-/// The work is done.
-pub(super) async fn done(shared: &Shared, timer: &Timer) {
-    if let Err(error) = shared.store.delete_timer(&timer.fired()).await {
-        tracing::warn!(timer = timer.id, %error, "a timer will fire again");
+/// The work is done. Whether the timer has gone, also because somebody else moved or deleted it;
+/// what cannot be written now is done again.
+pub(super) async fn done(shared: &Shared, timer: &Timer) -> bool {
+    let deleted = shared.store.delete_timer(&timer.fired()).await;
+    if let Err(error) = &deleted {
+        tracing::debug!(timer = timer.id, %error, "a timer will fire again");
     }
+    deleted.is_ok()
 }
 
 /// Keeps a timer from everybody else for so long, with what its work has come to. `None` when
@@ -237,14 +277,18 @@ pub(super) async fn lease(
     }))
 }
 
-/// The work is to be tried later.
-pub(super) async fn again(shared: &Shared, timer: &Timer, after_ms: i64) {
+/// The work is to be tried later. Whether the timer has moved, also because of somebody else.
+pub(super) async fn again(shared: &Shared, timer: &Timer, after_ms: i64) -> bool {
     let due_at = Timestamp(shared.clock.now().0.saturating_add(after_ms.max(1)));
     let fired = timer.fired();
-    let moved = shared.store.move_timer(&fired, due_at, &timer.payload);
-    if let Err(error) = moved.await {
-        tracing::warn!(timer = timer.id, %error, "a timer will fire again at once");
+    let moved = shared
+        .store
+        .move_timer(&fired, due_at, &timer.payload)
+        .await;
+    if let Err(error) = &moved {
+        tracing::debug!(timer = timer.id, %error, "a timer will fire again at once");
     }
+    moved.is_ok()
 }
 
 /// Drops what has been queued for too long, for ever.
