@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use quikapp_protocol::{Json, Payload};
 use quikapp_storage::{
     ConversationId, DeviceCursor, Person, RegisterChange, RegisterWrite, Registers as Stored, Seq,
-    SharedStore, StoreError, Timestamp,
+    SharedStore, StoreError, StreamCursor, Timestamp,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -74,6 +74,11 @@ impl Flush {
             receipts_up_to_members,
             sizes: Mutex::default(),
         }
+    }
+
+    /// Where a stream cursor stands among its kind; `None` if the store did not issue it.
+    pub(super) fn rank(&self, cursor: &StreamCursor) -> Option<u64> {
+        self.store.0.cursor_rank(cursor)
     }
 
     /// Writes everything, each kind in one go, and answers everybody.

@@ -180,11 +180,11 @@ async fn run(receiver: &mut Receiver, flush: &Flush, window: Duration, stop: &Ca
         let Some((change, reply_to)) = next else {
             return;
         };
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(|cursor: &StreamCursor| flush.rank(cursor));
         waiting.add(change, reply_to);
         let until = last_flush.map_or_else(Instant::now, |last| last + window);
         gather(receiver, &mut waiting, until).await;
-        flush.write(waiting.take()).await;
+        flush.write(waiting.into_changes()).await;
         last_flush = Some(Instant::now());
     }
 }
@@ -197,7 +197,7 @@ fn waiting<T>(queue: &mpsc::WeakSender<T>) -> usize {
 /// Takes what is queued and what arrives in time.
 async fn gather(
     receiver: &mut Receiver,
-    waiting: &mut Waiting<oneshot::Sender<Answer>>,
+    waiting: &mut Waiting<oneshot::Sender<Answer>, impl Fn(&StreamCursor) -> Option<u64>>,
     until: Instant,
 ) {
     for _ in 1..MOST_AT_ONCE {
