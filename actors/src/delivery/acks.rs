@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
-use quikapp_storage::{ConversationId, Person, StoreError, TimerKind};
+use quikapp_storage::{ConversationId, Person, StoreError, Timer, TimerKind};
 use tokio::sync::Notify;
 
 use super::{handle::Shared, timers};
@@ -71,11 +71,40 @@ async fn deal_with(
         shared.tails.changes().of_person(person);
     }
     for id in conversations {
-        let kind = TimerKind::UntilDelivered;
-        let messages = shared.store.timers_of(kind, id.as_str(), MESSAGES).await?;
-        for timer in messages {
-            timers::forget_if_delivered(shared, &timer).await;
+        forget_delivered(shared, &id).await?;
+    }
+    Ok(())
+}
+
+/// Forgets the messages of a conversation that are on every device by now. The oldest are looked
+/// at first: whoever lacks a message lacks what the same sender said later, so nobody is asked
+/// about that. In a conversation too large to be queued for, acknowledgements are too many to look
+/// at any; the messages' timers do.
+async fn forget_delivered(shared: &Shared, id: &ConversationId) -> Result<(), StoreError> {
+    let kind = TimerKind::UntilDelivered;
+    let messages = shared.store.timers_of(kind, id.as_str(), MESSAGES).await?;
+    if messages.is_empty() || is_large(shared, id).await? {
+        return Ok(());
+    }
+    let with_ending = |timer: Timer| Some((timers::ending_of(&timer)?, timer));
+    let mut messages: Vec<_> = messages.into_iter().filter_map(with_ending).collect();
+    messages.sort_by_key(|(ending, _)| ending.seq);
+    let mut lacked = HashSet::new();
+    for (ending, timer) in messages {
+        if !lacked.contains(&ending.sender)
+            && !timers::forget_if_delivered(shared, &timer, &ending).await
+        {
+            lacked.insert(ending.sender);
         }
     }
     Ok(())
+}
+
+async fn is_large(shared: &Shared, id: &ConversationId) -> Result<bool, StoreError> {
+    let most = shared.config.queue_up_to_members;
+    let members = shared
+        .store
+        .members(id, None, most.saturating_add(1))
+        .await?;
+    Ok(members.len() > most)
 }

@@ -22,8 +22,8 @@ const SECOND_LOOK_MS: i64 = 60_000;
 const LONGEST_WAIT_MS: i64 = 3_600_000;
 /// When a timer that failed is tried again.
 const RETRY_MS: i64 = 2_000;
-/// Members looked at together.
-const MEMBERS: usize = 1_000;
+/// Members looked at together. Few, since it ends at the first who lacks the message.
+const MEMBERS: usize = 64;
 /// Entries that leave the queue for their age in one go.
 const OLD: usize = 1_000;
 /// While nothing that is due can be moved, the pause grows to so many times the usual one.
@@ -124,7 +124,8 @@ fn kind_name(kind: TimerKind) -> &'static str {
     }
 }
 
-fn ending_of(timer: &Timer) -> Option<Ending> {
+/// What a timer of a message is about; `None` if it is damaged.
+pub(super) fn ending_of(timer: &Timer) -> Option<Ending> {
     let ending = serde_json::from_str(&timer.payload);
     if let Err(error) = &ending {
         tracing::error!(timer = timer.id, %error, "a damaged timer");
@@ -194,13 +195,10 @@ async fn look(shared: &Shared, timer: &Timer) -> bool {
 }
 
 /// Forgets a message that is on every device of every member. Says whether it was.
-pub(super) async fn forget_if_delivered(shared: &Shared, timer: &Timer) -> bool {
-    let Some(ending) = ending_of(timer) else {
-        return false;
-    };
-    let is_delivered = is_delivered(shared, &ending).await;
+pub(super) async fn forget_if_delivered(shared: &Shared, timer: &Timer, ending: &Ending) -> bool {
+    let is_delivered = is_delivered(shared, ending).await;
     if is_delivered {
-        take_away(shared, timer, &ending, Gone::Delivered).await;
+        take_away(shared, timer, ending, Gone::Delivered).await;
     }
     is_delivered
 }

@@ -113,7 +113,8 @@ fn commands(topic: Topic) -> Topic {
              then if its author still may. With `ttl` its content disappears after so many \
              seconds (`message:deleted` with `reason: \"expired\"`). Of class `until_delivered`, \
              its content is kept only until every device of every member has acknowledged it \
-             (`message:forgotten`). Of class `ephemeral`, it goes to whoever is connected: it has \
+             (`message:forgotten`; in conversations of more than `delivery.queue_up_to_members` \
+             up to an hour longer). Of class `ephemeral`, it goes to whoever is connected: it has \
              no `seq`, is in no history, and is neither replayed nor found by its `client_id`.",
         )
         .takes(

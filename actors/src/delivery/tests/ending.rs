@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::kit::{Kit, eager, of_class, text};
-use crate::conversation::{Command, CommandError, MessageClass, SendMessage};
-use quikapp_storage::{ConversationId, EntryKind};
+use crate::{
+    conversation::{Command, CommandError, MessageClass, SendMessage},
+    delivery::Config,
+};
+use quikapp_storage::{ConversationId, EntryKind, MessageId};
 
 fn short(seconds: u64) -> SendMessage {
     SendMessage {
@@ -113,12 +116,7 @@ async fn what_is_on_every_device_is_forgotten() {
     kit.acknowledge("cem", "phone", &id, 1).await;
     // Long after the looks in between, one device still lacks it.
     kit.clock.advance_ms(3_600_000);
-    let kind = quikapp_storage::TimerKind::UntilDelivered;
-    kit.eventually("it was looked at", async || {
-        let timer = kit.store.timer(kind, &sent.id.to_string()).await.unwrap();
-        timer.is_some_and(|timer| timer.version > 1)
-    })
-    .await;
+    was_looked_at(&kit, sent.id).await;
     assert!(kit.log(&id).await[0].payload.contains("burn"));
     kit.acknowledge("bob", "laptop", &id, 1).await;
     kit.eventually("it is forgotten", async || kit.log(&id).await.len() == 2)
@@ -128,6 +126,86 @@ async fn what_is_on_every_device_is_forgotten() {
     assert_eq!(payload["message_id"], sent.id.to_string());
     assert_eq!(payload["reason"], "delivered");
     assert!(!kit.log(&id).await[0].payload.contains("burn"));
+    kit.stop().await;
+}
+
+/// The timer of a message that waits for devices has fired, and waits again.
+async fn was_looked_at(kit: &Kit, message: MessageId) {
+    let kind = quikapp_storage::TimerKind::UntilDelivered;
+    kit.eventually("it was looked at", async || {
+        let timer = kit.store.timer(kind, &message.to_string()).await.unwrap();
+        timer.is_some_and(|timer| timer.version > 1)
+    })
+    .await;
+}
+
+async fn burn(kit: &Kit, id: &ConversationId, by: &str, count: usize) {
+    for _ in 0..count {
+        let send = of_class(MessageClass::UntilDelivered, "burn after reading");
+        kit.send(by, id, send).await;
+    }
+    let kind = quikapp_storage::TimerKind::UntilDelivered;
+    kit.eventually("their timers are kept", async || {
+        let timers = kit.store.timers_of(kind, id.as_str(), 99).await.unwrap();
+        timers.len() >= count
+    })
+    .await;
+}
+
+/// An acknowledgement asks about the oldest message of each sender that somebody lacks, and about
+/// none behind it.
+#[tokio::test]
+async fn an_acknowledgement_asks_no_further_than_it_must() {
+    let (kit, faults) = Kit::faulty(eager()).await;
+    let id = kit.group(&["ann", "bob", "cem"]).await;
+    for name in ["bob", "cem"] {
+        kit.acknowledge(name, "phone", &id, 0).await;
+    }
+    burn(&kit, &id, "ann", 20).await;
+    kit.acknowledge("bob", "phone", &id, 20).await;
+    // Whether the sender has a device, and who of the members lacks the first.
+    kit.eventually("bob's was looked at", async || faults.lacking_asked() >= 2)
+        .await;
+    for place in [10, 20] {
+        kit.acknowledge("cem", "phone", &id, place).await;
+        kit.eventually("what all have is forgotten", async || {
+            kit.log(&id).await.len() as u64 == 20 + place
+        })
+        .await;
+    }
+    // Two questions a message, and some about those that somebody lacked.
+    let asked = faults.lacking_asked();
+    assert!(asked <= 2 * (20 + 4), "{asked} questions");
+    kit.stop().await;
+}
+
+/// In a conversation that nothing is queued for, acknowledgements are not looked at; the message's
+/// own timer is enough.
+#[tokio::test]
+async fn in_a_large_conversation_the_timer_looks() {
+    let small = Config {
+        queue_up_to_members: 2,
+        ..eager()
+    };
+    let (kit, faults) = Kit::faulty(small).await;
+    let id = kit.group(&["ann", "bob", "cem"]).await;
+    burn(&kit, &id, "ann", 1).await;
+    for name in ["bob", "cem"] {
+        kit.acknowledge(name, "phone", &id, 1).await;
+    }
+    // A conversation that comes behind it in the same turn, or in a later one.
+    let other = kit.group(&["ann", "bob"]).await;
+    burn(&kit, &other, "ann", 1).await;
+    kit.acknowledge("bob", "phone", &other, 1).await;
+    kit.eventually("that is forgotten", async || {
+        kit.log(&other).await.len() == 2
+    })
+    .await;
+    assert_eq!(faults.lacking_asked(), 2);
+    assert_eq!(kit.log(&id).await.len(), 1);
+    kit.clock.advance_ms(30_000);
+    kit.eventually("it is forgotten", async || kit.log(&id).await.len() == 2)
+        .await;
     kit.stop().await;
 }
 
