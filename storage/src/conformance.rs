@@ -77,7 +77,8 @@ where
             timers_are_listed_by_group;
         queue:
             what_a_device_lacks_is_queued, a_known_device_lacks_what_is_new_to_it, devices_are_known_by_their_cursors,
-            acknowledged_entries_leave_the_queue, a_stale_projector_does_nothing,
+            acknowledged_entries_leave_the_queue, a_stream_acknowledgement_counts_in_each_conversation,
+            a_stale_projector_does_nothing,
             a_full_queue_drops_the_oldest, old_entries_leave_the_queue,
             urgent_conversations_come_first, a_backlog_counts_what_was_missed,
             who_lacks_a_place_is_told;

@@ -3,13 +3,16 @@
 
 use async_trait::async_trait;
 
-use super::Composed;
+use super::{Composed, Registers};
 use crate::{
     Backlog, Consumer, ConversationId, DeviceId, Fired, HotConversation, MessageId, NewTimer,
     PendingEntry, PendingQueue, Person, ProjectionStep, ProjectionStore, QueueStore, Seq,
     StoreError, StreamCursor, ThreadEntry, ThreadUnread, Timer, TimerKind, TimerStore, Timestamp,
     UserId, WorkspaceId,
 };
+
+/// Conversations of a queue that are looked at when a stream was acknowledged.
+const QUEUED: usize = 1_000;
 
 #[async_trait]
 impl TimerStore for Composed {
@@ -69,6 +72,14 @@ impl QueueStore for Composed {
         &self,
         acknowledged: Vec<(Person, Option<ConversationId>)>,
     ) -> Result<(), StoreError> {
+        if let Registers::Detached(registers, _) = &self.registers {
+            let streams = acknowledged.iter().filter(|(_, id)| id.is_none());
+            for (person, _) in streams {
+                let queued = self.beside.queue(person, QUEUED).await?.conversations;
+                let devices = self.beside.devices(person).await?;
+                registers.follow_streams(person, &devices, &queued).await?;
+            }
+        }
         self.beside.trim_queue(acknowledged).await
     }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     ConversationId, ConversationSummary, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId,
-    Marks, Mute, Person, RegisterStore, RegisterWrite, Registers, Seq, SharedLog, StoreError,
-    StreamCursor, UserId,
+    Marks, Mute, PendingConversation, Person, RegisterStore, RegisterWrite, Registers, Seq,
+    SharedLog, StoreError, StreamCursor, UserId,
 };
 
 /// Asks the log where a conversation stands, then the store of the registers.
@@ -43,6 +43,86 @@ impl Detached {
             summary.unread = summary.conversation.n.saturating_sub(read);
         }
         Ok(summaries)
+    }
+
+    /// Moves devices in the conversations of their person's queue to where their stream cursors
+    /// stand: what is beside the log cannot compare those with an entry, and knows devices by
+    /// their places in conversations alone.
+    pub(super) async fn follow_streams(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+        queued: &[PendingConversation],
+    ) -> Result<(), StoreError> {
+        if queued.is_empty() {
+            return Ok(());
+        }
+        let mut moved = Vec::new();
+        for device in devices {
+            let cursor = self.registers.detached_stream_cursor(person, device);
+            let Some(rank) = cursor
+                .await?
+                .and_then(|cursor| self.log.cursor_rank(&cursor))
+            else {
+                continue;
+            };
+            for part in queued {
+                let seq = self.passed(part, rank).await?;
+                moved.extend(seq.map(|seq| DeviceCursor {
+                    person: person.clone(),
+                    device: device.clone(),
+                    conversation: part.conversation.clone(),
+                    seq,
+                }));
+            }
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        self.registers.write_detached_cursors(moved).await
+    }
+
+    /// The last place of a queued stretch that a stream cursor stands behind.
+    async fn passed(
+        &self,
+        part: &PendingConversation,
+        rank: u64,
+    ) -> Result<Option<Seq>, StoreError> {
+        let (id, mut low, mut high) = (&part.conversation, part.first, part.last);
+        if self.is_passed(id, high, rank).await? {
+            return Ok(Some(high));
+        }
+        if !self.is_passed(id, low, rank).await? {
+            return Ok(None);
+        }
+        // It stands behind `low`, and not behind `high`.
+        while high > low.next() {
+            let middle = Seq(low.0.midpoint(high.0));
+            if self.is_passed(id, middle, rank).await? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Some(low))
+    }
+
+    /// Whether a stream cursor stands behind an entry. One that has no place in the stream yet has
+    /// the cursor of the entry before it: no cursor stands behind that.
+    async fn is_passed(
+        &self,
+        id: &ConversationId,
+        seq: Seq,
+        rank: u64,
+    ) -> Result<bool, StoreError> {
+        let own = self.rank_of(id, seq).await?;
+        let before = self.rank_of(id, Seq(seq.0.saturating_sub(1))).await?;
+        Ok(before < own && own <= Some(rank))
+    }
+
+    async fn rank_of(&self, id: &ConversationId, seq: Seq) -> Result<Option<u64>, StoreError> {
+        let cursor = self.log.cursor_of(id, seq).await?;
+        Ok(self.log.cursor_rank(&cursor))
     }
 
     async fn tails(

@@ -3,7 +3,7 @@
 use super::support::{NOW, Room, user, workspace};
 use crate::{
     Consumer, DeviceCursor, DeviceId, PendingConversation, PendingEntry, PendingQueue,
-    ProjectionStep, Seq, SharedStore, Timestamp,
+    ProjectionStep, Seq, SharedStore, StreamCursor, Timestamp,
 };
 
 const CAP: usize = 1_000;
@@ -142,6 +142,39 @@ pub async fn acknowledged_entries_leave_the_queue(store: SharedStore) {
     reached(&room, "bob", "laptop", 4).await;
     trim(None).await;
     assert_eq!(queued(&room, "bob").await, []);
+}
+
+/// What a device acknowledges of its person's stream counts in each conversation, up to the entry
+/// that the cursor stands behind, wherever the log is.
+pub async fn a_stream_acknowledgement_counts_in_each_conversation(store: SharedStore) {
+    let first = talk(&store, 5).await;
+    let mut second = Room::within(&store, &first.workspace, &["ana", "bob"]).await;
+    second.say("ana", "over here").await;
+    for room in [&first, &second] {
+        reached(room, "bob", "phone", 0).await;
+    }
+    assert!(enqueue(&first, &["bob"], 0, 5, CAP).await);
+    assert!(enqueue(&second, &["bob"], 0, 1, CAP).await);
+    let (bob, phone) = (first.person("bob"), DeviceId::new("phone").expect("an id"));
+    let acknowledge = async |cursor: &StreamCursor| {
+        let written = store.write_stream_cursor(&bob, &phone, cursor).await;
+        written.expect("writes");
+        let trimmed = store.trim_queue(vec![(bob.clone(), None)]).await;
+        trimmed.expect("writes");
+    };
+    let lacking = async |room: &Room, seq| {
+        let people = std::slice::from_ref(&bob.user);
+        let lacking = store.lacking(&room.id, Seq(seq), &room.workspace, people);
+        !lacking.await.expect("reads").is_empty()
+    };
+    let third = store.cursor_of(&first.id, Seq(3)).await.expect("reads");
+    acknowledge(&third).await;
+    assert_eq!(queued(&first, "bob").await, [(4, 5, 2), (1, 1, 1)]);
+    assert!(!lacking(&first, 3).await && lacking(&first, 4).await);
+    let now = store.cursor_now().await.expect("reads");
+    acknowledge(&now).await;
+    assert_eq!(queued(&first, "bob").await, []);
+    assert!(!lacking(&first, 5).await && !lacking(&second, 1).await);
 }
 
 /// Of two who project the same part one does nothing, and nothing twice.

@@ -11,9 +11,10 @@ use crate::{
 /// some device of theirs lacks. It lives where the device cursors live.
 ///
 /// A device of a person is known from the first cursor that it wrote. It lacks an entry while its
-/// cursor in the conversation is before the entry and its stream cursor is as well; a store that
-/// cannot compare a stream cursor with an entry may keep the entry longer, but never drop it
-/// earlier. A person without a known device has no queue: such a client names its own place.
+/// cursor in the conversation is before the entry and its stream cursor is as well; beside a log
+/// of another store a stream cursor counts once [`QueueStore::trim_queue`] has been told of it, for
+/// what was queued by then. A person without a known device has no queue: such a client names its
+/// own place.
 #[async_trait]
 pub trait QueueStore: Send + Sync {
     /// In one transaction: moves the projection's cursor, and puts those of the entries that some
