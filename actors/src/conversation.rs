@@ -27,7 +27,7 @@ pub use config::{Config, Limits};
 pub(crate) use core::{refold::Refold, validate::message as check_message};
 pub(crate) use creation::Creation;
 pub use handle::{Conversations, StartError};
-pub(crate) use key::{content_hash, hex_key};
+pub(crate) use key::{content_hash, hex_key, of_message as entry_key};
 pub use live::{MemberLeft, broadcast_of};
 pub(crate) use notices::concerns_somebody;
 pub use topic::{alias_topic, chat_topic, members_topic, person_topic, topic_of};

@@ -53,12 +53,11 @@ impl Request {
     /// The idempotency key of the entry.
     pub(crate) fn key(&self) -> Key16 {
         match (&self.by, &self.command) {
-            (Author::Person(person), Command::Send(send)) => match &send.client_id {
-                Some(client_id) if !ServerMutant::ApplyTwice.is_active() => {
-                    key::of_client(&person.user, client_id)
-                }
-                _ => key::of_entry(self.id),
-            },
+            (Author::Person(person), Command::Send(send))
+                if !ServerMutant::ApplyTwice.is_active() =>
+            {
+                key::of_message(&person.user, send, self.id)
+            }
             (Author::Server, Command::Notice { key: Some(key), .. }) => *key,
             _ => key::of_entry(self.id),
         }

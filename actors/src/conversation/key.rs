@@ -47,6 +47,14 @@ pub(crate) fn of_notice(
     first_16(hash.finish().as_ref())
 }
 
+/// The key of a message, by its `client_id` where there is one.
+pub(crate) fn of_message(sender: &UserId, send: &SendMessage, id: EntryId) -> Key16 {
+    match &send.client_id {
+        Some(client_id) => of_client(sender, client_id),
+        None => of_entry(id),
+    }
+}
+
 /// Hash of the canonical JSON of what the client asked to send, without `client_id`.
 pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
     let parsed = |text: &Option<quikapp_storage::JsonText>| -> Value {

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use quikapp_storage::{
     Consumer, ConversationId, EntryId, Person, SharedStore, StoreError, TIMER_SHARDS, Timestamp,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -71,6 +71,9 @@ pub(super) struct Shared {
     pub(super) may_send: MaySend,
     pub(super) tails: Tails,
     pub(super) acks: Acks,
+    /// One person schedules one message at a time, so that they are counted; people who share a
+    /// turn wait for each other needlessly.
+    pub(super) turns: Box<[Mutex<()>]>,
     /// One erasure runs at a time; others wait in the store.
     pub(super) erasing: Arc<Semaphore>,
     projectors: Vec<Arc<Projector>>,
@@ -113,6 +116,7 @@ impl Delivery {
             may_send: parts.may_send,
             tails,
             acks: Acks::default(),
+            turns: (0..TIMER_SHARDS).map(|_| Mutex::default()).collect(),
             erasing: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Command, CommandError, MessageClass, SendMessage, check_message, content_hash, hex_key,
-        person_topic, refusal_of,
+        Command, CommandError, MessageClass, SendMessage, check_message, content_hash, entry_key,
+        hex_key, person_topic, refusal_of,
     },
     fanout::Broadcast,
 };
@@ -28,7 +28,7 @@ use crate::{
 const LEASE_MS: i64 = 30_000;
 /// When a message that could not be sent for now is tried again.
 const RETRY_MS: i64 = 2_000;
-/// Timers read at once to be forgotten.
+/// Timers read at once.
 const PAGE: usize = 100;
 
 /// The timer's payload.
@@ -40,7 +40,7 @@ struct Scheduled {
     send_at: Timestamp,
     created_at: Timestamp,
     send: SendMessage,
-    /// Somebody is sending it, and it can no longer be cancelled.
+    /// Somebody is sending it, or may have sent it, and it can no longer be cancelled.
     #[serde(default)]
     leased: bool,
 }
@@ -49,6 +49,21 @@ impl Scheduled {
     fn payload(&self) -> ScheduledPayload {
         let times = (self.send_at, self.created_at);
         ScheduledPayload::new(self.id, self.conversation.clone(), &self.send, times)
+    }
+
+    fn timer(&self) -> NewTimer {
+        let name = match &self.send.client_id {
+            Some(client_id) => hex_key(&self.person.user, client_id),
+            None => self.id.to_string(),
+        };
+        NewTimer {
+            kind: TimerKind::SendMessage,
+            id: format!("{}:{name}", self.conversation),
+            group: group_of(&self.person),
+            shard: timer_shard(&self.conversation),
+            due_at: self.send_at,
+            payload: self.text().into(),
+        }
     }
 
     fn text(&self) -> String {
@@ -71,13 +86,8 @@ pub(super) async fn schedule(
     send_at: Timestamp,
 ) -> Result<ScheduledPayload, CommandError> {
     check(shared, &send, send_at)?;
-    let id = EntryId::generate();
-    let name = match &send.client_id {
-        Some(client_id) => hex_key(&person.user, client_id),
-        None => id.to_string(),
-    };
     let scheduled = Scheduled {
-        id,
+        id: EntryId::generate(),
         person: person.clone(),
         conversation: conversation.clone(),
         send_at,
@@ -85,34 +95,49 @@ pub(super) async fn schedule(
         send,
         leased: false,
     };
-    let timer = NewTimer {
-        kind: TimerKind::SendMessage,
-        id: format!("{conversation}:{name}"),
-        group: group_of(person),
-        shard: timer_shard(conversation),
-        due_at: send_at,
-        payload: scheduled.text().into(),
-    };
+    let timer = scheduled.timer();
+    let turn = usize::from(timer_shard(&person.own_conversation()));
+    let _turn = shared.turns[turn].lock().await;
     if let Some(known) = known(shared, &timer.id).await? {
         return same(&known, &scheduled);
     }
     let most = shared.config.scheduled_per_person;
-    let all = all(shared, person).await?;
-    if all.len() >= most {
-        return Err(invalid(
-            "send_at",
-            format!("at most {most} scheduled messages"),
-        ));
+    if all(shared, person).await?.len() >= most {
+        return Err(too_many(most));
     }
-    let timer_id = timer.id.clone();
+    let new = Fired {
+        kind: timer.kind,
+        id: timer.id.clone(),
+        version: 1,
+    };
     let put = shared.store.put_timer(timer).await;
     if !put.map_err(|error| refusal_of(&error))?
-        && let Some(known) = known(shared, &timer_id).await?
+        && let Some(known) = known(shared, &new.id).await?
     {
         return same(&known, &scheduled);
     }
+    if is_too_much(shared, person).await && withdraw(shared, &new).await == Ok(true) {
+        return Err(too_many(most));
+    }
     tell(shared, &scheduled, ScheduledStatus::Scheduled);
     Ok(scheduled.payload())
+}
+
+/// Whether another process has scheduled something at the same time, and it is too much together.
+/// If nobody can say, what is kept stays: that it is not would be wrong.
+async fn is_too_much(shared: &Shared, person: &Person) -> bool {
+    let most = shared.config.scheduled_per_person;
+    all(shared, person).await.is_ok_and(|all| all.len() > most)
+}
+
+fn too_many(most: usize) -> CommandError {
+    invalid("send_at", format!("at most {most} scheduled messages"))
+}
+
+/// Deletes a scheduled message; `false` if it is being sent, or has gone.
+async fn withdraw(shared: &Shared, timer: &Fired) -> Result<bool, CommandError> {
+    let deleted = shared.store.delete_timer(timer).await;
+    deleted.map_err(|error| refusal_of(&error))
 }
 
 fn check(shared: &Shared, send: &SendMessage, send_at: Timestamp) -> Result<(), CommandError> {
@@ -166,15 +191,20 @@ pub(super) async fn list(
     Ok(here.map(|(_, it)| it.payload()).collect())
 }
 
+/// All that a person has scheduled. It may be more than the settings allow: they may have allowed
+/// more before.
 async fn all(shared: &Shared, person: &Person) -> Result<Vec<(Fired, Scheduled)>, CommandError> {
-    let most = shared.config.scheduled_per_person;
-    let timers = shared
-        .store
-        .timers_of(TimerKind::SendMessage, &group_of(person), most)
-        .await
-        .map_err(|error| refusal_of(&error))?;
-    let read = |timer: &Timer| Some((timer.fired(), read(timer)?));
-    Ok(timers.iter().filter_map(read).collect())
+    let (store, group) = (&shared.store, group_of(person));
+    let mut most = shared.config.scheduled_per_person.max(PAGE);
+    loop {
+        let timers = store.timers_of(TimerKind::SendMessage, &group, most);
+        let timers = timers.await.map_err(|error| refusal_of(&error))?;
+        if timers.len() < most {
+            let read = |timer: &Timer| Some((timer.fired(), read(timer)?));
+            return Ok(timers.iter().filter_map(read).collect());
+        }
+        most = most.saturating_mul(2);
+    }
 }
 
 fn read(timer: &Timer) -> Option<Scheduled> {
@@ -185,7 +215,8 @@ fn read(timer: &Timer) -> Option<Scheduled> {
     scheduled.ok()
 }
 
-/// Takes a scheduled message back. One that is being sent, or was, is not found.
+/// Takes a scheduled message back. One that is being sent, or was, or of which that is not known,
+/// is not found.
 pub(super) async fn cancel(
     shared: &Shared,
     person: &Person,
@@ -196,8 +227,7 @@ pub(super) async fn cancel(
     let is_it = |it: &Scheduled| it.id == id && it.conversation == *conversation && !it.leased;
     let found = all.into_iter().find(|(_, it)| is_it(it));
     let (timer, scheduled) = found.ok_or(CommandError::MessageNotFound)?;
-    let deleted = shared.store.delete_timer(&timer).await;
-    if !deleted.map_err(|error| refusal_of(&error))? {
+    if !withdraw(shared, &timer).await? {
         return Err(CommandError::MessageNotFound);
     }
     tell(shared, &scheduled, ScheduledStatus::Cancelled);
@@ -226,27 +256,60 @@ pub(super) async fn send(shared: &Shared, timer: &Timer) -> bool {
     let Some(mut scheduled) = read(timer) else {
         return timers::done(shared, timer).await;
     };
-    scheduled.leased = true;
-    let leased = match timers::lease(shared, timer, LEASE_MS, scheduled.text()).await {
-        Ok(Some(leased)) => leased,
+    // By somebody who died meanwhile, or did not hear what came of it.
+    let may_be_sent = std::mem::replace(&mut scheduled.leased, true);
+    match timers::lease(shared, timer, LEASE_MS, scheduled.text()).await {
+        Ok(Some(leased)) => {
+            send_leased(shared, leased, scheduled, may_be_sent).await;
+            true
+        }
         // Cancelled, or another process is at it.
-        Ok(None) => return true,
+        Ok(None) => true,
         Err(error) => {
             tracing::debug!(timer = timer.id, %error, "a scheduled message waits");
-            return false;
+            false
         }
+    }
+}
+
+async fn send_leased(
+    shared: &Shared,
+    mut timer: Timer,
+    mut scheduled: Scheduled,
+    may_be_sent: bool,
+) {
+    let submitted = match submit(shared, &scheduled).await {
+        Err(error) if !is_for_now(&error) => refused(shared, &scheduled, error).await,
+        submitted => submitted,
     };
-    match submit(shared, &scheduled).await {
+    match submitted {
         Ok(()) => {
-            timers::done(shared, &leased).await;
+            timers::done(shared, &timer).await;
             tell(shared, &scheduled, ScheduledStatus::Sent);
         }
         Err(error) if is_for_now(&error) => {
-            timers::again(shared, &leased, RETRY_MS).await;
+            scheduled.leased = may_be_sent || error == CommandError::OutcomeUnknown;
+            timer.payload = scheduled.text().into();
+            timers::again(shared, &timer, RETRY_MS).await;
         }
-        Err(error) => fail(shared, &leased, &scheduled, &error).await,
+        Err(error) => fail(shared, &timer, &scheduled, &error).await,
     }
-    true
+}
+
+/// Sending was refused. Nothing has failed if the message is in the log all the same: somebody
+/// sent it who died before the timer was deleted, and the author was removed since.
+async fn refused(
+    shared: &Shared,
+    scheduled: &Scheduled,
+    error: CommandError,
+) -> Result<(), CommandError> {
+    let key = entry_key(&scheduled.person.user, &scheduled.send, scheduled.id);
+    let found = shared.store.by_keys(&scheduled.conversation, &[key]).await;
+    let found = found.map_err(|error| refusal_of(&error))?;
+    match found.iter().any(|entry| entry.id == scheduled.id) {
+        true => Ok(()),
+        false => Err(error),
+    }
 }
 
 /// What was allowed when the message was written is asked again: the token may have been revoked

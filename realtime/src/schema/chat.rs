@@ -173,7 +173,7 @@ fn commands(topic: Topic) -> Topic {
             Type::of::<ScheduledNamed>(),
             Type::nothing(),
             &[write[0], Reason::MessageNotFound],
-            "One that is being sent, or was, is not found.",
+            "One that is being sent, or was, or may have been, is not found.",
         )
 }
 

@@ -1,6 +1,7 @@
 //! Messages that are sent later.
 
-use quikapp_storage::{ConversationId, TimerKind, Timestamp};
+use futures_util::future::join_all;
+use quikapp_storage::{ConversationId, Timer, TimerKind, Timestamp};
 
 use super::kit::{Kit, START, eager, of_class, person, text};
 use crate::{
@@ -205,6 +206,138 @@ async fn what_cannot_be_sent_for_now_is_sent_later() {
         .await;
     assert_eq!(kit.log(&id).await.len(), 1);
     kit.stop().await;
+}
+
+/// What is known not to have been sent can be taken back while it waits for its next try; what may
+/// have been sent cannot, whatever later tries come to.
+#[tokio::test]
+async fn what_was_not_sent_for_now_can_be_cancelled() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let in_turn = [
+        (vec![CommandError::Unavailable], Ok(())),
+        (
+            vec![CommandError::OutcomeUnknown, CommandError::Unavailable],
+            Err(CommandError::MessageNotFound),
+        ),
+    ];
+    for (refusals, expected) in in_turn {
+        let scheduled = schedule_now(&kit, &id).await;
+        let mut version = 1;
+        for refusal in refusals {
+            *kit.refuses.lock() = Some(refusal);
+            kit.clock.advance_ms(2_000);
+            // Taken, and put back.
+            version += 2;
+            let timer = async || only_timer(&kit).await.version == version;
+            kit.eventually("it was tried", timer).await;
+        }
+        let by = person("ann");
+        let cancelled = kit.delivery.cancel(&by, &id, scheduled.id).await;
+        assert_eq!(cancelled, expected);
+    }
+    assert!(kit.log(&id).await.is_empty());
+    kit.stop().await;
+}
+
+/// Due in two seconds.
+async fn schedule_now(kit: &Kit, id: &ConversationId) -> ScheduledPayload {
+    let at = Timestamp(crate::Clock::now(&kit.clock).0 + 2_000);
+    let by = person("ann");
+    let scheduled = kit.delivery.schedule(&by, id, text("wait"), at).await;
+    scheduled.unwrap()
+}
+
+async fn only_timer(kit: &Kit) -> Timer {
+    let group = person("ann").own_conversation();
+    let timers = kit
+        .store
+        .timers_of(TimerKind::SendMessage, group.as_str(), 9);
+    let mut timers = timers.await.unwrap();
+    assert_eq!(timers.len(), 1);
+    timers.remove(0)
+}
+
+/// A process died between sending a message and deleting its timer, and the author was removed
+/// before the next try: the message stands, and nobody is told that it failed.
+#[tokio::test]
+async fn who_was_removed_after_it_was_sent_hears_of_no_failure() {
+    for refusal in [None, Some(CommandError::NotAParticipant)] {
+        let kit = Kit::new().await;
+        let id = kit.group(&["bob", "ann"]).await;
+        for send in [text("without"), with_id("c1", "with")] {
+            let scheduled = schedule(&kit, &id, send.clone(), 60_000).await.unwrap();
+            let (by, command) = (person("ann"), Command::Send(Box::new(send)));
+            let conversations = &kit.conversations;
+            let sent = conversations.submit_with_id(&by, &id, scheduled.id, command);
+            sent.await.unwrap();
+        }
+        schedule(&kit, &id, text("not sent"), 60_000).await.unwrap();
+        let user = person("ann").user;
+        let removed = Command::RemoveMember { user };
+        kit.submit("bob", &id, removed).await.unwrap();
+        *kit.refuses.lock() = refusal;
+        kit.clock.advance_ms(60_000);
+        kit.eventually("nothing is left", async || timers(&kit).await == 0)
+            .await;
+        let failed = kit.notices("ann").await.into_iter();
+        let failed = failed.filter(|it| it["event"] == "message:scheduled:failed");
+        let contents: Vec<_> = failed.map(|it| it["payload"]["content"].clone()).collect();
+        assert_eq!(contents, ["not sent"]);
+        kit.stop().await;
+    }
+}
+
+/// However many ask at the same time, in one process or in two.
+#[tokio::test]
+async fn the_bound_of_schedules_holds_for_those_who_come_together() {
+    let config = Config {
+        scheduled_per_person: 2,
+        ..eager()
+    };
+    let kit = Kit::with(config.clone(), Vec::new()).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let many = (0..6).map(|_| schedule(&kit, &id, text("me"), 60_000));
+    let many = join_all(many).await.into_iter();
+    assert_eq!(many.filter(Result::is_ok).count(), 2);
+    assert_eq!(timers(&kit).await, 2);
+    for scheduled in list(&kit, &id).await {
+        let by = person("ann");
+        kit.delivery.cancel(&by, &id, scheduled.id).await.unwrap();
+    }
+    let other = kit.next(config).await;
+    for _ in 0..8 {
+        let both = [&kit, &other].map(|kit| schedule(kit, &id, text("me"), 60_000));
+        join_all(both).await;
+    }
+    assert!(timers(&kit).await <= 2);
+    other.stop().await;
+    kit.stop().await;
+}
+
+/// Whoever had scheduled more than they may now sees all of it, and can take it back.
+#[tokio::test]
+async fn what_is_beyond_the_bound_is_listed_and_cancelled() {
+    let kit = Kit::new().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    for nth in 0..3 {
+        let text = text(&nth.to_string());
+        schedule(&kit, &id, text, 60_000 + nth).await.unwrap();
+    }
+    kit.stop().await;
+    let strict = Config {
+        scheduled_per_person: 1,
+        ..eager()
+    };
+    let next = kit.next(strict).await;
+    let listed = list(&next, &id).await;
+    assert_eq!(listed.len(), 3);
+    for scheduled in listed {
+        let by = person("ann");
+        next.delivery.cancel(&by, &id, scheduled.id).await.unwrap();
+    }
+    assert_eq!(timers(&next).await, 0);
+    next.stop().await;
 }
 
 #[tokio::test]
