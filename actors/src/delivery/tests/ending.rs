@@ -214,8 +214,9 @@ async fn what_does_not_reach_everybody_is_forgotten_in_the_end() {
     let kit = Kit::new().await;
     let id = kit.group(&["ann", "bob"]).await;
     let send = of_class(MessageClass::UntilDelivered, "burn after reading");
-    kit.send("ann", &id, send).await;
+    let sent = kit.send("ann", &id, send).await;
     kit.clock.advance_ms(168 * 3_600_000 - 1);
+    was_looked_at(&kit, sent.id).await;
     assert_eq!(kit.log(&id).await.len(), 1);
     kit.clock.advance_ms(1);
     kit.eventually("it is forgotten", async || kit.log(&id).await.len() == 2)
