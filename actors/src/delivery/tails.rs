@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(every.lag().conversations, 1);
         assert_eq!(sparse.lag().conversations, 0);
         tails.grown(&id(1));
-        assert_eq!(sparse.take(9), [id(1)]);
+        assert_eq!(sparse.take(9).ids(), [id(1)]);
     }
 
     #[test]
