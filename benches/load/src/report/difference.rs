@@ -14,11 +14,12 @@ pub(super) const OF_ONE_GENERATOR: [&str; 8] = [
     "target.ca_file",
 ];
 
-/// The paths of what two plans do not have in common, like `run.seed`; without those ignored.
+/// The paths of what two plans do not have in common, like `run.seed`, sorted; without those ignored.
 pub(super) fn differences(first: &Value, second: &Value, ignored: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     compare("", first, second, &mut found);
     found.retain(|path| !ignored.contains(&path.as_str()));
+    found.sort();
     found
 }
 
