@@ -99,6 +99,8 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     let line = logged(&server, "an administrator has revoked a token", 1).await;
     tells(&line, &by_root);
 
+    let foreign = a_foreign_token_is_revoked(&server, &root).await;
+
     rest.post("/api/admin/erasures", &root, json!({ "user": carl.id }))
         .await;
     let by_root = json!({ "workspace": "default", "user": carl.id, "by": "root" });
@@ -114,8 +116,28 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     let mut secret = [before, secrets(&server)].concat();
     secret.extend(people.iter().chain([&root]).map(|it| it.token.clone()));
     secret.push(ticket["ticket"].as_str().unwrap().to_owned());
+    secret.extend(foreign);
     nothing_is_told(&server, &secret);
     server.terminate().await;
+}
+
+/// Somebody takes a whole token for its id, or the secret of something else. The line says which it
+/// was to whoever has it, and does not show it.
+async fn a_foreign_token_is_revoked(server: &Server, root: &Guest) -> [String; 2] {
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJldmUifQ.SGVyZSBpcyBhIGZvcmVpZ24gc2lnbmF0dXJl";
+    let secret = "s3cret-of-something-else-that-was-pasted-here";
+    let revoked = "an administrator has revoked a token";
+    let pasted = [
+        (token, "76 bytes, sha256 4eed4fd11a9d"),
+        (secret, "45 bytes, sha256 e32cbb6bceff"),
+    ];
+    for (earlier, (id, told)) in (1..).zip(pasted) {
+        let body = json!({ "jti": id });
+        Rest::of(server).post("/api/auth/revoke", root, body).await;
+        let line = logged(server, revoked, earlier + 1).await;
+        tells(&line, &json!({ "jti": told, "by": "root" }));
+    }
+    [token, secret].map(str::to_owned)
 }
 
 /// Each rotation is told, and how many secrets are still believed.

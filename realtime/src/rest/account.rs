@@ -20,6 +20,7 @@ use crate::{
     channels::user::params::ProfilePayload,
     errors::{Reason, Refusal},
     policy::Action,
+    telemetry::redact,
 };
 
 /// The workspace of guests, and of tokens that `quikapp token` mints without naming one.
@@ -280,7 +281,8 @@ pub(super) async fn revoke(
     match (request.jti, request.user) {
         (Some(jti), None) if (1..=256).contains(&jti.len()) => {
             revocations.revoke_token(&workspace, &jti).await?;
-            tracing::info!(%workspace, jti, %by, "an administrator has revoked a token");
+            let jti = redact::TokenId(&jti);
+            tracing::info!(%workspace, %jti, %by, "an administrator has revoked a token");
         }
         (None, Some(user)) => {
             let person = principal.colleague(user);

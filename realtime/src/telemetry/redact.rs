@@ -2,13 +2,17 @@
 
 use std::fmt::{self, Write as _};
 
+use aws_lc_rs::digest;
 use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE},
 };
 use percent_encoding::percent_decode_str;
+use uuid::Uuid;
 
 const HIDDEN: &str = "[redacted]";
+/// Of a hash this is shown: enough to find an id again by.
+const HASH_BYTES: usize = 6;
 
 /// Parts of the names of parameters and headers that may carry a credential.
 const SECRET_WORDS: [&str; 8] = [
@@ -71,6 +75,28 @@ impl fmt::Display for Headers<'_> {
     }
 }
 
+/// A token's id for a log. As given only if it has the form of those that are minted here: what
+/// somebody takes for an id may be a token.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenId<'i>(pub &'i str);
+
+impl fmt::Display for TokenId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_minted_id(self.0) {
+            return f.write_str(self.0);
+        }
+        let hash = digest::digest(&digest::SHA256, self.0.as_bytes());
+        write!(f, "{} bytes, sha256 ", self.0.len())?;
+        let mut some = hash.as_ref().iter().take(HASH_BYTES);
+        some.try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn is_minted_id(id: &str) -> bool {
+    Uuid::try_parse(id)
+        .is_ok_and(|parsed| parsed.get_version_num() == 4 && parsed.hyphenated().to_string() == id)
+}
+
 /// Whether a name, percent-encoded or not, is one of a credential.
 fn is_secret(name: &str) -> bool {
     let name = percent_decode_str(name)
@@ -101,6 +127,23 @@ mod tests {
             assert_eq!(Query(Some(query)).to_string(), shown);
         }
         assert_eq!(Query(None).to_string(), "");
+    }
+
+    #[test]
+    fn an_id_is_shown_if_it_is_one() {
+        let minted = Uuid::new_v4().to_string();
+        assert_eq!(TokenId(&minted).to_string(), minted);
+        let shouted = minted.to_uppercase();
+        let twice = format!("{minted}{minted}");
+        for other in ["eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk", &shouted, &twice] {
+            let shown = TokenId(other).to_string();
+            assert!(!shown.contains(&other[..8]), "{shown}");
+            let length = format!("{} bytes, sha256 ", other.len());
+            let hash = shown.strip_prefix(&length).unwrap();
+            assert_eq!(hash.len(), 2 * HASH_BYTES, "{shown}");
+        }
+        // As `printf %s ... | sha256sum` has it.
+        assert_eq!(TokenId("abc").to_string(), "3 bytes, sha256 ba7816bf8f01");
     }
 
     #[test]
