@@ -80,6 +80,7 @@ where
             acknowledged_entries_leave_the_queue, a_stream_acknowledgement_counts_in_each_conversation,
             a_stale_projector_does_nothing,
             a_full_queue_drops_the_oldest, old_entries_leave_the_queue,
+            counting_again_changes_nothing, counting_again_beside_writers,
             urgent_conversations_come_first, a_backlog_counts_what_was_missed,
             who_lacks_a_place_is_told;
         projections:

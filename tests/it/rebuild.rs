@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use crate::support::{Client, Guest, Rest, Server, quikapp, run, said, within};
 
 /// Each projection, and how to damage it. Where its cursor is, nobody looks at the log again.
-const DAMAGE: [(&str, &str); 4] = [
+const DAMAGE: [(&str, &str); 7] = [
     (
         "history",
         "DELETE FROM messages WHERE pos % 2 = 0;
@@ -22,6 +22,9 @@ const DAMAGE: [(&str, &str); 4] = [
         "DELETE FROM thread_entries; DELETE FROM thread_followers;",
     ),
     ("queue", "DELETE FROM pending; DELETE FROM pending_totals;"),
+    ("queue", "DELETE FROM pending;"),
+    ("queue", "UPDATE pending_totals SET total = total + 9;"),
+    ("queue", "UPDATE pending_totals SET total = total - 9;"),
     ("timers", "DELETE FROM timers;"),
 ];
 

@@ -34,6 +34,11 @@ pub trait Projection: Send + Sync + 'static {
         false
     }
 
+    /// Before a rebuild takes the first conversation: sets right what is kept over all of them.
+    async fn begin_anew(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Deals with the entries of a step, which are all between its ends, and moves the cursor.
     /// `false` means that the cursor was not where the step begins, and that nothing was done.
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError>;

@@ -89,6 +89,7 @@ pub async fn rebuild(
     }
     for projection in meant {
         let name = projection.consumer().to_string();
+        projection.begin_anew().await?;
         let one = async |id: &ConversationId| work.one(&**projection, id).await;
         rebuilt.push(work.rebuild(name, one).await?);
     }

@@ -91,6 +91,14 @@ impl QueueStore for Composed {
         self.beside.devices(person).await
     }
 
+    async fn recount_queues(
+        &self,
+        after: Option<&Person>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        self.beside.recount_queues(after, limit).await
+    }
+
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.beside.expire_queue(before, limit).await
     }

@@ -1,8 +1,12 @@
 //! The store-and-forward queue: what some device of a person lacks.
 
+use std::convert::Infallible;
+
+use tokio::task::JoinSet;
+
 use super::support::{NOW, Room, user, workspace};
 use crate::{
-    Consumer, DeviceCursor, DeviceId, PendingConversation, PendingEntry, PendingQueue,
+    Consumer, DeviceCursor, DeviceId, PendingConversation, PendingEntry, PendingQueue, Person,
     ProjectionStep, Seq, SharedStore, StreamCursor, Timestamp,
 };
 
@@ -199,6 +203,103 @@ pub async fn a_full_queue_drops_the_oldest(store: SharedStore) {
     enqueue(&room, &["bob"], 6, 9, 4).await;
     assert_eq!(queued(&room, "bob").await, [(6, 9, 4)]);
     assert_eq!(queued(&room, "cem").await, [(3, 6, 4)]);
+}
+
+/// Counts everybody's queue; whose.
+async fn count_again(store: &SharedStore) -> Vec<Person> {
+    let mut seen = Vec::new();
+    loop {
+        let page = store.recount_queues(seen.last(), 2).await.expect("writes");
+        let is_last = page.len() < 2;
+        seen.extend(page);
+        if is_last {
+            return seen;
+        }
+    }
+}
+
+async fn count_for_ever(store: &SharedStore) -> Infallible {
+    loop {
+        count_again(store).await;
+    }
+}
+
+/// Where totals are right they stay; people are visited once, in pages.
+pub async fn counting_again_changes_nothing(store: SharedStore) {
+    let room = talk(&store, 3).await;
+    for name in ["ana", "bob", "cem"] {
+        reached(&room, name, "phone", 0).await;
+    }
+    enqueue(&room, &["ana", "bob", "cem"], 0, 3, CAP).await;
+    reached(&room, "cem", "phone", 3).await;
+    let cem = (room.person("cem"), None);
+    store.trim_queue(vec![cem]).await.expect("writes");
+    let seen = count_again(&store).await;
+    for name in ["ana", "bob"] {
+        let times = seen.iter().filter(|person| **person == room.person(name));
+        assert_eq!(times.count(), 1, "{name}");
+        assert_eq!(queued(&room, name).await, [(1, 3, 3)]);
+    }
+    assert_eq!(queued(&room, "cem").await, []);
+}
+
+/// What is queued while it is counted is counted once.
+pub async fn counting_again_beside_writers(store: SharedStore) {
+    const EACH: u64 = 12;
+    let workspace = workspace();
+    let mut writers = JoinSet::new();
+    for _ in 0..4 {
+        let mut room = Room::within(&store, &workspace, &["ana", "bob"]).await;
+        for _ in 0..EACH {
+            room.say("ana", "hello").await;
+        }
+        reached(&room, "bob", "phone", 0).await;
+        writers.spawn(async move {
+            for seq in 0..EACH {
+                assert!(enqueue(&room, &["bob"], seq, seq + 1, CAP).await);
+            }
+            room
+        });
+    }
+    let rooms = tokio::select! {
+        rooms = writers.join_all() => rooms,
+        never = count_for_ever(&store) => match never {},
+    };
+    assert_eq!(queued(&rooms[0], "bob").await, [(1, EACH, EACH); 4]);
+}
+
+/// Totals that are not those of the queues are set right, also where one of the two is missing
+/// altogether. `damage` runs a statement on the database of the store, which holds nothing else:
+/// not for stores that are not in SQL.
+pub async fn wrong_totals_are_counted_again(
+    store: SharedStore,
+    damage: impl AsyncFn(&'static str),
+) {
+    let room = talk(&store, 4).await;
+    reached(&room, "bob", "phone", 0).await;
+    enqueue(&room, &["bob"], 0, 4, CAP).await;
+    for (statement, left) in [
+        ("UPDATE pending_totals SET total = 70", 4),
+        ("UPDATE pending_totals SET total = -1", 4),
+        ("DELETE FROM pending_totals", 4),
+        ("DELETE FROM pending WHERE seq = 4", 3),
+        ("DELETE FROM pending", 0),
+    ] {
+        damage(statement).await;
+        assert_eq!(
+            count_again(&store).await,
+            [room.person("bob")],
+            "{statement}"
+        );
+        let queue = queue(&room, "bob").await;
+        let rows: u64 = queue.conversations.iter().map(|it| it.count).sum();
+        assert_eq!((queue.total, rows), (left, left), "{statement}");
+    }
+    // The cap is of what is there.
+    let reset = store.reset_projection(&Consumer::QUEUE, &room.id).await;
+    reset.expect("writes");
+    assert!(enqueue(&room, &["bob"], 0, 4, 4).await);
+    assert_eq!(queued(&room, "bob").await, [(1, 4, 4)]);
 }
 
 /// What is too old is dropped, in portions.

@@ -83,6 +83,20 @@ impl QueueStore for EmbeddedStore {
         .await
     }
 
+    async fn recount_queues(
+        &self,
+        after: Option<&Person>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        let after = after.cloned();
+        self.write(move |conn| {
+            let people = queued(conn, after.as_ref(), limit)?;
+            people.iter().try_for_each(|person| recount(conn, person))?;
+            Ok(people)
+        })
+        .await
+    }
+
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.write(move |conn| {
             let sql = "DELETE FROM pending WHERE (workspace, user, conv, seq) IN
@@ -263,6 +277,39 @@ fn count_in(conn: &Connection, workspace: &str, user: &str, added: u64) -> Sql<(
         "INSERT INTO pending_totals (workspace, user, total) VALUES (?1, ?2, ?3)
          ON CONFLICT (workspace, user) DO UPDATE SET total = total + excluded.total",
         (workspace, user, int(added)),
+    )?;
+    Ok(())
+}
+
+/// Who has a total, a queue, or both.
+fn queued(conn: &Connection, after: Option<&Person>, limit: usize) -> Sql<Vec<Person>> {
+    let sql = "SELECT * FROM (SELECT workspace, user FROM pending_totals
+                              WHERE (workspace, user) > (?1, ?2)
+                              ORDER BY workspace, user LIMIT ?3)
+               UNION
+               SELECT * FROM (SELECT DISTINCT workspace, user FROM pending
+                              WHERE (workspace, user) > (?1, ?2)
+                              ORDER BY workspace, user LIMIT ?3)
+               ORDER BY workspace, user LIMIT ?3";
+    let (workspace, user) = after.map_or(("", ""), |person| {
+        (person.workspace.as_str(), person.user.as_str())
+    });
+    row::all(conn, sql, (workspace, user, row::rows(limit)), |row| {
+        let workspace = WorkspaceId::new(row.text(0)?);
+        Ok(Person {
+            workspace: workspace.map_err(|error| Fault::Corrupt(error.to_string()))?,
+            user: row.user(1)?,
+        })
+    })
+}
+
+fn recount(conn: &Connection, person: &Person) -> Sql<()> {
+    row::run(
+        conn,
+        "INSERT INTO pending_totals (workspace, user, total)
+         SELECT ?1, ?2, count(*) FROM pending WHERE workspace = ?1 AND user = ?2
+         ON CONFLICT (workspace, user) DO UPDATE SET total = excluded.total",
+        (person.workspace.as_str(), person.user.as_str()),
     )?;
     Ok(())
 }

@@ -85,6 +85,18 @@ impl QueueStore for MySqlStore {
         run!(self.pool, |db| db.all(sql, key, decode).await).await
     }
 
+    async fn recount_queues(
+        &self,
+        after: Option<&Person>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        let people = run!(self.pool, |db| queued(db, after, limit).await).await?;
+        for person in &people {
+            transact!(self.pool, |db| recount(db, person).await).await?;
+        }
+        Ok(people)
+    }
+
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let sql = "SELECT workspace, user, conv, seq FROM pending
                    WHERE at < ? ORDER BY at LIMIT ?";
@@ -256,6 +268,47 @@ async fn count(db: &mut Db<'_>, workspace: &str, user: &str, change: i64) -> Sql
     let sql = "INSERT INTO pending_totals (workspace, user, total) VALUES (?, ?, ?)
                ON DUPLICATE KEY UPDATE total = total + VALUES(total)";
     db.run(sql, (workspace, user, change)).await.map(drop)
+}
+
+/// Who has a total, a queue, or both.
+async fn queued(db: &mut Db<'_>, after: Option<&Person>, limit: usize) -> Sql<Vec<Person>> {
+    let sql = "(SELECT workspace, user FROM pending_totals
+                WHERE workspace > ? OR (workspace = ? AND user > ?)
+                ORDER BY workspace, user LIMIT ?)
+               UNION
+               (SELECT DISTINCT workspace, user FROM pending
+                WHERE workspace > ? OR (workspace = ? AND user > ?)
+                ORDER BY workspace, user LIMIT ?)
+               ORDER BY workspace, user LIMIT ?";
+    let (workspace, user) = after.map_or(("", ""), |person| {
+        (person.workspace.as_str(), person.user.as_str())
+    });
+    let limit = row::rows(limit);
+    let part = [p(workspace), p(workspace), p(user), p(limit)];
+    let key = [&part[..], &part[..], &[p(limit)]].concat();
+    db.all(sql, key, |row| {
+        Ok(Person {
+            workspace: row.workspace(0)?,
+            user: row.user(1)?,
+        })
+    })
+    .await
+}
+
+/// Whoever adds rows or takes them counts them in the same transaction, and waits for the total
+/// meanwhile: what can be seen once that is locked is what has been counted.
+async fn recount(db: &mut Db<'_>, person: &Person) -> Sql<()> {
+    let key = (person.workspace.as_str(), person.user.as_str());
+    count(db, key.0, key.1, 0).await?;
+    let sql = "SELECT COUNT(*) FROM pending WHERE workspace = ? AND user = ?";
+    let rows = db.first(sql, key, |row| row.count(0)).await?;
+    // Who was forgotten meanwhile is not known again by this.
+    let Some(rows) = rows.filter(|rows| *rows > 0) else {
+        let sql = "DELETE FROM pending_totals WHERE workspace = ? AND user = ?";
+        return db.run(sql, key).await.map(drop);
+    };
+    let sql = "UPDATE pending_totals SET total = ? WHERE workspace = ? AND user = ?";
+    db.run(sql, (int(rows), key.0, key.1)).await.map(drop)
 }
 
 async fn total(db: &mut Db<'_>, workspace: &str, user: &str) -> Sql<u64> {

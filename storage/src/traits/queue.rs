@@ -42,6 +42,14 @@ pub trait QueueStore: Send + Sync {
     /// The devices of a person that are known, by id.
     async fn devices(&self, person: &Person) -> Result<Vec<DeviceId>, StoreError>;
 
+    /// Sets the totals of people's queues to what is in them, whatever they were: in the order of
+    /// people, above `after`, at most `limit`; whom. Others may write meanwhile.
+    async fn recount_queues(
+        &self,
+        after: Option<&Person>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError>;
+
     /// Drops entries older than a moment, at most `limit`; how many.
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 

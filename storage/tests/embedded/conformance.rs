@@ -10,3 +10,12 @@ async fn the_embedded_store_keeps_every_promise() {
     let store = dir.open();
     conformance::run_all(|| std::future::ready(store.clone())).await;
 }
+
+#[tokio::test]
+async fn wrong_totals_are_counted_again() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let db = rusqlite::Connection::open(dir.data().join("quikapp.db")).unwrap();
+    let damage = async |statement: &str| db.execute_batch(statement).unwrap();
+    conformance::queue::wrong_totals_are_counted_again(store, damage).await;
+}

@@ -1,5 +1,6 @@
 //! Every promise, on each server; alone, and beside the embedded store.
 
+use mysql_async::prelude::Queryable;
 use quikapp_storage::{Backend, Config, conformance, connect};
 
 use crate::support::{Database, servers};
@@ -48,6 +49,23 @@ async fn registers_beside_an_embedded_log_keep_every_promise() {
         };
         let store = connect(&config).await.unwrap().store;
         conformance::run_all(|| std::future::ready(store.clone())).await;
+        store.close().await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_totals_are_counted_again() {
+    for (name, server) in servers() {
+        println!("server: {name}");
+        let database = Database::on(&server).await;
+        let store = database.open().await.unwrap().store;
+        let damage = async |statement: &'static str| {
+            let mut conn = database.conn().await;
+            conn.query_drop(statement).await.unwrap();
+            conn.disconnect().await.unwrap();
+        };
+        conformance::queue::wrong_totals_are_counted_again(store.clone(), damage).await;
         store.close().await;
         database.drop().await;
     }

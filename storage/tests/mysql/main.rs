@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod counting;
 mod faults;
 mod giving_up;
 mod schema;

@@ -570,6 +570,14 @@ impl QueueStore for FaultyStore {
         self.inner.devices(person).await
     }
 
+    async fn recount_queues(
+        &self,
+        after: Option<&Person>,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        self.inner.recount_queues(after, limit).await
+    }
+
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.inner.expire_queue(before, limit).await
     }

@@ -13,6 +13,8 @@ use crate::{conversation::payload::UpdatePayload, delivery::Projection};
 
 /// Entries behind a step in which it is looked for people who have left since.
 const AHEAD: usize = 256;
+/// People whose queues are counted at once.
+const PEOPLE: usize = 64;
 
 /// See the module.
 pub(in crate::delivery) struct Queue {
@@ -27,6 +29,19 @@ pub(in crate::delivery) struct Queue {
 impl Projection for Queue {
     fn consumer(&self) -> Consumer {
         Consumer::QUEUE
+    }
+
+    /// A total that is too high would have the cap take what is queued again, and one that is too
+    /// low cannot be taken from.
+    async fn begin_anew(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.store.recount_queues(after.as_ref(), PEOPLE).await?;
+            after = page.last().cloned();
+            if page.len() < PEOPLE {
+                return Ok(());
+            }
+        }
     }
 
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
