@@ -831,7 +831,7 @@ export type StatusUpdate = {
 export type ThreadPayload = {
   /** The message that the thread hangs on. */
   thread_root: string;
-  /** Messages in it that are unread. */
+  /** Messages in it that are unread. What was sent before one joined, or joined again, is not. */
   unread: number;
   /** Up to where it was read. */
   read: number;

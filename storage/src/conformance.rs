@@ -86,7 +86,8 @@ where
         projections:
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
             all_conversations_are_visited, threads_count_for_their_followers,
-            a_thread_is_read_by_its_mark, threads_can_be_rebuilt;
+            a_thread_is_read_by_its_mark, threads_can_be_rebuilt,
+            threads_count_from_where_their_followers_came;
         erasure:
             whoever_was_a_member_is_found, payloads_are_redacted_in_their_place,
             what_was_hidden_can_be_forgotten, registers_of_one_person_are_forgotten,

@@ -206,6 +206,12 @@ impl Seq {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// The place before; there is none before 0.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 /// Milliseconds since the Unix epoch. On the wire: RFC 3339 UTC with milliseconds.

@@ -46,6 +46,6 @@ pub use shared::{
 pub use traits::{
     ConversationStore, DetachedRegisters, DetachedWrite, ErasureStore, Fold, Health, LogKeeper,
     LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore,
-    SharedLog, SharedStore, Store, TimerStore,
+    SharedLog, SharedStore, Store, ThreadReader, TimerStore,
 };
 pub use types::*;

@@ -21,7 +21,7 @@ use crate::{
     StreamCursor, Timestamp, UserId, WorkspaceId,
 };
 
-pub use detached::{DetachedRegisters, DetachedWrite, Fold};
+pub use detached::{DetachedRegisters, DetachedWrite, Fold, ThreadReader};
 pub use erasure::ErasureStore;
 pub use log_keeper::LogKeeper;
 pub use projections::ProjectionStore;

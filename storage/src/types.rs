@@ -405,7 +405,7 @@ impl Marks {
     /// Up to where nothing is unread: what counts of these marks for an unread count.
     pub fn read_until(&self) -> Seq {
         match self.unread_from {
-            Some(seq) => Seq(seq.0.saturating_sub(1)),
+            Some(seq) => seq.before(),
             None => self.read,
         }
     }

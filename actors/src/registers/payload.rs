@@ -92,7 +92,7 @@ pub struct ThreadPayload {
     /// The message that the thread hangs on.
     #[ts(type = "string")]
     pub thread_root: MessageId,
-    /// Messages in it that are unread.
+    /// Messages in it that are unread. What was sent before one joined, or joined again, is not.
     #[ts(as = "u32")]
     pub unread: u64,
     /// Up to where it was read.

@@ -224,7 +224,7 @@ impl Channel for ChatChannel {
         cx: &mut Context<Principal>,
         missing: Range<Seq>,
     ) -> Vec<Arc<Broadcast>> {
-        let after = Seq(missing.start.0.saturating_sub(1));
+        let after = missing.start.before();
         let count = missing.end.0.saturating_sub(missing.start.0);
         let limit = usize::try_from(count)
             .unwrap_or(replay::BATCH)

@@ -361,7 +361,7 @@ impl UserChannel {
         // What was shown before, by a join that came between the membership and its notice or in an
         // earlier membership, is not shown again.
         let shown = state.shown.get(id).copied();
-        let mut after = shown.unwrap_or(Seq(newest.0.saturating_sub(1)));
+        let mut after = shown.unwrap_or(newest.before());
         loop {
             let entries = store.entries(id, after, BATCH).await?;
             for entry in &entries {

@@ -175,7 +175,10 @@ impl ProjectionStore for Composed {
         root: MessageId,
         seq: Seq,
     ) -> Result<Option<ThreadUnread>, StoreError> {
-        self.beside.read_thread(id, user, root, seq).await
+        match &self.registers {
+            Registers::WithLog => self.beside.read_thread(id, user, root, seq).await,
+            Registers::Detached(detached, _) => detached.read_thread(id, user, root, seq).await,
+        }
     }
 
     async fn threads(
@@ -185,6 +188,9 @@ impl ProjectionStore for Composed {
         roots: Option<&[MessageId]>,
         limit: usize,
     ) -> Result<Vec<ThreadUnread>, StoreError> {
-        self.beside.threads(id, user, roots, limit).await
+        match &self.registers {
+            Registers::WithLog => self.beside.threads(id, user, roots, limit).await,
+            Registers::Detached(detached, _) => detached.threads(id, user, roots, limit).await,
+        }
     }
 }

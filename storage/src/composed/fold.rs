@@ -177,7 +177,7 @@ impl Inner {
     }
 
     async fn fold_of(&self, intent: Intent, appended: &Appended) -> Result<Fold, StoreError> {
-        let after = Seq(appended.first.0.saturating_sub(1));
+        let after = appended.first.before();
         let mut read = Vec::with_capacity(intent.effects.len());
         for (index, effect) in intent.effects {
             let seq = Seq(appended.first.0 + index);
@@ -187,7 +187,7 @@ impl Inner {
                     // Who was a member already got another role, and has read nothing by that.
                     let intervals = self.log.membership(&intent.conversation, &user).await?;
                     if intervals.iter().any(|member| member.from_seq == seq) {
-                        read.push((user, Seq(seq.0 - 1)));
+                        read.push((user, seq.before()));
                     }
                 }
             }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     ConversationId, ConversationSummary, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId,
-    Marks, Mute, PendingConversation, Person, RegisterStore, RegisterWrite, Registers, Seq,
-    SharedLog, StoreError, StreamCursor, UserId,
+    Marks, MessageId, Mute, PendingConversation, Person, RegisterStore, RegisterWrite, Registers,
+    Seq, SharedLog, StoreError, StreamCursor, ThreadReader, ThreadUnread, UserId,
 };
 
 /// Asks the log where a conversation stands, then the store of the registers.
@@ -123,6 +123,49 @@ impl Detached {
     async fn rank_of(&self, id: &ConversationId, seq: Seq) -> Result<Option<u64>, StoreError> {
         let cursor = self.log.cursor_of(id, seq).await?;
         Ok(self.log.cursor_rank(&cursor))
+    }
+
+    /// As [`ProjectionStore::read_thread`](crate::ProjectionStore::read_thread).
+    pub(super) async fn read_thread(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+        root: MessageId,
+        seq: Seq,
+    ) -> Result<Option<ThreadUnread>, StoreError> {
+        match self.reader(id, user).await? {
+            Some(reader) => self.registers.read_detached_thread(reader, root, seq).await,
+            None => Ok(None),
+        }
+    }
+
+    /// As [`ProjectionStore::threads`](crate::ProjectionStore::threads).
+    pub(super) async fn threads(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+        roots: Option<&[MessageId]>,
+        limit: usize,
+    ) -> Result<Vec<ThreadUnread>, StoreError> {
+        match self.reader(id, user).await? {
+            Some(reader) => self.registers.detached_threads(reader, roots, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Since when somebody is a member, which the store of the registers cannot know.
+    async fn reader(
+        &self,
+        id: &ConversationId,
+        user: &UserId,
+    ) -> Result<Option<ThreadReader>, StoreError> {
+        let intervals = self.log.membership(id, user).await?;
+        let open = intervals.iter().find(|interval| interval.to_seq.is_none());
+        Ok(open.map(|open| ThreadReader {
+            conversation: id.clone(),
+            user: user.clone(),
+            from: open.from_seq,
+        }))
     }
 
     async fn tails(

@@ -140,13 +140,19 @@ struct Thread {
     room: Room,
     root: Said,
     at: u64,
+    entries: Vec<ThreadEntry>,
 }
 
 impl Thread {
     async fn new(store: &SharedStore) -> Self {
         let mut room = Room::new(store, &["ana", "bob", "cem"]).await;
         let root = room.say("ana", "what do you think?").await;
-        Self { room, root, at: 0 }
+        Self {
+            room,
+            root,
+            at: 0,
+            entries: Vec::new(),
+        }
     }
 
     /// Somebody answers in the thread, and the projection sees it.
@@ -158,11 +164,32 @@ impl Thread {
             sender: user(sender),
             followers: followers.iter().map(|name| user(name)).collect(),
         };
+        self.entries.push(entry.clone());
         let step = step(&Consumer::THREADS, &self.room, self.at, said.seq.0);
         let projected = self.room.store.project_threads(&step, vec![entry]).await;
         assert_eq!(projected, Ok(true));
         self.at = said.seq.0;
         said.seq
+    }
+
+    /// Everything is derived again, in one step.
+    async fn rebuild(&self) {
+        let (store, id) = (&self.room.store, &self.room.id);
+        let reset = store.reset_projection(&Consumer::THREADS, id).await;
+        reset.expect("writes");
+        assert_eq!(self.of("ana").await, None);
+        let step = step(&Consumer::THREADS, &self.room, 0, self.at);
+        for is_done in [true, false] {
+            let projected = store.project_threads(&step, self.entries.clone()).await;
+            assert_eq!(projected, Ok(is_done));
+        }
+    }
+
+    /// Somebody reads up to a place.
+    async fn read(&self, name: &str, seq: u64) -> Option<(u64, u64, u64)> {
+        let (store, id, user) = (&self.room.store, &self.room.id, user(name));
+        let read = store.read_thread(id, &user, self.root.id, Seq(seq)).await;
+        read.expect("writes").as_ref().map(places)
     }
 
     async fn of(&self, name: &str) -> Option<(u64, u64, u64)> {
@@ -209,19 +236,11 @@ pub async fn a_thread_is_read_by_its_mark(store: SharedStore) {
     for _ in 0..3 {
         thread.answer("bob", &["ana"]).await;
     }
-    let (id, root) = (thread.room.id.clone(), thread.root.id);
-    let read = |seq| {
-        let (store, id) = (store.clone(), id.clone());
-        async move {
-            let read = store.read_thread(&id, &user("ana"), root, Seq(seq)).await;
-            read.expect("writes").as_ref().map(places)
-        }
-    };
-    assert_eq!(read(3).await, Some((1, 3, 4)));
-    assert_eq!(read(2).await, Some((1, 3, 4)));
-    assert_eq!(read(99).await, Some((0, 4, 4)));
-    let (ana, nothing) = (user("ana"), EntryId::generate());
-    let unknown = store.read_thread(&id, &ana, nothing, Seq(1)).await;
+    assert_eq!(thread.read("ana", 3).await, Some((1, 3, 4)));
+    assert_eq!(thread.read("ana", 2).await, Some((1, 3, 4)));
+    assert_eq!(thread.read("ana", 99).await, Some((0, 4, 4)));
+    let (id, ana, nothing) = (&thread.room.id, user("ana"), EntryId::generate());
+    let unknown = store.read_thread(id, &ana, nothing, Seq(1)).await;
     assert_eq!(unknown, Ok(None));
 }
 
@@ -231,25 +250,44 @@ pub async fn threads_can_be_rebuilt(store: SharedStore) {
     for _ in 0..3 {
         thread.answer("bob", &["ana"]).await;
     }
-    let (id, root) = (thread.room.id.clone(), thread.root.id);
-    let read = store.read_thread(&id, &user("ana"), root, Seq(3)).await;
-    read.expect("writes");
+    assert_eq!(thread.read("ana", 3).await, Some((1, 3, 4)));
     let before = (thread.of("ana").await, thread.of("bob").await);
-    let reset = store.reset_projection(&Consumer::THREADS, &id).await;
-    reset.expect("writes");
-    assert_eq!(thread.of("ana").await, None);
-    let entry = |seq| ThreadEntry {
-        root,
-        seq: Seq(seq),
-        sender: user("bob"),
-        followers: vec![user("ana")],
-    };
-    let again = step(&Consumer::THREADS, &thread.room, 0, 4);
-    let entries = vec![entry(2), entry(3), entry(4)];
-    assert_eq!(
-        store.project_threads(&again, entries.clone()).await,
-        Ok(true)
-    );
-    assert_eq!(store.project_threads(&again, entries).await, Ok(false));
+    thread.rebuild().await;
     assert_eq!((thread.of("ana").await, thread.of("bob").await), before);
+}
+
+/// Whoever is not a member is told of no thread. Who comes back has nothing unread that was said
+/// before, while they were away or earlier; nor has who comes for the first time.
+pub async fn threads_count_from_where_their_followers_came(store: SharedStore) {
+    let mut thread = Thread::new(&store).await;
+    thread.answer("bob", &["ana"]).await;
+    thread.answer("cem", &["ana"]).await;
+    assert_eq!(thread.of("bob").await, Some((1, 2, 3)));
+    thread.room.leave("bob").await;
+    assert_eq!(thread.of("bob").await, None);
+    thread.answer("cem", &["ana"]).await;
+    let last = thread.answer("cem", &["ana", "bob", "dan"]).await;
+    assert_eq!(thread.of("bob").await, None);
+    assert_eq!(thread.of("dan").await, None);
+    assert_eq!(thread.read("bob", last.0).await, None, "does nothing");
+    let came = thread.room.join("bob").await.0;
+    assert_eq!(thread.of("bob").await, Some((0, came - 1, last.0)));
+    thread.room.join("dan").await;
+    let next = thread.answer("ana", &["ana"]).await.0;
+    let expected = [
+        ("ana", Some((0, next, next))),
+        ("bob", Some((1, came - 1, next))),
+        ("cem", Some((1, last.0, next))),
+        ("dan", Some((1, came, next))),
+    ];
+    for derived in ["as it came", "again"] {
+        for (name, stands) in expected {
+            assert_eq!(thread.of(name).await, stands, "{name}, {derived}");
+        }
+        thread.rebuild().await;
+    }
+    assert_eq!(thread.read("bob", next).await, Some((0, next, next)));
+    thread.room.leave("bob").await;
+    let came = thread.room.join("bob").await.0;
+    assert_eq!(thread.of("bob").await, Some((0, came - 1, next)));
 }

@@ -7,12 +7,14 @@ use super::{
     EmbeddedStore,
     fault::{Fault, Sql},
     marks,
+    projections::{self, Reader},
     registers::{self, Head},
     row::{self, Columns, int},
 };
 use crate::{
-    ConversationId, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId, Fold, Marks, Mute,
-    Person, Registers, Seq, StoreError, StreamCursor, UserId,
+    ConversationId, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId, Fold, Marks,
+    MessageId, Mute, Person, Registers, Seq, StoreError, StreamCursor, ThreadReader, ThreadUnread,
+    UserId,
 };
 
 #[async_trait]
@@ -168,6 +170,43 @@ impl DetachedRegisters for EmbeddedStore {
         })
         .await
     }
+
+    async fn read_detached_thread(
+        &self,
+        reader: ThreadReader,
+        root: MessageId,
+        seq: Seq,
+    ) -> Result<Option<ThreadUnread>, StoreError> {
+        self.write(move |conn| match known(conn, &reader)? {
+            Some(reader) => projections::read(conn, &reader, root, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn detached_threads(
+        &self,
+        reader: ThreadReader,
+        roots: Option<&[MessageId]>,
+        limit: usize,
+    ) -> Result<Vec<ThreadUnread>, StoreError> {
+        let roots = roots.map(<[MessageId]>::to_vec);
+        self.read(move |conn| match known(conn, &reader)? {
+            Some(reader) => projections::threads(conn, &reader, roots, limit),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+}
+
+/// A reader of a conversation that something is known of.
+fn known(conn: &Connection, reader: &ThreadReader) -> Sql<Option<Reader>> {
+    let log = find(conn, &reader.conversation)?;
+    Ok(log.map(|log| Reader {
+        conv: log.conv,
+        user: reader.user.clone(),
+        from: reader.from,
+    }))
 }
 
 /// What is known here of a log that is kept elsewhere.

@@ -57,7 +57,7 @@ pub(super) fn read_up_to_tail(conn: &Connection, head: &mut Head, user: &UserId)
 /// Raises the read mark to the place before the entry just written: nothing is unread to a
 /// new member.
 pub(super) fn read_before_tail(conn: &Connection, head: &mut Head, user: &UserId) -> Sql<()> {
-    let before = Seq(head.tail.0.saturating_sub(1));
+    let before = head.tail.before();
     let old = load(conn, head.conv, user)?;
     if old.read >= before && old.unread_from.is_none() {
         return Ok(());

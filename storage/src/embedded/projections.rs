@@ -117,16 +117,9 @@ impl ProjectionStore for EmbeddedStore {
         seq: Seq,
     ) -> Result<Option<ThreadUnread>, StoreError> {
         let (id, user) = (id.clone(), user.clone());
-        self.write(move |conn| {
-            let Some(conv) = detached::any_row(conn, &id)? else {
-                return Ok(None);
-            };
-            let thread = Thread { conv, root };
-            let Some((last, _)) = thread.at(conn, u64::MAX)? else {
-                return Ok(None);
-            };
-            thread.raise(conn, &user, seq.min(last))?;
-            thread.unread(conn, &user)
+        self.write(move |conn| match Reader::member(conn, &id, &user)? {
+            Some(reader) => read(conn, &reader, root, seq),
+            None => Ok(None),
         })
         .await
     }
@@ -140,16 +133,9 @@ impl ProjectionStore for EmbeddedStore {
     ) -> Result<Vec<ThreadUnread>, StoreError> {
         let (id, user) = (id.clone(), user.clone());
         let roots = roots.map(<[MessageId]>::to_vec);
-        self.read(move |conn| {
-            let Some(conv) = detached::any_row(conn, &id)? else {
-                return Ok(Vec::new());
-            };
-            let mut threads = Vec::new();
-            for root in followed(conn, conv, &user, roots, limit)? {
-                threads.extend(Thread { conv, root }.unread(conn, &user)?);
-            }
-            threads.sort_unstable_by_key(|thread| std::cmp::Reverse(thread.last));
-            Ok(threads)
+        self.read(move |conn| match Reader::member(conn, &id, &user)? {
+            Some(reader) => threads(conn, &reader, roots, limit),
+            None => Ok(Vec::new()),
         })
         .await
     }
@@ -190,6 +176,61 @@ fn reset(conn: &Connection, consumer: &Consumer, id: &ConversationId) -> Sql<()>
     Ok(())
 }
 
+/// A member who looks at threads.
+pub(super) struct Reader {
+    pub(super) conv: i64,
+    pub(super) user: UserId,
+    /// The first place of the membership that is open.
+    pub(super) from: Seq,
+}
+
+impl Reader {
+    /// Of a log that is here; `None` if they are not a member.
+    fn member(conn: &Connection, id: &ConversationId, user: &UserId) -> Sql<Option<Self>> {
+        let sql = "SELECT m.conv, m.from_seq FROM conversations c JOIN members m ON m.conv = c.conv
+                   WHERE c.id = ?1 AND m.user = ?2 AND m.to_seq IS NULL";
+        row::first(conn, sql, (id.as_str(), user.as_str()), |row| {
+            Ok(Self {
+                conv: row.get(0)?,
+                from: row.seq(1)?,
+                user: user.clone(),
+            })
+        })
+    }
+}
+
+/// Raises a mark; the thread then.
+pub(super) fn read(
+    conn: &Connection,
+    reader: &Reader,
+    root: MessageId,
+    seq: Seq,
+) -> Sql<Option<ThreadUnread>> {
+    let conv = reader.conv;
+    let thread = Thread { conv, root };
+    let Some((last, _)) = thread.at(conn, u64::MAX)? else {
+        return Ok(None);
+    };
+    thread.raise(conn, &reader.user, seq.min(last))?;
+    thread.unread(conn, reader)
+}
+
+/// The threads that somebody follows, the most recent first.
+pub(super) fn threads(
+    conn: &Connection,
+    reader: &Reader,
+    roots: Option<Vec<MessageId>>,
+    limit: usize,
+) -> Sql<Vec<ThreadUnread>> {
+    let conv = reader.conv;
+    let mut threads = Vec::new();
+    for root in followed(conn, conv, &reader.user, roots, limit)? {
+        threads.extend(Thread { conv, root }.unread(conn, reader)?);
+    }
+    threads.sort_unstable_by_key(|thread| std::cmp::Reverse(thread.last));
+    Ok(threads)
+}
+
 /// One thread.
 struct Thread {
     conv: i64,
@@ -221,14 +262,14 @@ impl Thread {
         Ok(())
     }
 
-    fn unread(&self, conn: &Connection, user: &UserId) -> Sql<Option<ThreadUnread>> {
+    fn unread(&self, conn: &Connection, reader: &Reader) -> Sql<Option<ThreadUnread>> {
         let Some((last, count)) = self.at(conn, u64::MAX)? else {
             return Ok(None);
         };
         let sql = "SELECT read FROM thread_marks WHERE conv = ?1 AND user = ?2 AND root = ?3";
-        let key = (self.conv, user.as_str(), self.root());
-        let read = row::first(conn, sql, key, |row| row.seq(0))?;
-        let read = read.unwrap_or_default();
+        let key = (self.conv, reader.user.as_str(), self.root());
+        let mark = row::first(conn, sql, key, |row| row.seq(0))?;
+        let read = mark.unwrap_or_default().max(reader.from.before());
         let before = self.at(conn, read.0)?.map_or(0, |(_, count)| count);
         Ok(Some(ThreadUnread {
             root: self.root,
@@ -247,7 +288,7 @@ impl Thread {
             (self.conv, user.as_str(), self.root(), int(first.0)),
         )?;
         if is_new > 0 {
-            self.raise(conn, user, Seq(first.0.saturating_sub(1)))?;
+            self.raise(conn, user, first.before())?;
         }
         Ok(())
     }

@@ -227,7 +227,7 @@ async fn open_member(
     );
     db.run(sql, record).await?;
     // Nothing is unread to a new member.
-    let before = Seq(row.seq.0.saturating_sub(1));
+    let before = row.seq.before();
     let old = registers::marks(db, row.conv, user).await?;
     if old.read >= before && old.unread_from.is_none() {
         return Ok(());

@@ -106,16 +106,9 @@ impl ProjectionStore for MySqlStore {
         root: MessageId,
         seq: Seq,
     ) -> Result<Option<ThreadUnread>, StoreError> {
-        transact!(self.pool, |db| {
-            let Some(conv) = head::any_conv(db, id).await? else {
-                return Ok(None);
-            };
-            let thread = Thread { conv, root };
-            let Some((last, _)) = thread.at(db, u64::MAX).await? else {
-                return Ok(None);
-            };
-            thread.raise(db, user, seq.min(last)).await?;
-            thread.unread(db, user).await
+        transact!(self.pool, |db| match Reader::member(db, id, user).await? {
+            Some(reader) => read(db, &reader, root, seq).await,
+            None => Ok(None),
         })
         .await
     }
@@ -127,16 +120,9 @@ impl ProjectionStore for MySqlStore {
         roots: Option<&[MessageId]>,
         limit: usize,
     ) -> Result<Vec<ThreadUnread>, StoreError> {
-        run!(self.pool, |db| {
-            let Some(conv) = head::any_conv(db, id).await? else {
-                return Ok(Vec::new());
-            };
-            let mut threads = Vec::new();
-            for root in followed(db, conv, user, roots, limit).await? {
-                threads.extend(Thread { conv, root }.unread(db, user).await?);
-            }
-            threads.sort_unstable_by_key(|thread| std::cmp::Reverse(thread.last));
-            Ok(threads)
+        run!(self.pool, |db| match Reader::member(db, id, user).await? {
+            Some(reader) => threads(db, &reader, roots, limit).await,
+            None => Ok(Vec::new()),
         })
         .await
     }
@@ -173,6 +159,62 @@ async fn reset(db: &mut Db<'_>, consumer: &Consumer, id: &ConversationId) -> Sql
     db.run(sql, (consumer.as_str(), conv)).await.map(drop)
 }
 
+/// A member who looks at threads.
+pub(super) struct Reader<'u> {
+    pub(super) conv: i64,
+    pub(super) user: &'u UserId,
+    /// The first place of the membership that is open.
+    pub(super) from: Seq,
+}
+
+impl<'u> Reader<'u> {
+    /// Of a log that is here; `None` if they are not a member.
+    async fn member(db: &mut Db<'_>, id: &ConversationId, user: &'u UserId) -> Sql<Option<Self>> {
+        let sql = "SELECT m.conv, m.from_seq FROM conversations c JOIN members m ON m.conv = c.conv
+                   WHERE c.id = ? AND m.user = ? AND m.to_seq IS NULL";
+        db.first(sql, (id.as_str(), user.as_str()), |row| {
+            Ok(Self {
+                conv: row.value(0)?,
+                from: row.seq(1)?,
+                user,
+            })
+        })
+        .await
+    }
+}
+
+/// Raises a mark; the thread then.
+pub(super) async fn read(
+    db: &mut Db<'_>,
+    reader: &Reader<'_>,
+    root: MessageId,
+    seq: Seq,
+) -> Sql<Option<ThreadUnread>> {
+    let conv = reader.conv;
+    let thread = Thread { conv, root };
+    let Some((last, _)) = thread.at(db, u64::MAX).await? else {
+        return Ok(None);
+    };
+    thread.raise(db, reader.user, seq.min(last)).await?;
+    thread.unread(db, reader).await
+}
+
+/// The threads that somebody follows, the most recent first.
+pub(super) async fn threads(
+    db: &mut Db<'_>,
+    reader: &Reader<'_>,
+    roots: Option<&[MessageId]>,
+    limit: usize,
+) -> Sql<Vec<ThreadUnread>> {
+    let conv = reader.conv;
+    let mut threads = Vec::new();
+    for root in followed(db, conv, reader.user, roots, limit).await? {
+        threads.extend(Thread { conv, root }.unread(db, reader).await?);
+    }
+    threads.sort_unstable_by_key(|thread| std::cmp::Reverse(thread.last));
+    Ok(threads)
+}
+
 /// One thread.
 struct Thread {
     conv: i64,
@@ -196,14 +238,14 @@ impl Thread {
         db.run(sql, key).await.map(drop)
     }
 
-    async fn unread(&self, db: &mut Db<'_>, user: &UserId) -> Sql<Option<ThreadUnread>> {
+    async fn unread(&self, db: &mut Db<'_>, reader: &Reader<'_>) -> Sql<Option<ThreadUnread>> {
         let Some((last, count)) = self.at(db, u64::MAX).await? else {
             return Ok(None);
         };
         let sql = "SELECT read_seq FROM thread_marks WHERE conv = ? AND user = ? AND root = ?";
-        let key = (self.conv, user.as_str(), entry_id(&self.root));
-        let read = db.first(sql, key, |row| row.seq(0)).await?;
-        let read = read.unwrap_or_default();
+        let key = (self.conv, reader.user.as_str(), entry_id(&self.root));
+        let mark = db.first(sql, key, |row| row.seq(0)).await?;
+        let read = mark.unwrap_or_default().max(reader.from.before());
         let before = self.at(db, read.0).await?.map_or(0, |(_, count)| count);
         Ok(Some(ThreadUnread {
             root: self.root,
@@ -219,8 +261,7 @@ impl Thread {
                    VALUES (?, ?, ?, ?)";
         let key = (self.conv, user.as_str(), entry_id(&self.root), int(first.0));
         if db.run(sql, key).await? > 0 {
-            let before = Seq(first.0.saturating_sub(1));
-            self.raise(db, user, before).await?;
+            self.raise(db, user, first.before()).await?;
         }
         Ok(())
     }

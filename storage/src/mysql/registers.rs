@@ -11,12 +11,13 @@ use super::{
     fault::Sql,
     head::{self, Head},
     pool::{Db, run, transact},
+    projections::{self, Reader},
     row::{self, Columns, int, p},
 };
 use crate::{
     ConversationId, DetachedRegisters, DetachedWrite, DeviceCursor, DeviceId, Fold, JsonText,
-    Marks, Mute, Person, RegisterChange, RegisterStore, RegisterWrite, Registers, Seq, StoreError,
-    StreamCursor, UserId, position,
+    Marks, MessageId, Mute, Person, RegisterChange, RegisterStore, RegisterWrite, Registers, Seq,
+    StoreError, StreamCursor, ThreadReader, ThreadUnread, UserId, position,
 };
 
 #[async_trait]
@@ -287,6 +288,42 @@ impl DetachedRegisters for MySqlStore {
         })
         .await
     }
+
+    async fn read_detached_thread(
+        &self,
+        reader: ThreadReader,
+        root: MessageId,
+        seq: Seq,
+    ) -> Result<Option<ThreadUnread>, StoreError> {
+        transact!(self.pool, |db| match known(db, &reader).await? {
+            Some(reader) => projections::read(db, &reader, root, seq).await,
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn detached_threads(
+        &self,
+        reader: ThreadReader,
+        roots: Option<&[MessageId]>,
+        limit: usize,
+    ) -> Result<Vec<ThreadUnread>, StoreError> {
+        run!(self.pool, |db| match known(db, &reader).await? {
+            Some(reader) => projections::threads(db, &reader, roots, limit).await,
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+}
+
+/// A reader of a conversation that something is known of.
+async fn known<'r>(db: &mut Db<'_>, reader: &'r ThreadReader) -> Sql<Option<Reader<'r>>> {
+    let conv = head::any_conv(db, &reader.conversation).await?;
+    Ok(conv.map(|conv| Reader {
+        conv,
+        user: &reader.user,
+        from: reader.from,
+    }))
 }
 
 /// Everybody locks rows in one order.

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    ConversationId, DeviceCursor, DeviceId, Marks, Mute, Person, RegisterWrite, Registers, Seq,
-    StoreError, StreamCursor, UserId,
+    ConversationId, DeviceCursor, DeviceId, Marks, MessageId, Mute, Person, RegisterWrite,
+    Registers, Seq, StoreError, StreamCursor, ThreadUnread, UserId,
 };
 
 /// A change of a register, with what only the keeper of the log knows.
@@ -28,6 +28,17 @@ pub struct Fold {
     pub to: Seq,
     /// Up to where people have read by it.
     pub read: Vec<(UserId, Seq)>,
+}
+
+/// A member's view of the threads of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadReader {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// Whose view.
+    pub user: UserId,
+    /// The first place of the membership that is open: nothing before it is unread.
+    pub from: Seq,
 }
 
 /// The registers of a store that does not keep the log. Nothing is known here of a conversation
@@ -106,4 +117,20 @@ pub trait DetachedRegisters: Send + Sync {
         person: &Person,
         device: &DeviceId,
     ) -> Result<Option<StreamCursor>, StoreError>;
+
+    /// As [`ProjectionStore::read_thread`](crate::ProjectionStore::read_thread).
+    async fn read_detached_thread(
+        &self,
+        reader: ThreadReader,
+        root: MessageId,
+        seq: Seq,
+    ) -> Result<Option<ThreadUnread>, StoreError>;
+
+    /// As [`ProjectionStore::threads`](crate::ProjectionStore::threads).
+    async fn detached_threads(
+        &self,
+        reader: ThreadReader,
+        roots: Option<&[MessageId]>,
+        limit: usize,
+    ) -> Result<Vec<ThreadUnread>, StoreError>;
 }

@@ -57,8 +57,8 @@ pub trait ProjectionStore: Send + Sync {
         entries: Vec<ThreadEntry>,
     ) -> Result<bool, StoreError>;
 
-    /// Raises a person's read mark in a thread, up to its newest message; never lowers it. The
-    /// thread as it is then, or `None` if there is no such thread.
+    /// Raises a member's read mark in a thread, up to its newest message; never lowers it. The
+    /// thread as it is then, or `None` if there is no such thread, or they are not a member.
     async fn read_thread(
         &self,
         id: &ConversationId,
@@ -67,8 +67,10 @@ pub trait ProjectionStore: Send + Sync {
         seq: Seq,
     ) -> Result<Option<ThreadUnread>, StoreError>;
 
-    /// Threads that a person follows: the named ones, as far as they are followed, or the most
-    /// recently active; at most `limit`, the most recent first.
+    /// Threads that a member follows: the named ones, as far as they are followed, or the most
+    /// recently active; at most `limit`, the most recent first. Messages from before the membership
+    /// that is open now are not unread. To whoever is not a member there are no threads; who comes
+    /// back follows what they followed.
     async fn threads(
         &self,
         id: &ConversationId,

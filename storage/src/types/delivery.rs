@@ -220,9 +220,10 @@ pub struct ThreadEntry {
 pub struct ThreadUnread {
     /// The message that the thread hangs on.
     pub root: MessageId,
-    /// Messages in it above the person's read mark.
+    /// Messages in it behind `read`.
     pub unread: u64,
-    /// The read mark.
+    /// Up to where the person has read it: their mark, or the place before their membership if that
+    /// is behind it.
     pub read: Seq,
     /// The newest message's place.
     pub last: Seq,

@@ -92,7 +92,13 @@ static NOTHING: Visible = Visible(Vec::new());
 impl Visible {
     /// Whether the person is a member at the end.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.last().is_some_and(|(_, to)| to.is_none())
+        self.open_from().is_some()
+    }
+
+    /// The first place of the membership that has not ended.
+    pub(crate) fn open_from(&self) -> Option<u64> {
+        let last = self.0.last().filter(|(_, to)| to.is_none());
+        last.map(|(from, _)| *from)
     }
 
     /// Whether both places lie in one membership.
@@ -373,10 +379,9 @@ impl Fold {
     }
 
     pub(crate) fn members(&self, line: Line, told: &[MemberSince], verdict: &mut Verdict) {
-        let open = |visible: &Visible| visible.0.last().filter(|(_, to)| to.is_none()).copied();
         let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
         for (user, visible) in &self.people {
-            expected.extend(open(visible).map(|(from, _)| (user.as_str(), from)));
+            expected.extend(visible.open_from().map(|from| (user.as_str(), from)));
         }
         let told: BTreeMap<&str, u64> = told.iter().map(|it| (&*it.user, it.from_seq)).collect();
         if told != expected {
@@ -395,11 +400,15 @@ impl Fold {
     }
 
     pub(crate) fn thread(&mut self, line: Line, stand: &Stand, verdict: &mut Verdict) {
-        self.threads.told(line, stand, verdict);
+        let from = self.visible(&stand.user).open_from();
+        self.threads.told(line, stand, from, verdict);
     }
 
+    /// Whoever is not a member is told of none.
     pub(crate) fn threads_end(&self, line: Line, user: &str, verdict: &mut Verdict) {
-        self.threads.end(line, user, verdict);
+        if self.visible(user).is_open() {
+            self.threads.end(line, user, verdict);
+        }
     }
 
     /// Up to where somebody has read without saying so: sending reads, and to a new member nothing

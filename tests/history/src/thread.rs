@@ -43,7 +43,14 @@ impl Threads {
         }
     }
 
-    pub(crate) fn told(&mut self, line: Line, told: &Stand, verdict: &mut Verdict) {
+    /// Where a person is told to stand, whose membership began at `from`, if they are a member.
+    pub(crate) fn told(
+        &mut self,
+        line: Line,
+        told: &Stand,
+        from: Option<u64>,
+        verdict: &mut Verdict,
+    ) {
         let (user, root, read) = (&told.user, &told.root, told.read);
         let mut differs = |what: String| {
             let detail = format!("{user} in the thread of {root}: {what}");
@@ -51,6 +58,9 @@ impl Threads {
         };
         let Some(thread) = self.of.get(&tag(&root)) else {
             return differs("the log has no such thread".to_owned());
+        };
+        let Some(from) = from else {
+            return differs("is told of it without being a member".to_owned());
         };
         self.told.insert(tag(&(user.as_str(), tag(&root))));
         let first = thread.places.partition_point(|seq| *seq <= read);
@@ -64,13 +74,15 @@ impl Threads {
             let is = told.last;
             differs(format!("the last is {is}, not {last}"));
         }
+        // What was said before they came is nothing to them.
         let least = thread.followers.get(user).copied().unwrap_or_default();
+        let least = least.max(from.saturating_sub(1));
         if read < least {
             differs(format!("read up to {read}, not {least}"));
         }
     }
 
-    /// Everything was told of a person.
+    /// Everything was told of a member.
     pub(crate) fn end(&self, line: Line, user: &str, verdict: &mut Verdict) {
         let followed = self.of.iter();
         let followed = followed.filter(|(_, thread)| thread.followers.contains_key(user));

@@ -162,7 +162,8 @@ impl Run {
         (cursor.0 + 1..=tail).filter(|seq| visible(*seq)).collect()
     }
 
-    /// What of the thread is unread to its followers, by the log.
+    /// What of the thread is unread to those of its followers who are members, by the log and
+    /// their memberships.
     async fn unread(&self) -> BTreeMap<String, u64> {
         let mut followers: BTreeMap<String, u64> = BTreeMap::new();
         let mut places = BTreeSet::new();
@@ -185,9 +186,16 @@ impl Run {
                 *mark = (*mark).max(*read);
             }
         }
-        let count = |mark: u64| places.range(mark + 1..).count() as u64;
-        let unread = followers.into_iter();
-        unread.map(|(name, mark)| (name, count(mark))).collect()
+        let mut unread = BTreeMap::new();
+        for (name, mark) in followers {
+            let user = person(&name).user;
+            let intervals = self.kit.store.membership(&self.id, &user).await.unwrap();
+            if let Some(open) = intervals.iter().find(|it| it.to_seq.is_none()) {
+                let first = open.from_seq.0.max(mark + 1);
+                unread.insert(name, places.range(first..).count() as u64);
+            }
+        }
+        unread
     }
 
     async fn check(&self) {
@@ -237,6 +245,20 @@ async fn play(steps: Vec<Step>) {
     run.settle().await;
     run.check().await;
     run.kit.stop().await;
+}
+
+/// What is said in a thread while somebody is away is not unread to them when they come back.
+#[tokio::test]
+async fn who_comes_back_has_unread_what_is_said_then() {
+    let (who, by, mentions) = (1, 0, 1);
+    let answer = Step::Answer { by, mentions };
+    let mut steps = Vec::new();
+    for _ in 0..2 {
+        let away = [Step::Remove { who }, answer.clone(), answer.clone()];
+        let back = [Step::Add { who }, answer.clone(), Step::Settle];
+        steps.extend([away, back].concat());
+    }
+    play(steps).await;
 }
 
 proptest! {

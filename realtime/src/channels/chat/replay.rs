@@ -95,7 +95,7 @@ fn before_visible(visible: &[Member], after: Seq) -> Option<Seq> {
         (it.to_seq.is_none_or(|to_seq| next <= to_seq)).then_some(next)
     };
     let first = visible.iter().filter_map(next).min()?;
-    Some(Seq(first.0.saturating_sub(1)))
+    Some(first.before())
 }
 
 /// An entry as it is replayed.

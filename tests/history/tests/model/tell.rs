@@ -78,8 +78,13 @@ impl World {
             unread,
         });
         let threads = std::mem::take(&mut self.threads);
+        let came = match user {
+            "v" => self.v.last().unwrap().0,
+            _ => 1,
+        };
         for (place, thread) in &threads {
             if let Some(&read) = thread.read.get(user) {
+                let read = read.max(came - 1);
                 let root = self.log[*place as usize - 1].id.clone();
                 let unread = thread.places.iter().filter(|seq| **seq > read).count() as u64;
                 self.push(|conversation| Event::Thread {

@@ -84,6 +84,45 @@ fn whoever_writes_in_a_thread_or_began_it_follows_it() {
         .breaks(Rule::ProjectionsFollow, &[7]);
 }
 
+/// Bob is removed after the first two answers, misses the third, and may be added again before the
+/// fourth.
+fn thread_without_bob(comes_back: bool) -> History {
+    let answer = |id: &str| json!({"id": id, "n": 1, "thread": "m1", "content": "yes"});
+    let bob = json!({"users": ["bob"], "n": 1});
+    let begun = History::new().logged(1);
+    let mut by_bob = answer("m2");
+    by_bob["sender"] = "bob".into();
+    let left = begun.entry(2, "message", &by_bob);
+    let left = left.entry(3, "message", &answer("m3"));
+    let left = left.entry(4, "member_left", &bob);
+    let missed = left.entry(5, "message", &answer("m5"));
+    match comes_back {
+        true => missed
+            .entry(6, "member_joined", &bob)
+            .entry(7, "message", &answer("m7"))
+            .end(7),
+        false => missed.end(5),
+    }
+}
+
+#[test]
+fn threads_count_from_where_their_followers_came() {
+    let end = |user: &str| json!({"event": "threads_end", "user": user});
+    let told = |stand| thread_without_bob(true).and(stand).and(end("bob"));
+    told(stands("bob", 5, 1, 7)).passes();
+    told(stands("bob", 7, 0, 7)).passes();
+    // With what he missed, or with what was unread to him when he left.
+    told(stands("bob", 4, 2, 7)).breaks(Rule::ProjectionsFollow, &[11]);
+    told(stands("bob", 2, 3, 7)).breaks(Rule::ProjectionsFollow, &[11]);
+    let away = || thread_without_bob(false);
+    away().and(end("bob")).passes();
+    let shown = away().and(stands("bob", 2, 2, 5));
+    shown.breaks(Rule::ProjectionsFollow, &[9]);
+    away()
+        .and(end("alice"))
+        .breaks(Rule::ProjectionsFollow, &[9]);
+}
+
 /// Two messages, and what bob is told of his marks.
 fn told(marked: History, read: u64, unread_from: Option<u64>, unread: u64) -> History {
     let mut told = json!({"event": "unread", "user": "bob", "read": read, "unread": unread});
