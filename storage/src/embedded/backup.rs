@@ -90,7 +90,7 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<Copied, BackupError> {
     Ok(copied)
 }
 
-/// Puts a copy into a data directory that has no store yet. The store gets a name of its own:
+/// Puts a copy into a data directory that has no store yet, nor what one left. The store gets a name of its own:
 /// what was written after the copy was taken is gone, so that cursors which clients hold from
 /// before are answered with `reset_required` instead of silence.
 pub fn restore(from: &Path, data_dir: &Path) -> Result<Copied, BackupError> {
@@ -101,6 +101,7 @@ pub fn restore(from: &Path, data_dir: &Path) -> Result<Copied, BackupError> {
         .create(data_dir);
     made.map_err(at(data_dir))?;
     let to = data_dir.join(DATABASE);
+    no_journal_beside(&to)?;
     let draft = Draft::create(&to)?;
     fs::copy(from, &draft.path).map_err(at(from))?;
     rename_store(&draft.path).map_err(|source| BackupError::Sqlite {
@@ -109,6 +110,20 @@ pub fn restore(from: &Path, data_dir: &Path) -> Result<Copied, BackupError> {
     })?;
     draft.publish(&to)?;
     Ok(copied)
+}
+
+/// A log that another store left, after a crash say, would be replayed over the file that is put
+/// beside it, and what is served were that store again.
+fn no_journal_beside(database: &Path) -> Result<(), BackupError> {
+    let beside = ["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    });
+    match beside.into_iter().find(|file| file.exists()) {
+        Some(left) => Err(BackupError::Exists(left)),
+        None => Ok(()),
+    }
 }
 
 /// A file in the making beside the one that it becomes. Dropped, it is removed.

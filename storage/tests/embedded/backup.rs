@@ -101,6 +101,35 @@ async fn nothing_is_overwritten() {
 }
 
 #[tokio::test]
+async fn a_log_that_a_store_left_is_not_replayed_over_a_copy() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let mut appender = Appender::new(&store, "room").await;
+    appender.append("in the copy").await.unwrap();
+    let file = dir.beside("copy.db");
+    backup(&dir.data(), &file).unwrap();
+    appender.append("after it").await.unwrap();
+
+    // As after a crash, when only the database was moved away.
+    let other = Dir::new();
+    fs::create_dir_all(other.data()).unwrap();
+    let left = other.data().join("quikapp.db-wal");
+    fs::copy(dir.data().join("quikapp.db-wal"), &left).unwrap();
+    match restore(&file, &other.data()).unwrap_err() {
+        BackupError::Exists(found) => assert_eq!(found, left),
+        refused => panic!("{refused}"),
+    }
+    assert_eq!(names(&other.data()), ["quikapp.db-wal"]);
+
+    fs::remove_file(&left).unwrap();
+    restore(&file, &other.data()).unwrap();
+    let restored = other.open();
+    assert_eq!(Appender::new(&restored, "room").await.log().await.len(), 1);
+    restored.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
 async fn what_is_no_copy_is_not_put_back_and_leaves_nothing_behind() {
     let dir = Dir::new();
     let store = dir.open();
