@@ -35,8 +35,9 @@ use self::{
 };
 use super::{Guest, Rest, Server};
 
-/// Acknowledgements for which there is one deadline.
-const STEP: usize = 100;
+/// Acknowledgements for which there is one deadline: few, because where everything is late (200 ms
+/// an answer, a dozen answers for each batch) they come every two or three seconds.
+const STEP: usize = 10;
 /// The first people may pin.
 const PINNING: usize = 2;
 /// Entries that stand in each log before the load begins: all but the owner were made
