@@ -40,7 +40,10 @@ pub(super) async fn rebuild(
             let next = views.last().map_or(last, |view| view.seq);
             match work.store.put_views(id, epoch, views).await {
                 Ok(()) => written = next,
-                Err(AppendError::Fenced) => held = None,
+                Err(AppendError::Fenced) => {
+                    held = None;
+                    work.leave_alone().await;
+                }
                 Err(AppendError::Store(error)) => return Err(error),
                 Err(error) => return Err(StoreError::Invalid(error.to_string())),
             }

@@ -79,6 +79,7 @@ pub async fn rebuild(
         clock,
         tails,
         owner: OwnerId::generate(),
+        tenure: TENURE,
     };
     let mut rebuilt = Vec::new();
     // First what others are derived with: threads are counted for the authors of their roots, as
@@ -102,6 +103,8 @@ pub(super) struct Work<'a> {
     pub(super) clock: &'a dyn Clock,
     pub(super) tails: Tails,
     pub(super) owner: OwnerId,
+    /// How long a sequencer keeps a conversation that it has taken.
+    pub(super) tenure: Duration,
 }
 
 impl Work<'_> {
@@ -147,6 +150,14 @@ impl Work<'_> {
         Ok(Some(entries))
     }
 
+    /// A sequencer has taken the conversation back, and keeps it for its tenure. The store compares
+    /// the clocks of two processes to tell how long that has lasted: where they disagree by more
+    /// than a tenure, whoever asks may have it at once, and the two would take it from each other
+    /// without either getting to write.
+    pub(super) async fn leave_alone(&self) {
+        tokio::time::sleep(self.tenure).await;
+    }
+
     /// Takes a conversation; waits for a sequencer that has only just taken it.
     pub(super) async fn take(
         &self,
@@ -156,7 +167,7 @@ impl Work<'_> {
             let claim = Claim {
                 owner: self.owner,
                 now: self.clock.now(),
-                min_tenure_ms: u64::try_from(TENURE.as_millis()).unwrap_or(u64::MAX),
+                min_tenure_ms: u64::try_from(self.tenure.as_millis()).unwrap_or(u64::MAX),
             };
             match self.store.acquire(id, claim).await {
                 Ok(taken) => {
@@ -165,7 +176,10 @@ impl Work<'_> {
                 }
                 Err(AcquireError::Held { held_for_ms }) => {
                     let held = Duration::from_millis(held_for_ms);
-                    let wait = TENURE.saturating_sub(held).max(Duration::from_millis(10));
+                    let wait = self
+                        .tenure
+                        .saturating_sub(held)
+                        .max(Duration::from_millis(10));
                     tokio::time::sleep(wait).await;
                 }
                 Err(AcquireError::NotFound) => return Ok(None),

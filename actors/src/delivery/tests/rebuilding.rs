@@ -1,5 +1,7 @@
 //! The history is what the log says, and can be made so again.
 
+use std::time::Duration;
+
 use quikapp_storage::{
     Claim, ConversationId, EntryKind, Message, MessageId, OwnerId, Seq, Timestamp,
 };
@@ -97,7 +99,8 @@ async fn a_history_that_went_wrong_is_made_what_the_log_says() {
     kit.stop().await;
 }
 
-/// However many messages are folded together, and although a sequencer writes meanwhile.
+/// However many messages are folded together, and although a sequencer writes meanwhile. Their
+/// clocks are so far apart that either may take the conversation from the other at any time.
 #[tokio::test]
 async fn a_rebuild_beside_writers_overwrites_nothing() {
     let kit = Kit::new().await;
@@ -109,6 +112,7 @@ async fn a_rebuild_beside_writers_overwrites_nothing() {
             clock: &ahead,
             tails: Tails::default(),
             owner: OwnerId::generate(),
+            tenure: Duration::from_millis(20),
         };
         let write = async {
             for number in 0..20_usize {
