@@ -73,6 +73,11 @@ pub struct Counters {
     /// Times that somebody should have left and come back, and nobody was there who could.
     #[serde(default)]
     pub owed: u64,
+    /// Deliveries and acknowledgements, of messages of the whole run, that were under way when a
+    /// socket closed or the run was cut short: whether they would have come is not known. What a
+    /// later message of the same sender has overtaken is not under way, but lost.
+    #[serde(default)]
+    pub unknown: u64,
     /// Messages sent.
     pub messages: u64,
     /// Messages received.
@@ -143,6 +148,7 @@ impl Counters {
         self.stalled += other.stalled;
         self.cut += other.cut;
         self.owed += other.owed;
+        self.unknown += other.unknown;
         self.messages += other.messages;
         self.deliveries += other.deliveries;
         self.acknowledged += other.acknowledged;

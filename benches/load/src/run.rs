@@ -23,8 +23,8 @@ use crate::{
     target::Target,
     tls::Security,
     traffic::{
-        Crowd, CrowdPlan, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan, SeatPlan, Stage,
-        Traffic, Waves,
+        Crowd, CrowdPlan, End, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan, SeatPlan,
+        Stage, Traffic, Waves,
     },
     violations::Kind,
     world,
@@ -100,7 +100,11 @@ pub(crate) async fn run_once(
     let threads = Threads::start(plan, &layout, &crew, run, &channels)?;
     let mut course = Course::new(plan, &layout, &crew, meter);
     let led = Box::pin(course.lead(plan, &layout, &identities, &crew, show)).await;
-    let records = threads.join();
+    let end = match led {
+        Ok(()) => End::InTime,
+        Err(_) => End::CutShort,
+    };
+    let records = threads.join(end);
     let aborted = led.err().map(|error| format!("{error:#}"));
     Ok(course.report(plan, &layout, records, aborted))
 }
@@ -177,8 +181,8 @@ impl Threads {
     }
 
     /// Ends the run; what each worker recorded of each part.
-    fn join(mut self) -> Vec<Vec<Record>> {
-        self.shared.enter(Phase::Done);
+    fn join(mut self, end: End) -> Vec<Vec<Record>> {
+        self.shared.finish(end);
         let handles = std::mem::take(&mut self.handles);
         let records = handles.into_iter().map(|handle| match handle.join() {
             Ok(records) => records,
@@ -190,7 +194,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.enter(Phase::Done);
+        self.shared.finish(End::CutShort);
         for handle in self.handles.drain(..) {
             // A panic has been printed, and another error is under way.
             let _ = handle.join();
@@ -595,9 +599,10 @@ impl Course {
     }
 }
 
-/// All members of a room heard the same order. Where something else is wrong, that is said.
+/// All members of a room heard the same order. Where something else is wrong, that is said; where
+/// something was under way, not all have heard the same yet.
 fn check_orders(record: &mut Record) {
-    if !record.violations.is_empty() {
+    if !record.violations.is_empty() || record.counters.unknown > 0 {
         return;
     }
     let mut orders = std::mem::take(&mut record.orders);

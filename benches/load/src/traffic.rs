@@ -31,7 +31,16 @@ pub(crate) trait Traffic: Send {
     fn status(&self, cx: &Cx<'_>) -> Status;
 
     /// What it did, checked.
-    fn finish(self: Box<Self>) -> Record;
+    fn finish(self: Box<Self>, end: End) -> Record;
+}
+
+/// How a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// What was sent had the time to arrive.
+    InTime,
+    /// Before its time: whether what was under way would have come, nobody knows.
+    CutShort,
 }
 
 /// The moment at which a traffic acts, and where its wishes go.

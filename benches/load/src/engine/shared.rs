@@ -1,16 +1,17 @@
 //! What the coordinator and the workers tell each other.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::{
     engine::{Phase, poll::Bell},
-    traffic::Status,
+    traffic::{End, Status},
 };
 
 /// The state of a run.
 #[derive(Debug)]
 pub(crate) struct Shared {
     phase: AtomicU8,
+    is_cut_short: AtomicBool,
     workers: Box<[WorkerBoard]>,
 }
 
@@ -58,6 +59,7 @@ impl Shared {
         };
         Ok(Self {
             phase: AtomicU8::new(0),
+            is_cut_short: AtomicBool::new(false),
             workers: (0..workers).map(|_| board()).collect::<Result<_, _>>()?,
         })
     }
@@ -71,6 +73,21 @@ impl Shared {
         self.phase.store(phase as u8, Ordering::Release);
         for worker in &self.workers {
             worker.bell.ring();
+        }
+    }
+
+    /// Ends the run, whatever phase it is in.
+    pub(crate) fn finish(&self, end: End) {
+        let is_cut_short = end == End::CutShort;
+        self.is_cut_short.store(is_cut_short, Ordering::Release);
+        self.enter(Phase::Done);
+    }
+
+    /// How it has ended, once it is done.
+    pub(super) fn end(&self) -> End {
+        match self.is_cut_short.load(Ordering::Acquire) {
+            true => End::CutShort,
+            false => End::InTime,
         }
     }
 

@@ -154,8 +154,9 @@ impl Worker {
             let due = self.tick(now);
             self.flush();
             if self.phase == Phase::Done {
+                let end = self.crew.shared.end();
                 let parts = self.parts.into_iter();
-                return parts.map(|part| part.traffic.finish()).collect();
+                return parts.map(|part| part.traffic.finish(end)).collect();
             }
             self.show(now);
             self.wait(due);

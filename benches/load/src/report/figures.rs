@@ -89,12 +89,13 @@ struct Single {
 }
 
 /// Figures that each part may have, beside [`QUANTILES`] of [`MEASURES`].
-const OF_PARTS: [(&str, Unit); 13] = [
+const OF_PARTS: [(&str, Unit); 14] = [
     ("sockets", Unit::Count),
     ("connects", Unit::Count),
     ("deferred", Unit::Count),
     ("cut", Unit::Count),
     ("owed", Unit::Count),
+    ("unknown", Unit::Count),
     ("back_s", Unit::Seconds),
     ("messages", Unit::Count),
     ("messages_per_s", Unit::Rate),
@@ -264,6 +265,10 @@ fn of_part(part: &PartReport, run: &Run, figures: &mut Figures) {
     if matches!(part.scenario.as_str(), "storm" | "presence") {
         let owed = counters.owed as f64;
         figures.add("owed", "should have left and could not", Unit::Count, owed);
+    }
+    if matches!(part.main, Measure::Delivery | Measure::Ack) {
+        let unknown = counters.unknown as f64;
+        figures.add("unknown", "under way at the end", Unit::Count, unknown);
     }
     let is_crowd = part.main == Measure::Connect;
     if is_crowd {
@@ -452,6 +457,13 @@ fn of_one(run: &Run) -> Vec<String> {
     }
     warnings.extend(of_bursts(run));
     for part in &run.parts {
+        if part.record.counters.unknown > 0 {
+            warnings.push(format!(
+                "{}: {} deliveries or acknowledgements were under way when a socket closed or the \
+                 run ended: whether they would have come is not known, so they do not count as lost",
+                part.name, part.record.counters.unknown
+            ));
+        }
         if part.record.counters.owed > 0 {
             warnings.push(format!(
                 "{}: {} times somebody should have left, and all were still on their way back: \

@@ -120,6 +120,29 @@ fn what_did_not_happen_is_a_figure_too() {
 }
 
 #[test]
+fn what_was_under_way_is_told_everywhere() {
+    let calm = report(vec![run("a", &[1000])]);
+    assert_eq!(calm.get("unknown"), Some(0.0));
+    assert!(!calm.to_string().contains("under way"), "{calm}");
+    let torn = |generator| {
+        let mut torn = run(generator, &[1000]);
+        torn.parts[0].record.counters.unknown = 7;
+        report(vec![torn])
+    };
+    let merged = merge(&[torn("a"), torn("b")]).unwrap();
+    assert_eq!(merged.get("unknown"), Some(14.0));
+    let torn = torn("a");
+    assert_eq!(torn.get("unknown"), Some(7.0));
+    for shown in [torn.to_string(), html(&torn)] {
+        assert!(shown.contains("under way at the end"), "{shown}");
+        assert!(
+            shown.contains("7 deliveries or acknowledgements"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn what_a_server_does_not_tell_is_no_figure() {
     let mut silent = run("a", &[1000]);
     for span in &mut silent.servers[0].spans {
@@ -172,6 +195,7 @@ fn reports_of_earlier_versions_are_read() {
     for (place, name) in [
         ("/parts/0/record/counters", "owed"),
         ("/parts/0/record/counters", "stalled"),
+        ("/parts/0/record/counters", "unknown"),
         ("/generators/0/threads/0", "connecting"),
     ] {
         let map = run.pointer_mut(place).unwrap().as_object_mut().unwrap();

@@ -22,7 +22,7 @@ fn is_minor(name: &str) -> bool {
 /// What did not happen in any run, and mostly does not.
 fn is_unused(figure: &Figure) -> bool {
     let name = figure.name.rsplit('.').next().unwrap_or_default();
-    figure.max == 0.0 && ["deferred", "owed"].contains(&name)
+    figure.max == 0.0 && ["deferred", "owed", "unknown"].contains(&name)
 }
 
 /// A number with as many digits as make sense.

@@ -5,7 +5,7 @@ use crate::{
     engine::Phase,
     record::{Measure, Record, Recorder},
     stages::{Share, Stages},
-    traffic::{Churn, Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    traffic::{Churn, Cx, Effect, End, Input, Opening, Pacing, Status, Traffic},
     violations::{Kind, Violations},
 };
 
@@ -207,7 +207,7 @@ impl Traffic for Crowd {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Record {
+    fn finish(mut self: Box<Self>, _end: End) -> Record {
         if let Some(silent @ 1..) = self.unproven {
             let example = || format!("{silent} sockets did not answer a ping");
             self.violations.add(Kind::Closed, silent as u64, example);
@@ -316,7 +316,7 @@ mod tests {
         }
         script.come(&[]);
         assert!(script.status().is_finished);
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.counters.connects, 9);
         assert_eq!(record.counters.rounds, 2);
         assert!(record.violations.is_empty());
@@ -329,7 +329,7 @@ mod tests {
         script.now += SECOND;
         script.come(&[0, 1, 2]);
         script.come(&[]);
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.counters.connects, 6);
         assert_eq!(record.latencies[&Measure::Connect].count(), 3);
     }
@@ -342,7 +342,7 @@ mod tests {
         script.come(&[0]);
         script.now += SECOND;
         script.come(&[1, 2]);
-        assert_eq!(script.crowd.finish().counters.connects, 6);
+        assert_eq!(script.crowd.finish(End::InTime).counters.connects, 6);
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         }
         let owed = open(script.tick());
         assert_eq!(owed, [(0, 3 * half), (1, 4 * half), (2, 5 * half)]);
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.counters.owed, 1, "due after three seconds");
     }
 
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(script.tick(), []);
         script.now += SECOND;
         script.come(&[0, 1]);
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.counters.deferred, 2);
         assert_eq!(record.violations.count(Kind::Refused), 1);
     }
@@ -411,7 +411,7 @@ mod tests {
             script.input(seat, Input::Pong);
         }
         assert!(!script.status().is_settled);
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.violations.count(Kind::Closed), 1);
     }
 
@@ -427,7 +427,7 @@ mod tests {
         );
         let why = "closed".to_owned();
         script.input(1, Input::Gone { why });
-        let record = script.crowd.finish();
+        let record = script.crowd.finish(End::InTime);
         assert_eq!(record.violations.count(Kind::Foreign), 1);
         assert_eq!(record.violations.count(Kind::Closed), 1);
     }

@@ -57,15 +57,16 @@ impl Inbox {
         Fault::Late
     }
 
-    /// Ranges of messages that are missing, when each sender has sent so many.
-    pub(crate) fn missing(&self, sent: impl Fn(u32) -> u32) -> Vec<(u32, u32, u32)> {
-        let mut missing = self.gaps.clone();
-        for (sender, &next) in (0..).zip(&self.next) {
-            if next <= sent(sender) {
-                missing.push((sender, next, sent(sender)));
-            }
-        }
-        missing
+    /// Ranges of messages that did not come, although a later one of the same sender did.
+    pub(crate) fn overtaken(&self) -> &[(u32, u32, u32)] {
+        &self.gaps
+    }
+
+    /// Ranges of messages that have yet to come, when each sender has sent so many.
+    pub(crate) fn outstanding(&self, sent: impl Fn(u32) -> u32) -> Vec<(u32, u32, u32)> {
+        let next = (0..).zip(&self.next);
+        let ranges = next.map(|(sender, &next)| (sender, next, sent(sender)));
+        ranges.filter(|(_, next, last)| next <= last).collect()
     }
 }
 
@@ -79,9 +80,9 @@ mod tests {
         for (sender, n) in [(0, 1), (1, 1), (0, 2), (0, 3)] {
             assert_eq!(inbox.take(sender, n), Ok(()));
         }
-        assert_eq!(inbox.missing(|sender| [3, 1][sender as usize]), []);
+        assert_eq!(inbox.outstanding(|sender| [3, 1][sender as usize]), []);
         assert_eq!(
-            inbox.missing(|sender| [4, 3][sender as usize]),
+            inbox.outstanding(|sender| [4, 3][sender as usize]),
             [(0, 4, 4), (1, 2, 3)]
         );
     }
@@ -90,11 +91,12 @@ mod tests {
     fn again_late_and_unknown() {
         let mut inbox = Inbox::new(1);
         assert_eq!(inbox.take(0, 4), Ok(()), "1 to 3 may still come");
-        assert_eq!(inbox.missing(|_| 4), [(0, 1, 3)]);
+        assert_eq!(inbox.overtaken(), [(0, 1, 3)]);
         assert_eq!(inbox.take(0, 2), Err(Fault::Late));
         assert_eq!(inbox.take(0, 2), Err(Fault::Again));
         assert_eq!(inbox.take(0, 4), Err(Fault::Again));
-        assert_eq!(inbox.missing(|_| 4), [(0, 1, 1), (0, 3, 3)]);
+        assert_eq!(inbox.overtaken(), [(0, 1, 1), (0, 3, 3)]);
+        assert_eq!(inbox.outstanding(|_| 4), []);
         assert_eq!(inbox.take(1, 1), Err(Fault::Unknown));
     }
 }

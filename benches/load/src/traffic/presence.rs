@@ -18,7 +18,7 @@ use crate::{
     engine::Phase,
     record::{Measure, Record, Recorder},
     stages::{Share, Stages},
-    traffic::{Churn, Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    traffic::{Churn, Cx, Effect, End, Input, Opening, Pacing, Status, Traffic},
     violations::{Kind, Violations},
 };
 
@@ -354,7 +354,7 @@ impl Traffic for Presence {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Record {
+    fn finish(mut self: Box<Self>, _end: End) -> Record {
         for view in self.views.values().filter(|_| !self.is_broken) {
             let (missing, ghosts) = self.differences(view);
             let wrong = missing.len() + ghosts.len();
@@ -442,7 +442,7 @@ mod tests {
         );
         presence.handle(0, Input::PresenceDiff(&diff), &mut now);
         assert!(presence.sees_the_truth());
-        let record = presence.finish();
+        let record = presence.finish(End::InTime);
         assert!(record.violations.is_empty());
         let seen = &record.latencies[&Measure::Presence];
         assert_eq!(seen.count(), 1, "not how all came in the beginning");
@@ -483,7 +483,7 @@ mod tests {
             ));
             presence.handle(0, Input::PresenceDiff(&diff), &mut now);
         }
-        let record = presence.finish();
+        let record = presence.finish(End::InTime);
         let near = |us: f64, seconds: f64| (us / 1e6 / seconds - 1.0).abs() < 0.01;
         for measure in [Measure::Presence, Measure::Gone] {
             let seen = &record.latencies[&measure];
@@ -518,7 +518,7 @@ mod tests {
         }
         assert_eq!(left.len(), 30);
         assert!(!left.contains(&0), "observers stay");
-        let record = presence.finish();
+        let record = presence.finish(End::InTime);
         assert_eq!((record.counters.messages, record.counters.owed), (30, 0));
     }
 
@@ -534,7 +534,7 @@ mod tests {
             r#"{"a":{"metas":[{"phx_ref":"1"}]},"b":{"metas":[{"phx_ref":"2"}]},"z":{"metas":[{"phx_ref":"3"}]}}"#,
         );
         presence.handle(0, Input::PresenceState(&state), &mut now);
-        let record = presence.finish();
+        let record = presence.finish(End::InTime);
         assert_eq!(record.violations.count(Kind::Presence), 2);
         let (_, broken) = record.violations.iter().next().unwrap();
         assert_eq!(broken.examples, ["not shown: c; not there: z"]);

@@ -16,7 +16,7 @@ use crate::{
     mark::{Mark, Unmarked},
     protocol::{Answer, FIRST_REFERENCE},
     record::{Measure, Record, Recorder},
-    traffic::{Cx, Effect, Input, Opening, Pacing, Status, Traffic},
+    traffic::{Cx, Effect, End, Input, Opening, Pacing, Status, Traffic},
     violations::{Kind, Violations},
 };
 use pace::Tempo;
@@ -72,6 +72,8 @@ pub(crate) struct Rooms {
     last_arrival: Nanos,
     /// A socket was refused or lost, or nothing came for too long: it makes no sense to go on.
     is_broken: bool,
+    /// For the former: what is under way then does not get the time to arrive.
+    is_cut_short: bool,
 }
 
 impl Rooms {
@@ -99,6 +101,7 @@ impl Rooms {
             unanswered: 0,
             last_arrival: 0,
             is_broken: false,
+            is_cut_short: false,
             plan,
             hall,
         }
@@ -199,12 +202,19 @@ impl Rooms {
     }
 
     fn break_off(&mut self, at: usize, kind: Kind, why: String) {
-        if std::mem::take(&mut self.seats[at].is_live) {
+        let seat = &mut self.seats[at];
+        if std::mem::take(&mut seat.is_live) {
             self.live -= 1;
         }
-        self.seats[at].is_gone = true;
+        seat.is_gone = true;
+        let room = &self.hall.rooms[seat.plan.room as usize];
+        if let Some(sender) = seat.plan.publisher {
+            room.close(sender);
+        }
+        self.recorder.record.counters.unknown += seat.under_way(room);
         self.violations.add(kind, 1, || why);
         self.is_broken = true;
+        self.is_cut_short = true;
     }
 
     /// A stalled reader is gone: what it is there for.
@@ -301,7 +311,7 @@ impl Traffic for Rooms {
         }
     }
 
-    fn finish(self: Box<Self>) -> Record {
+    fn finish(self: Box<Self>, end: End) -> Record {
         let Self {
             seats,
             hall,
@@ -309,8 +319,10 @@ impl Traffic for Rooms {
             recorder,
             plan,
             is_broken,
+            is_cut_short,
             ..
         } = *self;
+        let is_cut_short = is_cut_short || end == End::CutShort;
         let mut record = recorder.finish();
         record.broke_off = is_broken;
         record.counters.sockets = seats.len() as u64;
@@ -318,7 +330,8 @@ impl Traffic for Rooms {
         let heard = |seat: &&Seat| !seat.is_gone && !seat.plan.stalls;
         for seat in seats.iter().filter(heard) {
             let room = &hall.rooms[seat.plan.room as usize];
-            seat.check_complete(room, &mut violations);
+            let under_way = seat.check_complete(room, is_cut_short, &mut violations);
+            record.counters.unknown += under_way;
             if plan.acknowledged {
                 record.orders.push(seat.heard_order());
             }

@@ -116,6 +116,11 @@ async fn a_lying_server_is_caught_in_every_protocol() {
             // Who lost a socket does not go on, and says so.
             let ended_early = report.runs[0].aborted.is_some();
             assert_eq!(ended_early, fault == Fault::Closes, "{fault:?}: {report}");
+            // What was under way to it may have come, for all that is known.
+            let is_unknown = figure(&report, "unknown") > 0.0;
+            assert_eq!(is_unknown, fault == Fault::Closes, "{fault:?}: {report}");
+            let is_lost = violations.count(Kind::Lost) > 0;
+            assert!(!is_lost || fault != Fault::Closes, "{report}");
         }
     }
 }
@@ -139,6 +144,24 @@ async fn a_lost_lone_message_is_found_when_nothing_more_comes() {
         found(Language::Phoenix, Fault::Loses, one_by_one, Kind::Lost).await,
         1
     );
+}
+
+/// The fifth of five messages is lost, 0.2 s after the first; 1 s later nobody waits for it.
+#[tokio::test]
+async fn what_had_no_time_to_arrive_is_not_lost() {
+    let last = "rooms --rooms 1 --members 3 --warmup 0 --rate 20:240ms";
+    assert_eq!(
+        found(Language::Raw, Fault::Loses, last, Kind::Lost).await,
+        1
+    );
+    let cut_short = format!("{last} --deadline 1");
+    let report = bench(Language::Raw, Fault::Loses, &cut_short).await;
+    let aborted = report.runs[0].aborted.as_deref();
+    assert_eq!(aborted, Some("the deadline passed"));
+    let violations = &report.runs[0].parts[0].record.violations;
+    assert!(!report.passed && violations.is_empty(), "{report}");
+    assert_eq!(figure(&report, "unknown"), 1.0, "{report}");
+    assert!(report.to_string().contains("under way"), "{report}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the workers know of a room together.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -33,6 +33,8 @@ pub(crate) struct HallRoom {
     hearers: u64,
     /// How much each publisher has sent.
     pub(crate) sent: Box<[AtomicU32]>,
+    /// Publishers whose sockets have closed: nobody knows whether what they sent last was read.
+    closed: Box<[AtomicBool]>,
     /// Deliveries that are due for what was sent.
     expected: AtomicU64,
     arrived: AtomicU64,
@@ -70,6 +72,9 @@ impl HallRoom {
             owner: plan.owner,
             hearers: hearers.into(),
             sent: (0..plan.publishers).map(|_| AtomicU32::new(0)).collect(),
+            closed: (0..plan.publishers)
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             expected: AtomicU64::new(0),
             arrived: AtomicU64::new(0),
             refused: Mutex::default(),
@@ -90,6 +95,15 @@ impl HallRoom {
 
     pub(super) fn is_expecting(&self) -> bool {
         self.arrived.load(Ordering::Acquire) < self.expected.load(Ordering::Acquire)
+    }
+
+    /// The socket of a publisher has closed.
+    pub(super) fn close(&self, sender: u32) {
+        self.closed[sender as usize].store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self, sender: u32) -> bool {
+        self.closed[sender as usize].load(Ordering::Acquire)
     }
 
     pub(super) fn refused(&self, sender: u32, n: u32) {

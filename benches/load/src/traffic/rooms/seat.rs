@@ -123,21 +123,26 @@ impl Seat {
     }
 
     /// Everything that was sent to the room has been heard, and everything sent was answered.
-    pub(super) fn check_complete(&self, room: &HallRoom, violations: &mut Violations) {
-        let sent = |sender: u32| {
-            let is_silent = self.plan.publisher == Some(sender) && !room.hears_itself;
-            let sent = room.sent[sender as usize].load(Ordering::Acquire);
-            if is_silent { 0 } else { sent }
-        };
-        for (sender, first, last) in self.inbox.missing(sent) {
-            for n in (first..=last).filter(|n| !room.is_refused(sender, *n)) {
-                violations.add(Kind::Lost, 1, || {
-                    format!(
-                        "room {}: message {n} of sender {sender} did not arrive",
-                        self.plan.room
-                    )
-                });
+    /// What was under way when that was `cut_short`, or when the socket of its sender closed, is
+    /// counted and returned.
+    pub(super) fn check_complete(
+        &self,
+        room: &HallRoom,
+        cut_short: bool,
+        violations: &mut Violations,
+    ) -> u64 {
+        let mut under_way = 0;
+        for (sender, n) in each(self.inbox.overtaken(), room) {
+            self.miss(sender, n, violations);
+        }
+        for (sender, n) in each(&self.outstanding(room), room) {
+            match cut_short || room.is_closed(sender) {
+                true => under_way += 1,
+                false => self.miss(sender, n, violations),
             }
+        }
+        if cut_short {
+            return under_way + self.unanswered.len() as u64;
         }
         for (n, _) in &self.unanswered {
             violations.add(Kind::Lost, 1, || {
@@ -147,6 +152,27 @@ impl Seat {
                 )
             });
         }
+        under_way
+    }
+
+    /// How many messages are on their way to it, and answers to its own.
+    pub(super) fn under_way(&self, room: &HallRoom) -> u64 {
+        let messages = each(&self.outstanding(room), room).count();
+        (messages + self.unanswered.len()) as u64
+    }
+
+    fn outstanding(&self, room: &HallRoom) -> Vec<(u32, u32, u32)> {
+        self.inbox.outstanding(|sender| {
+            let is_silent = self.plan.publisher == Some(sender) && !room.hears_itself;
+            let sent = room.sent[sender as usize].load(Ordering::Acquire);
+            if is_silent { 0 } else { sent }
+        })
+    }
+
+    fn miss(&self, sender: u32, n: u32, violations: &mut Violations) {
+        let room = self.plan.room;
+        let example = || format!("room {room}: message {n} of sender {sender} did not arrive");
+        violations.add(Kind::Lost, 1, example);
     }
 
     pub(super) fn heard_order(&self) -> HeardOrder {
@@ -155,4 +181,12 @@ impl Seat {
             digest: self.digest,
         }
     }
+}
+
+/// The messages in some ranges (sender, first and last), save those that the server refused.
+fn each(ranges: &[(u32, u32, u32)], room: &HallRoom) -> impl Iterator<Item = (u32, u32)> {
+    let messages = ranges
+        .iter()
+        .flat_map(|&(sender, first, last)| (first..=last).map(move |n| (sender, n)));
+    messages.filter(|(sender, n)| !room.is_refused(*sender, *n))
 }

@@ -154,7 +154,7 @@ impl Script {
     }
 
     fn finish(self) -> Record {
-        self.rooms.finish()
+        self.rooms.finish(End::InTime)
     }
 }
 
@@ -383,4 +383,71 @@ fn a_play_that_stalls_or_loses_a_socket_ends() {
     lonely.input(2, Input::Gone { why });
     assert!(lonely.status().is_finished);
     assert_eq!(kinds(&lonely.finish()), [(Kind::Closed, 1)]);
+}
+
+/// Three messages of the first publisher, of which all have heard the first.
+fn one_of_three_heard() -> (Script, Vec<Mark>) {
+    let mut script = script(Pace::Rounds { in_flight: 3 }, 1, false);
+    script.enter(Phase::Measure);
+    let marks: Vec<Mark> = script.published().iter().map(|sent| sent.2).collect();
+    script.deliver(&marks[0], Treatment::Deliver);
+    (script, marks)
+}
+
+fn gone() -> Input<'static> {
+    let why = "the server closed".to_owned();
+    Input::Gone { why }
+}
+
+#[test]
+fn what_was_under_way_when_a_socket_closed_is_unknown_and_not_lost() {
+    for closed in 0..MEMBERS {
+        let (mut script, _) = one_of_three_heard();
+        script.input(closed, gone());
+        let record = script.finish();
+        assert_eq!(kinds(&record), [(Kind::Closed, 1)]);
+        assert_eq!(record.counters.unknown, 6, "two messages, to each member");
+    }
+}
+
+#[test]
+fn what_a_later_message_overtook_is_lost_whatever_closes() {
+    let (mut script, marks) = one_of_three_heard();
+    let last = content(&marks[2]);
+    script.hear(0, &last, None);
+    script.input(2, gone());
+    let record = script.finish();
+    assert_eq!(kinds(&record), [(Kind::Lost, 1), (Kind::Closed, 1)]);
+    assert_eq!(record.counters.unknown, 4, "two to each of the others");
+}
+
+#[test]
+fn what_was_under_way_when_a_run_was_cut_short_is_unknown() {
+    let (heard, _) = one_of_three_heard();
+    let record = heard.rooms.finish(End::CutShort);
+    assert_eq!((kinds(&record), record.counters.unknown), (vec![], 6));
+
+    let mut script = script(Pace::Answers { window: 1 }, 1, true);
+    script.enter(Phase::Measure);
+    let sent = script.published();
+    script.input(sent[0].0, answer(sent[0].1, 4));
+    let record = script.rooms.finish(End::CutShort);
+    // Who was answered has sent another one.
+    let expected = 3 * MEMBERS as u64 + 2;
+    assert_eq!(
+        (kinds(&record), record.counters.unknown),
+        (vec![], expected)
+    );
+}
+
+/// Its socket is on another worker, which alone breaks off: here all have the time to arrive.
+#[test]
+fn what_a_sender_whose_socket_closed_sent_last_is_unknown_to_others() {
+    let (mut script, _) = one_of_three_heard();
+    script.rooms.hall.rooms[0].close(0);
+    script.now += 2 * SECOND;
+    script.tick();
+    assert!(script.status().is_finished);
+    let record = script.finish();
+    assert_eq!((kinds(&record), record.counters.unknown), (vec![], 6));
 }
