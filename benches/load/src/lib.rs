@@ -14,6 +14,7 @@ mod command;
 mod engine;
 mod frames;
 mod histogram;
+mod http;
 mod identity;
 mod mark;
 mod meter;
@@ -35,7 +36,7 @@ pub use engine::Phase;
 pub use histogram::{Buckets, Latencies};
 pub use identity::Auth;
 pub use meter::Usage;
-pub use plan::{Plan, RunOptions, Scenario, Settings, TargetOptions};
+pub use plan::{Header, Plan, RunOptions, Scenario, Settings, TargetOptions};
 pub use protocol::Language;
 pub use record::{Counters, Interval, Measure, Record};
 pub use report::{

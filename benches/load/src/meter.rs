@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::tls::explained;
+use crate::{http::Http, tls::explained};
 
 /// /proc counts CPU time in ticks of 10 ms, on every Linux (USER_HZ).
 const TICK: f64 = 0.01;
@@ -35,16 +35,12 @@ enum Source {
 #[derive(Debug)]
 pub(crate) struct Meter {
     sources: Vec<(String, Source)>,
-    http: reqwest::Client,
+    http: Http,
 }
 
 impl Meter {
     /// Checks that everything can be read.
-    pub(crate) async fn new(
-        pids: &[u32],
-        metrics: &[String],
-        http: reqwest::Client,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn new(pids: &[u32], metrics: &[String], http: Http) -> anyhow::Result<Self> {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let processes = pids
             .iter()
@@ -78,7 +74,7 @@ impl Meter {
     }
 
     async fn scrape(&self, url: &str) -> anyhow::Result<Usage> {
-        let sent = self.http.get(url).send().await;
+        let sent = self.http.to(url).get(url).send().await;
         let page = sent.map_err(|error| explained(error.into()))?;
         parse_metrics(&page.error_for_status()?.text().await?)
     }
@@ -204,9 +200,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::{target::Target, tls::Security};
 
     async fn meter(pids: &[u32]) -> anyhow::Result<Meter> {
-        Meter::new(pids, &[], reqwest::Client::new()).await
+        let security = Security::new(None, false, 1).unwrap();
+        let target = Target::parse("http://127.0.0.1:1", "/", &security).unwrap();
+        Meter::new(pids, &[], Http::new(&target, &security)?).await
     }
 
     #[test]

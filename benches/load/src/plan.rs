@@ -2,15 +2,18 @@
 //! over the workers. All of this happens before any socket is opened.
 
 mod file;
+mod header;
 mod layout;
 mod options;
 mod scenario;
 mod talk;
 
+pub use header::Header;
 pub use options::{RunOptions, Settings, TargetOptions};
 pub use scenario::Scenario;
 
 pub(crate) use file::read_file;
+pub(crate) use header::read_headers;
 pub(crate) use layout::{Layout, Part, Play, Society};
 pub(crate) use talk::Words;
 
@@ -44,6 +47,7 @@ impl Plan {
         ensure!(!scenarios.is_empty(), "the plan has no [[part]]");
         let name = name.unwrap_or_else(|| scenarios[0].name().to_owned());
         let parts: Vec<Scenario> = scenarios.into_iter().flat_map(Scenario::expand).collect();
+        read_headers(&target.headers)?;
         for part in &parts {
             part.check(target.language())?;
         }

@@ -12,10 +12,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::{
     clock::{Clock, Nanos, SECOND, from_seconds, seconds, unix_seconds},
     engine::{Crew, PartPlan, Phase, Shared, SocketPlan, Totals, Worker},
+    http::Http,
     identity::{Credentials, Identities},
     mark::mix,
     meter::{Meter, ThreadUsage, Usage, of_threads},
-    plan::{Layout, Part, Plan, Play, Settings},
+    plan::{Layout, Part, Plan, Play, Settings, read_headers},
     protocol::Channel,
     record::Record,
     report::{Generator, PartReport, Run, Sample, Server, Span, SpanUsage, Thread},
@@ -74,9 +75,10 @@ pub(crate) async fn run_once(
     allow_descriptors(layout.sockets)?;
     let ca_file = plan.target.ca_file.as_deref();
     let security = Security::new(ca_file, plan.target.insecure, layout.sockets)?;
-    let http = security.http_client()?;
     let target = Target::parse(plan.target.url(), plan.target.socket_path(), &security)?
+        .with_headers(read_headers(&plan.target.headers)?)
         .with_sources(plan.target.sources.as_deref(), layout.sockets)?;
+    let http = Http::new(&target, &security)?;
     let credentials = Credentials {
         auth: plan.target.auth(),
         secret_file: plan.target.secret_file.as_deref(),
@@ -84,7 +86,7 @@ pub(crate) async fn run_once(
         lifetime: token_lifetime(&plan.run, layout.sockets),
         generator: plan.run.name_among_others(),
     };
-    let identities = Identities::new(&target, &credentials, http.clone())?;
+    let identities = Identities::new(&target, &credentials, http.own().clone())?;
     let meter = Meter::new(&plan.run.pids, &plan.run.metrics, http).await?;
     let people = identities.people(layout.people).await?;
     let run = run_number(plan, turn);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use reqwest::header::HeaderMap;
 
 use crate::tls::{Security, Tls};
 
@@ -24,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Path and query of the WebSocket, with names in braces.
     pub(crate) path: String,
+    /// What was given to be added to every request.
+    pub(crate) headers: HeaderMap,
     /// How it is spoken with, if not in the clear.
     pub(crate) tls: Option<Arc<Tls>>,
     /// Addresses to connect from, in turn; empty for the system's choice.
@@ -64,8 +67,15 @@ impl Target {
             authority,
             address,
             path: path.to_owned(),
+            headers: HeaderMap::new(),
             sources: Vec::new(),
         })
+    }
+
+    /// Adds headers to every request.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
     }
 
     /// Connects from these addresses: so many of loopback, or those that are listed. Without a

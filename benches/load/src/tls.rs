@@ -79,9 +79,8 @@ impl Security {
     }
 
     /// A client for requests, with sessions of its own.
-    pub(crate) fn http_client(&self) -> anyhow::Result<reqwest::Client> {
-        let builder = reqwest::Client::builder().tls_backend_preconfigured(self.config.clone());
-        Ok(builder.build()?)
+    pub(crate) fn http_client(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder().tls_backend_preconfigured(self.config.clone())
     }
 
     /// TLS with one server, by the name or address in its URL.

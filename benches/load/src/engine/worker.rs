@@ -284,14 +284,20 @@ impl Worker {
             ("token", who.token.as_str()),
             ("topic", connection.channel.topic.as_str()),
         ];
+        let target = &self.crew.target;
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cXVpa2FwcCBiZW5jaCBrZQ==\r\n\r\n",
-            fill(&self.crew.target.path, &values),
-            self.crew.target.authority,
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cXVpa2FwcCBiZW5jaCBrZQ==\r\n",
+            fill(&target.path, &values),
+            target.authority,
         );
         connection.state = State::Upgrading;
         connection.write_plain(request.as_bytes());
+        for (name, value) in &target.headers {
+            let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+            connection.write_plain(&line.concat());
+        }
+        connection.write_plain(b"\r\n");
     }
 
     fn take_bytes(&mut self, at: usize, bytes: &[u8]) -> anyhow::Result<()> {

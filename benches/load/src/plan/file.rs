@@ -42,6 +42,7 @@ mod tests {
             [target]
             protocol = "phoenix"
             topic = "room:{room}"
+            headers = ["X-Key: s3cret"]
             [run]
             seconds = 30
             thresholds = ["p99 < 10ms"]
@@ -56,6 +57,7 @@ mod tests {
         .unwrap();
         assert_eq!(file.name.as_deref(), Some("evening"));
         assert_eq!(file.run.seconds, Some(30.0));
+        assert_eq!(file.target.headers, ["X-Key: s3cret".parse().unwrap()]);
         let Scenario::Rooms(rooms) = &file.parts[0] else {
             panic!("{:?}", file.parts)
         };

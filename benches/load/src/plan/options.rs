@@ -7,7 +7,7 @@ use anyhow::ensure;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::Scenario;
+use super::{Header, Scenario};
 use crate::{identity::Auth, protocol::Language, report::Threshold, stages::Stages};
 
 /// Whom to load, and in which words.
@@ -50,6 +50,11 @@ pub struct TargetOptions {
     #[arg(long, global = true)]
     #[serde(skip_serializing)]
     pub token: Option<String>,
+    /// Header of the sockets' upgrade and of every other request to the target, for gateways before
+    /// it: `Name: value`; may be repeated. Its value is in no report.
+    #[arg(long = "header", global = true, value_name = "NAME: VALUE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header>,
     /// Authorities (PEM) to trust with https:// and wss://, and no others [default: the system's]
     #[arg(long, global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -134,8 +139,9 @@ macro_rules! overlay {
 }
 
 impl TargetOptions {
-    /// These, with what others set.
-    pub(crate) fn overlaid(mut self, over: Self) -> Self {
+    /// These, with what others set; headers are joined.
+    pub(crate) fn overlaid(mut self, mut over: Self) -> Self {
+        self.headers.append(&mut over.headers);
         // Who names authorities wants them asked, whatever a file says.
         self.insecure = over.insecure || self.insecure && over.ca_file.is_none();
         overlay!(self, over: url,
@@ -345,16 +351,19 @@ mod tests {
         let file = TargetOptions {
             url: Some("http://a".to_owned()),
             event: Some("e".to_owned()),
+            headers: vec!["X-A: 1".parse().unwrap()],
             insecure: true,
             ..TargetOptions::default()
         };
         let flags = TargetOptions {
             url: Some("http://b".to_owned()),
+            headers: vec!["X-B: 2".parse().unwrap()],
             ..TargetOptions::default()
         };
         let both = file.overlaid(flags);
         assert_eq!(both.url(), "http://b");
         assert_eq!(both.event.as_deref(), Some("e"));
+        assert_eq!(format!("{:?}", both.headers), "[X-A: ..., X-B: ...]");
         assert!(both.insecure);
         let strict = TargetOptions {
             ca_file: Some("ca.pem".into()),

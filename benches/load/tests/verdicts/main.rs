@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
 use quikapp_load::{Args, Kind, Language, Report, plan, run};
-use server::{Fault, start};
+use server::{Fault, KEY, start};
 
 #[derive(Parser)]
 struct Cli {
@@ -198,6 +198,21 @@ async fn a_join_that_is_to_be_tried_again_is_no_fault() {
         figure(&report, "max") > 0.3e6,
         "counted from when it was due"
     );
+}
+
+#[tokio::test]
+async fn a_gateway_gets_the_headers_that_are_given_and_no_report_does() {
+    let (name, value) = KEY;
+    let with_key = format!("{IDLE} --header {name}:{value} --header Origin:http://example.org");
+    // Guests are made by requests of their own.
+    for language in [Language::Phoenix, Language::Raw] {
+        let report = bench(language, Fault::NeedsKey, &with_key).await;
+        assert!(report.passed, "{language:?}: {report}");
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(!json.contains(value) && !report.to_string().contains(value));
+        assert_eq!(report.plan["target"]["headers"][0], name);
+    }
+    assert!(found(Language::Raw, Fault::NeedsKey, IDLE, Kind::Refused).await > 0);
 }
 
 #[tokio::test]

@@ -49,9 +49,14 @@ pub(crate) enum Fault {
     },
     /// Shows a person in presence who is not there.
     ShowsGhosts,
+    /// Lets nobody in who does not have this key, as a gateway does.
+    NeedsKey,
 }
 
 const FAULTY: u64 = 5;
+
+/// What [`Fault::NeedsKey`] asks for.
+pub(crate) const KEY: (&str, &str) = ("x-gateway-key", "s3cret");
 
 /// Upgrades that a busy server refuses.
 const REFUSED: u64 = 3;
@@ -141,6 +146,10 @@ impl Server {
         while let Ok(count @ 1..) = stream.read(&mut request).await {
             let id = self.ids.fetch_add(1, Ordering::Relaxed).to_string();
             let head = String::from_utf8_lossy(&request[..count]);
+            if !self.lets_in(|name, value| head.contains(&format!("\r\n{name}: {value}\r\n"))) {
+                let refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+                return stream.write_all(refusal).await.unwrap();
+            }
             let body = if head.starts_with("POST /api/auth/guest ") {
                 json!({"token": format!("token-{id}"), "user": {"id": id, "name": "guest"}})
             } else {
@@ -153,15 +162,29 @@ impl Server {
         }
     }
 
+    /// Whether somebody with these headers may come in.
+    fn lets_in(&self, has: impl Fn(&'static str, &'static str) -> bool) -> bool {
+        let (name, value) = KEY;
+        self.fault != Fault::NeedsKey || has(name, value)
+    }
+
     async fn serve_socket(&self, stream: TcpStream) {
         let mut target = String::new();
         #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
         let note = |request: &Request, response: Response| {
             target = request.uri().to_string();
-            Ok(response)
+            let has = |name, value| request.headers().get(name).is_some_and(|it| it == value);
+            if self.lets_in(has) {
+                return Ok(response);
+            }
+            let refusal = Response::builder().status(403).body(None);
+            Err(refusal.unwrap())
         };
-        let accepted = accept_hdr_async(stream, note).await;
-        let (mut sink, mut source) = accepted.unwrap().split();
+        let accepted = match accept_hdr_async(stream, note).await {
+            Err(_) if self.fault == Fault::NeedsKey => return,
+            accepted => accepted.unwrap(),
+        };
+        let (mut sink, mut source) = accepted.split();
         let (out, mut queue) = mpsc::channel::<Message>(4096);
         tokio::spawn(async move {
             while let Some(message) = queue.recv().await {
