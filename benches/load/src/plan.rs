@@ -50,6 +50,12 @@ impl Plan {
         read_headers(&target.headers)?;
         for part in &parts {
             part.check(target.language())?;
+            match part {
+                Scenario::Pingpong(pingpong) if target.has_product_topics() => {
+                    pingpong.check_limits()?;
+                }
+                _ => {}
+            }
         }
         let run = Settings::complete(run, &parts)?;
         let plan = Self {

@@ -15,7 +15,7 @@ pub(crate) use churn::Churn;
 pub(crate) use crowd::{Crowd, CrowdPlan, Waves};
 pub(crate) use opening::{Opening, Pacing};
 pub(crate) use presence::{Presence, PresencePlan, Stage};
-pub(crate) use rooms::{Hall, Pace, RoomPlan, Rooms, RoomsPlan, SeatPlan};
+pub(crate) use rooms::{Hall, Pace, RoomPlan, Rooms, RoomsPlan, SeatPlan, WARMUP_ROUNDS};
 
 use crate::{clock::Nanos, engine::Phase, mark::Mark, protocol::Answer, record::Record};
 

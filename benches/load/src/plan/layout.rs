@@ -17,6 +17,12 @@ pub(super) const SOCKETS_PER_PERSON: usize = 32;
 /// Messages per second that one socket may send; servers limit them.
 const RATE_PER_SENDER: f64 = 100.0;
 
+/// What a QuikApp takes from one socket at once, unless it is set otherwise.
+pub(super) const PUSH_BURST: u64 = 1000;
+
+/// What it takes per second from then on.
+pub(super) const PUSH_RATE: u64 = 200;
+
 /// All parts of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
@@ -187,8 +193,12 @@ fn play(plan: &Plan, number: usize, scenario: &Scenario, rooms: &[RoomPlan]) -> 
         }
         Scenario::Pingpong(o) => {
             // Every worker plays a ball of its own.
-            let rounds = o.rounds.div_ceil(plan.run.threads as u64);
-            (in_rooms(Pace::Rally { rounds }, false), o.body)
+            let threads = plan.run.threads as u64;
+            let rally = Pace::Rally {
+                rounds: o.rounds.div_ceil(threads),
+                rate: o.rate.map(|rate| rate / threads as f64),
+            };
+            (in_rooms(rally, false), o.body)
         }
         Scenario::Storm(o) => {
             let (reconnects, churn) = (o.reconnects, o.churn.clone());

@@ -308,7 +308,7 @@ fn default_warmup(parts: &[Scenario]) -> f64 {
     if parts.iter().all(is_silent) {
         0.0
     } else if parts.iter().any(is_rally) {
-        // As fast as it goes, in a second a pair sends more than servers take from one socket.
+        // It ends earlier where a fast server and few pairs would use up what one socket may send.
         0.2
     } else {
         1.0
@@ -324,6 +324,8 @@ fn default_seconds(parts: &[Scenario]) -> f64 {
             0 => 0.0,
             _ => 120.0,
         },
+        // It ends with the last round; a server may be somewhat slower than the rate.
+        Scenario::Pingpong(play) => play.seconds().map_or(10.0, |played| 10.0 + 1.5 * played),
         _ => 10.0,
     });
     let staged = staged.reduce(f64::max);
@@ -401,7 +403,13 @@ mod tests {
         }));
         assert_eq!((open.burst_ms, open.seconds), (0, 30.0));
         let pingpong = complete(Scenario::Pingpong(Pingpong::default()));
-        assert_eq!(pingpong.warmup, 0.2);
+        assert_eq!((pingpong.warmup, pingpong.seconds), (0.2, 10.0));
+        let slow = complete(Scenario::Pingpong(Pingpong {
+            rounds: 2000,
+            rate: Some(20.0),
+            ..Pingpong::default()
+        }));
+        assert_eq!(slow.seconds, 160.0);
         let idle = complete(Scenario::Idle(Idle::default()));
         assert_eq!((idle.warmup, idle.seconds), (0.0, 5.0));
     }

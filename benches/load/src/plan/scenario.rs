@@ -4,11 +4,12 @@ use anyhow::{bail, ensure};
 use clap::{Args, FromArgMatches, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::layout::SOCKETS_PER_PERSON;
+use super::layout::{PUSH_BURST, PUSH_RATE, SOCKETS_PER_PERSON};
 use crate::{
     protocol::Language,
     record::Measure,
     stages::{Arrivals, Stages},
+    traffic::WARMUP_ROUNDS,
 };
 
 /// What is measured.
@@ -118,13 +119,49 @@ pub struct Pingpong {
     /// Pairs of people that take turns, so that none exceeds its rate.
     #[arg(long, default_value_t = 16)]
     pub pairs: usize,
-    /// Round trips in all. More than 1,000 or so for each pair exceed what a QuikApp takes from one
-    /// socket at once.
+    /// Round trips in all.
     #[arg(long, default_value_t = 8000)]
     pub rounds: u64,
+    /// Round trips per second, of all pairs, at the most [default: one after the other, and no more
+    /// for each pair than a QuikApp takes from one socket at once].
+    #[arg(long)]
+    pub rate: Option<f64>,
     /// Bytes of a message.
     #[arg(long, default_value_t = 64)]
     pub body: usize,
+}
+
+impl Pingpong {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.pairs > 0 && self.rounds > 0,
+            "pingpong: pairs and rounds are above 0"
+        );
+        let is_rate = |rate: f64| rate > 0.0 && rate.is_finite();
+        ensure!(self.rate.is_none_or(is_rate), "pingpong: a rate is above 0");
+        Ok(())
+    }
+
+    /// As fast as they go, all rounds have to fit in what a QuikApp takes from one socket at once:
+    /// it answers what is beyond that with a refusal, which fails the run.
+    pub(crate) fn check_limits(&self) -> anyhow::Result<()> {
+        let most = PUSH_BURST - WARMUP_ROUNDS;
+        let each = self.rounds.div_ceil(self.pairs as u64);
+        ensure!(
+            self.rate.is_some() || each <= most,
+            "pingpong: each socket would send {each} messages as fast as they are answered, and a \
+             QuikApp takes {PUSH_BURST} at once and then {PUSH_RATE} per second (`push_burst` and \
+             `pushes_per_second`): say --pairs {} or more, or a --rate of {PUSH_RATE} for each pair \
+             (or whatever your server is set to)",
+            self.rounds.div_ceil(most)
+        );
+        Ok(())
+    }
+
+    /// Seconds that it takes, if there is a rate and the server keeps up.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        Some(self.rounds as f64 / self.rate?)
+    }
 }
 
 /// `idle`
@@ -327,10 +364,7 @@ impl Scenario {
                 options.senders > 0 && options.conversations > 0 && options.window > 0,
                 "chat: senders, conversations and window are above 0"
             ),
-            Self::Pingpong(options) => ensure!(
-                options.pairs > 0 && options.rounds > 0,
-                "pingpong: pairs and rounds are above 0"
-            ),
+            Self::Pingpong(options) => options.check()?,
             Self::Idle(options) => options.check()?,
             Self::Storm(options) => ensure!(options.sockets > 0, "storm: sockets are above 0"),
             Self::Presence(options) => ensure!(
@@ -392,5 +426,33 @@ mod tests {
             ..Fanout::default()
         };
         assert!(Scenario::Fanout(empty).check(Language::Raw).is_err());
+        let never = Pingpong {
+            rate: Some(0.0),
+            ..Pingpong::default()
+        };
+        assert!(Scenario::Pingpong(never).check(Language::Raw).is_err());
+    }
+
+    #[test]
+    fn what_a_quikapp_would_refuse_in_the_end_is_refused_before() {
+        let play = |pairs, rounds, rate| Pingpong {
+            pairs,
+            rounds,
+            rate,
+            ..Pingpong::default()
+        };
+        for allowed in [
+            Pingpong::default(),
+            play(1, 900, None),
+            play(12, 10_000, None),
+            play(1, 10_000, Some(200.0)),
+        ] {
+            assert!(allowed.check_limits().is_ok(), "{allowed:?}");
+        }
+        let refused = play(1, 10_000, None).check_limits().unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.contains("10000 messages"), "{refused}");
+        assert!(refused.contains("--pairs 12 or more"), "{refused}");
+        assert!(refused.contains("--rate"), "{refused}");
     }
 }

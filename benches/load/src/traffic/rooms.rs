@@ -3,12 +3,14 @@
 
 mod hall;
 mod pace;
+mod rally;
 mod seat;
 
 use std::sync::Arc;
 
 pub(crate) use hall::{Hall, RoomPlan};
 pub(crate) use pace::Pace;
+pub(crate) use rally::WARMUP_ROUNDS;
 
 use crate::{
     clock::Nanos,
@@ -164,7 +166,7 @@ impl Rooms {
             self.hall.completed(mark.room, self.plan.worker, cx);
         }
         if self.tempo.is_rally() && self.seats[at].plan.publisher != Some(mark.sender) {
-            self.return_ball(at, &mark, cx);
+            self.return_ball(at, cx);
         }
     }
 
@@ -306,7 +308,7 @@ impl Traffic for Rooms {
             deliveries: shown.deliveries,
             p99: shown.p99,
             is_ready: self.live == self.seats.len() || self.is_broken,
-            is_finished: self.is_broken || self.tempo.is_finished(),
+            is_finished: self.is_broken || self.tempo.is_finished(cx.phase),
             is_settled: self.is_broken || (cx.phase > Phase::Measure && !self.has_outstanding()),
         }
     }

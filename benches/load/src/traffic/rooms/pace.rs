@@ -1,10 +1,9 @@
 //! When messages are sent.
 
-use super::Rooms;
+use super::{Rooms, rally::Rally};
 use crate::{
     clock::{Nanos, from_seconds},
     engine::Phase,
-    mark::Mark,
     stages::{Arrivals, Schedule, Share, Stages},
     traffic::Cx,
 };
@@ -22,8 +21,9 @@ pub(crate) enum Pace {
     Rounds { in_flight: u32 },
     /// For its sender's last one to be acknowledged (closed loop).
     Answers { window: u32 },
-    /// For the other's message: so many times there and back, in one room after the other.
-    Rally { rounds: u64 },
+    /// For the other's message: so many times there and back, in one room after the other; if there
+    /// is a rate, no more often per second.
+    Rally { rounds: u64, rate: Option<f64> },
 }
 
 /// How far the play is.
@@ -46,13 +46,7 @@ pub(super) enum Tempo {
         window: u32,
         has_begun: bool,
     },
-    Rally {
-        left: u64,
-        table: usize,
-        /// When the ball was served.
-        served: Nanos,
-        has_begun: bool,
-    },
+    Rally(Rally),
 }
 
 impl Tempo {
@@ -73,12 +67,7 @@ impl Tempo {
                 window,
                 has_begun: false,
             },
-            Pace::Rally { rounds } => Self::Rally {
-                left: rounds,
-                table: 0,
-                served: 0,
-                has_begun: false,
-            },
+            Pace::Rally { rounds, rate } => Self::Rally(Rally::new(rounds, rate)),
         }
     }
 
@@ -91,14 +80,14 @@ impl Tempo {
     }
 
     pub(super) fn is_rally(&self) -> bool {
-        matches!(self, Self::Rally { .. })
+        matches!(self, Self::Rally(_))
     }
 
-    /// There will be no more messages.
-    pub(super) fn is_finished(&self) -> bool {
+    /// There will be no more messages in this phase.
+    pub(super) fn is_finished(&self, phase: Phase) -> bool {
         match self {
             Self::Open { next, measured, .. } => *measured && next.is_none(),
-            Self::Rally { left, .. } => *left == 0,
+            Self::Rally(rally) => rally.is_finished(phase),
             Self::Rounds { .. } | Self::Answers { .. } => false,
         }
     }
@@ -133,15 +122,7 @@ impl Rooms {
                     }
                 }
             }
-            Tempo::Rally {
-                served, has_begun, ..
-            } => {
-                if !std::mem::replace(has_begun, true) {
-                    self.last_arrival = cx.now;
-                    *served = cx.now;
-                    self.serve(cx);
-                }
-            }
+            Tempo::Rally(_) => return self.play_rally(cx),
         }
         None
     }
@@ -244,53 +225,5 @@ impl Rooms {
         let (began, _) = rounds[room];
         self.recorder.completed_round(began, cx.now);
         self.play_round(room, cx);
-    }
-
-    /// The first publisher of the current table plays the ball.
-    fn serve(&mut self, cx: &mut Cx<'_>) {
-        let tables: Vec<_> = self.owned().collect();
-        let Tempo::Rally {
-            left,
-            table,
-            served,
-            ..
-        } = &mut self.tempo
-        else {
-            return;
-        };
-        if *left == 0 || tables.is_empty() {
-            *left = 0;
-            return;
-        }
-        *served = cx.now;
-        let seat = self.publishers[tables[*table % tables.len()]][0];
-        self.publish(seat, cx.now, cx);
-    }
-
-    /// The ball has come to a player: back with it, or on to the next table.
-    pub(super) fn return_ball(&mut self, at: usize, ball: &Mark, cx: &mut Cx<'_>) {
-        let came_back = self.seats[at].plan.publisher == Some(0);
-        if !came_back {
-            self.publish(at, cx.now, cx);
-            return;
-        }
-        debug_assert_eq!(ball.sender, 1, "two play");
-        let Tempo::Rally {
-            left,
-            table,
-            served,
-            ..
-        } = &mut self.tempo
-        else {
-            return;
-        };
-        self.recorder.completed_round(*served, cx.now);
-        if cx.phase == Phase::Measure {
-            *left = left.saturating_sub(1);
-        }
-        *table += 1;
-        if cx.phase.is_playing() {
-            self.serve(cx);
-        }
     }
 }

@@ -91,8 +91,13 @@ impl Script {
     }
 
     fn tick(&mut self) {
+        self.next_tick();
+    }
+
+    /// When there will be more to do.
+    fn next_tick(&mut self) -> Option<Nanos> {
         let (rooms, mut cx) = self.cx();
-        rooms.tick(&mut cx);
+        rooms.tick(&mut cx)
     }
 
     fn input(&mut self, seat: usize, input: Input<'_>) {
@@ -314,7 +319,14 @@ fn seqs_rise() {
 
 #[test]
 fn a_rally_goes_there_and_back_and_on_to_the_next_table() {
-    let mut script = script(Pace::Rally { rounds: 2 }, 2, false);
+    let mut script = script(
+        Pace::Rally {
+            rounds: 2,
+            rate: None,
+        },
+        2,
+        false,
+    );
     script.enter(Phase::Measure);
     let mut seats = Vec::new();
     for _ in 0..4 {
@@ -330,6 +342,61 @@ fn a_rally_goes_there_and_back_and_on_to_the_next_table() {
     let record = script.finish();
     assert_eq!(kinds(&record), []);
     assert_eq!(record.counters.rounds, 2);
+}
+
+/// Plays one round at the only table; the moment of its serve.
+fn play_round(script: &mut Script) -> Nanos {
+    let served = script.now;
+    for _ in 0..2 {
+        let sent = script.published();
+        assert_eq!(sent.len(), 1, "one ball");
+        script.now += 10;
+        script.deliver(&sent[0].2, Treatment::Deliver);
+    }
+    served
+}
+
+fn rally(rounds: u64, rate: Option<f64>) -> Script {
+    script(Pace::Rally { rounds, rate }, 1, false)
+}
+
+#[test]
+fn a_rally_warms_up_only_for_so_long_that_no_socket_says_too_much() {
+    let mut script = rally(2, None);
+    script.enter(Phase::Warmup);
+    for _ in 0..WARMUP_ROUNDS {
+        assert!(!script.status().is_finished);
+        play_round(&mut script);
+    }
+    assert!(script.status().is_finished);
+    script.tick();
+    assert_eq!(script.published(), [], "until it counts");
+    script.enter(Phase::Measure);
+    assert!(!script.status().is_finished);
+    play_round(&mut script);
+    play_round(&mut script);
+    assert!(script.status().is_finished);
+    let record = script.finish();
+    assert_eq!((kinds(&record), record.counters.rounds), (vec![], 2));
+}
+
+#[test]
+fn a_rally_goes_no_faster_than_is_said() {
+    let mut script = rally(4, Some(10.0));
+    script.enter(Phase::Measure);
+    let first = play_round(&mut script);
+    assert_eq!(script.published(), [], "it waits");
+    let due = first + SECOND / 10;
+    assert_eq!(script.next_tick(), Some(due));
+    script.now = due;
+    script.tick();
+    assert_eq!(play_round(&mut script), due);
+    // What comes back late is played on at once, and not twice as fast.
+    script.now = due + SECOND;
+    script.tick();
+    play_round(&mut script);
+    assert_eq!(script.published(), []);
+    assert!(!script.status().is_finished);
 }
 
 #[test]
