@@ -382,11 +382,29 @@ impl Traffic for Presence {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde_json::{Value, json, value::to_raw_value};
+
     use super::*;
     use crate::clock::SECOND;
 
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
+    /// People, each by one connection of this ref.
+    type Shown<'a> = [(&'a str, &'a str)];
+
+    fn entries(shown: &Shown<'_>) -> Value {
+        let entry = |(user, phx_ref): &(&str, &str)| {
+            let metas = json!([{ "phx_ref": phx_ref }]);
+            ((*user).to_owned(), json!({ "metas": metas }))
+        };
+        Value::Object(shown.iter().map(entry).collect())
+    }
+
+    fn state(shown: &Shown<'_>) -> Box<RawValue> {
+        to_raw_value(&entries(shown)).unwrap()
+    }
+
+    fn diff(joins: &Shown<'_>, leaves: &Shown<'_>) -> Box<RawValue> {
+        let diff = json!({ "joins": entries(joins), "leaves": entries(leaves) });
+        to_raw_value(&diff).unwrap()
     }
 
     fn presence() -> Box<Presence> {
@@ -410,25 +428,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_observer_sees_who_is_there() {
+    /// All three have come, and these are shown to the observer, which is the first.
+    fn begun(shown: &Shown<'_>) -> Box<Presence> {
         let (mut presence, mut effects) = (presence(), Vec::new());
         let mut now = cx(1, Phase::Connect, &mut effects);
         presence.tick(&mut now);
         for seat in 0..3 {
             presence.handle(seat, Input::Live { due: 1 }, &mut now);
         }
-        let state = raw(r#"{"a":{"metas":[{"phx_ref":"1"}]}}"#);
-        presence.handle(0, Input::PresenceState(&state), &mut now);
-        let diff = raw(
-            r#"{"joins":{"b":{"metas":[{"phx_ref":"2"}]},"c":{"metas":[{"phx_ref":"3"}]}},"leaves":{}}"#,
-        );
-        presence.handle(0, Input::PresenceDiff(&diff), &mut now);
-        assert!(
-            presence
-                .status(&cx(2, Phase::Drain, &mut Vec::new()))
-                .is_settled
-        );
+        presence.handle(0, Input::PresenceState(&state(shown)), &mut now);
+        presence
+    }
+
+    /// In this second of the measured time: who is due leaves, and comes back at once. Who left.
+    fn pass(presence: &mut Presence, second: u64) -> Vec<usize> {
+        let (mut effects, mut left) = (Vec::new(), Vec::new());
+        let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
+        presence.tick(&mut now);
+        for effect in std::mem::take(now.effects) {
+            match effect {
+                Effect::Close { seat } => left.push(seat),
+                Effect::Open { seat, due } => presence.handle(seat, Input::Live { due }, &mut now),
+                _ => {}
+            }
+        }
+        left
+    }
+
+    #[test]
+    fn an_observer_sees_who_is_there() {
+        let (mut presence, mut effects) = (begun(&[("a", "1")]), Vec::new());
+        let come = diff(&[("b", "2"), ("c", "3")], &[]);
+        let mut now = cx(1, Phase::Connect, &mut effects);
+        presence.handle(0, Input::PresenceDiff(&come), &mut now);
+        let status = presence.status(&cx(2, Phase::Drain, &mut Vec::new()));
+        assert!(status.is_settled);
 
         // The observer stays; the next one leaves and comes back, and the diff says so.
         let mut effects = Vec::new();
@@ -437,10 +471,8 @@ mod tests {
         assert!(now.effects.contains(&Effect::Close { seat: 1 }));
         now.now = 2 * SECOND;
         presence.handle(1, Input::Live { due: SECOND }, &mut now);
-        let diff = raw(
-            r#"{"joins":{"b":{"metas":[{"phx_ref":"4"}]}},"leaves":{"b":{"metas":[{"phx_ref":"2"}]}}}"#,
-        );
-        presence.handle(0, Input::PresenceDiff(&diff), &mut now);
+        let back = diff(&[("b", "4")], &[("b", "2")]);
+        presence.handle(0, Input::PresenceDiff(&back), &mut now);
         assert!(presence.sees_the_truth());
         let record = presence.finish(End::InTime);
         assert!(record.violations.is_empty());
@@ -453,35 +485,17 @@ mod tests {
 
     #[test]
     fn an_observer_may_be_several_connections_behind() {
-        let (mut presence, mut effects) = (presence(), Vec::new());
-        let mut now = cx(1, Phase::Connect, &mut effects);
-        presence.tick(&mut now);
-        for seat in 0..3 {
-            presence.handle(seat, Input::Live { due: 1 }, &mut now);
-        }
-        let state = raw(
-            r#"{"a":{"metas":[{"phx_ref":"1"}]},"b":{"metas":[{"phx_ref":"2"}]},"c":{"metas":[{"phx_ref":"3"}]}}"#,
-        );
-        presence.handle(0, Input::PresenceState(&state), &mut now);
+        let mut presence = begun(&[("a", "1"), ("b", "2"), ("c", "3")]);
         // One leaves each second, and comes back at once; for four seconds no diff comes.
         for second in 1..=4 {
-            let mut effects = Vec::new();
-            let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
-            presence.tick(&mut now);
-            for effect in std::mem::take(now.effects) {
-                if let Effect::Open { seat, due } = effect {
-                    presence.handle(seat, Input::Live { due }, &mut now);
-                }
-            }
+            pass(&mut presence, second);
         }
         let mut effects = Vec::new();
         let mut now = cx(5 * SECOND, Phase::Drain, &mut effects);
         presence.tick(&mut now);
         for (join, leave) in [("4", "2"), ("5", "4")] {
-            let diff = raw(&format!(
-                r#"{{"joins":{{"b":{{"metas":[{{"phx_ref":"{join}"}}]}}}},"leaves":{{"b":{{"metas":[{{"phx_ref":"{leave}"}}]}}}}}}"#
-            ));
-            presence.handle(0, Input::PresenceDiff(&diff), &mut now);
+            let back = diff(&[("b", join)], &[("b", leave)]);
+            presence.handle(0, Input::PresenceDiff(&back), &mut now);
         }
         let record = presence.finish(End::InTime);
         let near = |us: f64, seconds: f64| (us / 1e6 / seconds - 1.0).abs() < 0.01;
@@ -495,27 +509,10 @@ mod tests {
 
     #[test]
     fn every_tick_of_the_schedule_is_a_leave() {
-        let (mut presence, mut effects) = (presence(), Vec::new());
-        let mut now = cx(1, Phase::Connect, &mut effects);
-        presence.tick(&mut now);
-        for seat in 0..3 {
-            presence.handle(seat, Input::Live { due: 1 }, &mut now);
-        }
-        let mut left = Vec::new();
-        for second in 1..=30 {
-            let mut effects = Vec::new();
-            let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
-            presence.tick(&mut now);
-            for effect in std::mem::take(now.effects) {
-                match effect {
-                    Effect::Close { seat } => left.push(seat),
-                    Effect::Open { seat, due } => {
-                        presence.handle(seat, Input::Live { due }, &mut now);
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let mut presence = begun(&[]);
+        let left: Vec<_> = (1..=30)
+            .flat_map(|second| pass(&mut presence, second))
+            .collect();
         assert_eq!(left.len(), 30);
         assert!(!left.contains(&0), "observers stay");
         let record = presence.finish(End::InTime);
@@ -524,16 +521,7 @@ mod tests {
 
     #[test]
     fn ghosts_and_missing_people_are_found() {
-        let (mut presence, mut effects) = (presence(), Vec::new());
-        let mut now = cx(1, Phase::Connect, &mut effects);
-        presence.tick(&mut now);
-        for seat in 0..3 {
-            presence.handle(seat, Input::Live { due: 1 }, &mut now);
-        }
-        let state = raw(
-            r#"{"a":{"metas":[{"phx_ref":"1"}]},"b":{"metas":[{"phx_ref":"2"}]},"z":{"metas":[{"phx_ref":"3"}]}}"#,
-        );
-        presence.handle(0, Input::PresenceState(&state), &mut now);
+        let presence = begun(&[("a", "1"), ("b", "2"), ("z", "3")]);
         let record = presence.finish(End::InTime);
         assert_eq!(record.violations.count(Kind::Presence), 2);
         let (_, broken) = record.violations.iter().next().unwrap();
