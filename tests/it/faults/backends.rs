@@ -1,10 +1,12 @@
-//! The servers behind a node: slow, silent, cut, away, restarted, under load. Senders get a late
+//! The servers behind a node: slow, silent, cut, away, restarted, under load; and nodes that die,
+//! or fight, over what the servers keep. Senders get a late
 //! acknowledgement or an error that they may retry, readiness names what is wrong, everything goes
 //! on by itself, and the node has no more connections than it may.
 //!
 //! Needs the servers of `scripts/backends`, else says that it was skipped.
 
 mod network;
+mod nodes;
 mod redis;
 mod restart;
 

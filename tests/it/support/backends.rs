@@ -213,13 +213,18 @@ impl Site {
 
     /// Starts a node on it.
     pub(crate) async fn serve(&self, dir: &Path) -> Server {
+        self.serve_at(dir, "127.0.0.1:0").await
+    }
+
+    /// Starts a node on it that listens at an address: one of several.
+    pub(crate) async fn serve_at(&self, dir: &Path, listen: &str) -> Server {
         let settings: Vec<(&str, &OsStr)> = self
             .settings
             .iter()
             .map(|(name, value)| (*name, OsStr::new(value)))
             .collect();
         let data = dir.join("data");
-        let mut server = Server::start_as(dir, &data, "127.0.0.1:0", &[], &settings).await;
+        let mut server = Server::start_as(dir, &data, listen, &[], &settings).await;
         server.storage = Config {
             data_dir: data,
             ..self.storage.clone()
