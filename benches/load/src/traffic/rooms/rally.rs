@@ -28,8 +28,8 @@ pub(super) struct Rally {
 enum Ball {
     /// It is to be served, then or as soon as may be.
     Due(Nanos),
-    /// It is on its way, since then.
-    Served(Nanos),
+    /// It is on its way, since `at`.
+    Served { due: Nanos, at: Nanos },
 }
 
 impl Rally {
@@ -58,13 +58,13 @@ impl Rally {
         if due > now || !phase.is_playing() || self.is_finished(phase) {
             return None;
         }
-        self.ball = Ball::Served(now);
+        self.ball = Ball::Served { due, at: now };
         Some(self.table % self.tables)
     }
 
     /// The ball has come back; when it was served.
     fn end_round(&mut self, now: Nanos, phase: Phase) -> Option<Nanos> {
-        let Ball::Served(served) = self.ball else {
+        let Ball::Served { due, at } = self.ball else {
             return None;
         };
         match phase {
@@ -72,8 +72,15 @@ impl Rally {
             _ => self.warmed_up += 1,
         }
         self.table += 1;
-        self.ball = Ball::Due(now.max(served + self.pause));
-        Some(served)
+        self.ball = Ball::Due(now.max(self.after(due, at)));
+        Some(at)
+    }
+
+    /// When a serve may follow one. What was late by less than a pause is made up for, so that the
+    /// rate holds; what was later is not, so that no two follow at once.
+    fn after(&self, due: Nanos, at: Nanos) -> Nanos {
+        let is_late = at >= due + self.pause;
+        self.pause + if is_late { at } else { due }
     }
 
     /// When the ball is served next, where that is known.

@@ -382,20 +382,22 @@ fn a_rally_warms_up_only_for_so_long_that_no_socket_says_too_much() {
 
 #[test]
 fn a_rally_goes_no_faster_than_is_said() {
-    let mut script = rally(4, Some(10.0));
+    let pause = SECOND / 10;
+    let mut script = rally(5, Some(10.0));
+    script.now = SECOND;
     script.enter(Phase::Measure);
-    let first = play_round(&mut script);
-    assert_eq!(script.published(), [], "it waits");
-    let due = first + SECOND / 10;
-    assert_eq!(script.next_tick(), Some(due));
-    script.now = due;
-    script.tick();
-    assert_eq!(play_round(&mut script), due);
-    // What comes back late is played on at once, and not twice as fast.
-    script.now = due + SECOND;
-    script.tick();
-    play_round(&mut script);
-    assert_eq!(script.published(), []);
+    let mut due = play_round(&mut script);
+    // A little late, in time, and very late.
+    for late in [pause / 4, 0, 7 * pause] {
+        assert_eq!(script.published(), [], "it waits");
+        due += pause;
+        assert_eq!(script.next_tick(), Some(due));
+        script.now = due + late;
+        script.tick();
+        play_round(&mut script);
+    }
+    assert_eq!(script.published(), [], "not two at once");
+    assert_eq!(script.next_tick(), Some(due + 8 * pause));
     assert!(!script.status().is_finished);
 }
 
