@@ -50,47 +50,16 @@ impl ChatChannel {
         // From here on broadcasts wait behind the reply; what is read below may overlap them.
         cx.subscribe_now();
         let tail = self.backend.conversations.observe(&id).await?;
-        let principal = cx.assigns();
-        let visible = self.backend.store.membership(&id, principal.user()).await?;
-        // What the policy remembers may be half a second old, and a join lasts. Whoever is removed
-        // after this look hears of it on the topic.
-        if visible.iter().all(|interval| interval.to_seq.is_some()) {
-            return Err(Reason::NotAParticipant.into());
-        }
+        let visible = self.visible_to_member(cx, &id).await?;
         let place = self.place_of(cx, &id, params.last_seq, device.as_ref());
         let missed = match place.await? {
             Some(after) => self.missed(cx, &id, &visible, after, tail).await?,
             None => Missed::Nothing,
         };
-        let (members, member_count) = self.members(&id).await?;
         let version = params.registers_version.unwrap_or_default();
-        let registers = self.registers(cx, &id, version, member_count).await?;
-        let mut reply = ChatJoined {
-            conversation_id: id.clone(),
-            last_seq: tail,
-            registers,
-            member_count,
-            members,
-            gap: None,
-            more: false,
-            reset_required: false,
-        };
-        let mut catching_up = None;
-        match missed {
-            Missed::Nothing => cx.live_from(tail.next()),
-            Missed::TooMuch => {
-                reply.reset_required = true;
-                cx.live_from(tail.next());
-            }
-            Missed::Gap(replay) => {
-                reply.last_seq = tail.max(replay.last);
-                reply.more = replay.more;
-                reply.gap = Some(replay.entries);
-                catching_up = replay.more.then_some(replay.last);
-                go_on(cx, replay.last, replay.more);
-            }
-        }
-        let room = room_of(principal.workspace(), cx.source());
+        let mut reply = self.joined(cx, &id, tail, version).await?;
+        let catching_up = begin(cx, missed, &mut reply);
+        let room = room_of(cx.assigns().workspace(), cx.source());
         let room = Room::new(room.clone(), room, params.mode);
         let room = Room::enter(&self.backend, cx, room, device.clone()).await?;
         let state = State {
@@ -102,6 +71,44 @@ impl ChatChannel {
             has_typed: false,
         };
         Ok((state, json(&reply)))
+    }
+
+    /// The intervals of the membership, one of which has not ended. What the policy remembers may
+    /// be half a second old, and a join lasts; whoever is removed after this look hears of it on
+    /// the topic.
+    async fn visible_to_member(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+    ) -> Result<Vec<Member>, Refusal> {
+        let store = &self.backend.store;
+        let visible = store.membership(id, cx.assigns().user()).await?;
+        if visible.iter().all(|interval| interval.to_seq.is_some()) {
+            return Err(Reason::NotAParticipant.into());
+        }
+        Ok(visible)
+    }
+
+    /// The reply of who missed nothing.
+    async fn joined(
+        &self,
+        cx: &Context<Principal>,
+        id: &ConversationId,
+        tail: Seq,
+        registers_version: u64,
+    ) -> Result<ChatJoined, Refusal> {
+        let (members, member_count) = self.members(id).await?;
+        let registers = self.registers(cx, id, registers_version, member_count);
+        Ok(ChatJoined {
+            conversation_id: id.clone(),
+            last_seq: tail,
+            registers: registers.await?,
+            member_count,
+            members,
+            gap: None,
+            more: false,
+            reset_required: false,
+        })
     }
 
     async fn missed(
@@ -212,6 +219,27 @@ impl ChatChannel {
         }
         Ok((first, count))
     }
+}
+
+/// Puts what was missed into the reply, and goes on behind it. The last place of a batch that the
+/// client has to acknowledge before more follows.
+fn begin(cx: &mut Context<Principal>, missed: Missed, reply: &mut ChatJoined) -> Option<Seq> {
+    let tail = reply.last_seq;
+    match missed {
+        Missed::Nothing => cx.live_from(tail.next()),
+        Missed::TooMuch => {
+            reply.reset_required = true;
+            cx.live_from(tail.next());
+        }
+        Missed::Gap(replay) => {
+            reply.last_seq = tail.max(replay.last);
+            reply.more = replay.more;
+            reply.gap = Some(replay.entries);
+            go_on(cx, replay.last, replay.more);
+            return replay.more.then_some(replay.last);
+        }
+    }
+    None
 }
 
 /// After a batch: live from the next place, or once the client has acknowledged.
