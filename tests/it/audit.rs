@@ -75,42 +75,11 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
         secrets(&server),
     );
 
-    // Who may not has done nothing.
-    for (path, body) in [
-        ("/api/auth/revoke", json!({ "user": ann.id })),
-        ("/api/admin/erasures", json!({ "user": ann.id })),
-    ] {
-        let asked = rest.request(Method::POST, path, Some(&bob.token), Some(body));
-        assert_eq!(asked.await.0, StatusCode::FORBIDDEN);
-    }
-    let revoked = "an administrator has revoked a person";
-    let erasing = "an administrator has a person erased";
-    assert!(lines(&server, revoked).is_empty() && lines(&server, erasing).is_empty());
-
-    rest.post("/api/auth/revoke", &root, json!({ "user": ann.id }))
-        .await;
-    let by_root = json!({ "workspace": "default", "user": ann.id, "by": "root" });
-    tells(&logged(&server, revoked, 1).await, &by_root);
-
-    let jti = claims(&bob.token)["jti"].clone();
-    rest.post("/api/auth/revoke", &root, json!({ "jti": jti }))
-        .await;
-    let by_root = json!({ "workspace": "default", "jti": jti, "by": "root" });
-    let line = logged(&server, "an administrator has revoked a token", 1).await;
-    tells(&line, &by_root);
-
+    who_may_not_has_done_nothing(&server, bob, ann).await;
+    a_person_is_revoked(&server, &root, ann).await;
+    a_token_is_revoked(&server, &root, &bob.token).await;
     let foreign = a_foreign_token_is_revoked(&server, &root).await;
-
-    rest.post("/api/admin/erasures", &root, json!({ "user": carl.id }))
-        .await;
-    let by_root = json!({ "workspace": "default", "user": carl.id, "by": "root" });
-    tells(&logged(&server, erasing, 1).await, &by_root);
-    let whom = json!({ "workspace": "default", "user": carl.id, "is_new": true });
-    tells(&logged(&server, "a person is to be erased", 1).await, &whom);
-    let done = logged(&server, "a person was erased", 1).await;
-    tells(&done, &json!({ "workspace": "default", "user": carl.id }));
-    assert!(done["changes"].is_u64(), "{done}");
-
+    a_person_is_erased(&server, &root, carl).await;
     secrets_are_rotated(&server).await;
 
     let mut secret = [before, secrets(&server)].concat();
@@ -121,12 +90,55 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     server.terminate().await;
 }
 
+const PERSON_REVOKED: &str = "an administrator has revoked a person";
+const TOKEN_REVOKED: &str = "an administrator has revoked a token";
+const PERSON_ERASED: &str = "an administrator has a person erased";
+
+async fn who_may_not_has_done_nothing(server: &Server, by: &Guest, to: &Guest) {
+    for path in ["/api/auth/revoke", "/api/admin/erasures"] {
+        let body = Some(json!({ "user": to.id }));
+        let rest = Rest::of(server);
+        let asked = rest.request(Method::POST, path, Some(&by.token), body);
+        assert_eq!(asked.await.0, StatusCode::FORBIDDEN, "{path}");
+    }
+    for done in [PERSON_REVOKED, PERSON_ERASED] {
+        assert!(lines(server, done).is_empty(), "{done}");
+    }
+}
+
+async fn a_person_is_revoked(server: &Server, root: &Guest, whom: &Guest) {
+    let body = json!({ "user": whom.id });
+    Rest::of(server).post("/api/auth/revoke", root, body).await;
+    let by_root = json!({ "workspace": "default", "user": whom.id, "by": "root" });
+    tells(&logged(server, PERSON_REVOKED, 1).await, &by_root);
+}
+
+async fn a_token_is_revoked(server: &Server, root: &Guest, token: &str) {
+    let jti = claims(token)["jti"].clone();
+    let body = json!({ "jti": jti });
+    Rest::of(server).post("/api/auth/revoke", root, body).await;
+    let by_root = json!({ "workspace": "default", "jti": jti, "by": "root" });
+    tells(&logged(server, TOKEN_REVOKED, 1).await, &by_root);
+}
+
+async fn a_person_is_erased(server: &Server, root: &Guest, whom: &Guest) {
+    let body = json!({ "user": whom.id });
+    let rest = Rest::of(server);
+    rest.post("/api/admin/erasures", root, body).await;
+    let by_root = json!({ "workspace": "default", "user": whom.id, "by": "root" });
+    tells(&logged(server, PERSON_ERASED, 1).await, &by_root);
+    let new = json!({ "workspace": "default", "user": whom.id, "is_new": true });
+    tells(&logged(server, "a person is to be erased", 1).await, &new);
+    let done = logged(server, "a person was erased", 1).await;
+    tells(&done, &json!({ "workspace": "default", "user": whom.id }));
+    assert!(done["changes"].is_u64(), "{done}");
+}
+
 /// Somebody takes a whole token for its id, or the secret of something else. The line says which it
 /// was to whoever has it, and does not show it.
 async fn a_foreign_token_is_revoked(server: &Server, root: &Guest) -> [String; 2] {
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJldmUifQ.SGVyZSBpcyBhIGZvcmVpZ24gc2lnbmF0dXJl";
     let secret = "s3cret-of-something-else-that-was-pasted-here";
-    let revoked = "an administrator has revoked a token";
     let pasted = [
         (token, "76 bytes, sha256 4eed4fd11a9d"),
         (secret, "45 bytes, sha256 e32cbb6bceff"),
@@ -134,7 +146,7 @@ async fn a_foreign_token_is_revoked(server: &Server, root: &Guest) -> [String; 2
     for (earlier, (id, told)) in (1..).zip(pasted) {
         let body = json!({ "jti": id });
         Rest::of(server).post("/api/auth/revoke", root, body).await;
-        let line = logged(server, revoked, earlier + 1).await;
+        let line = logged(server, TOKEN_REVOKED, earlier + 1).await;
         tells(&line, &json!({ "jti": told, "by": "root" }));
     }
     [token, secret].map(str::to_owned)
