@@ -19,17 +19,17 @@ use crate::{
     Key16, NewEntry, OwnerId, Seq, SharedStore, StoreError, Timestamp,
 };
 
-/// Fifty writers of two owners that take the conversation from each other: every acknowledged
-/// entry stands once at the place it was given, and no place is empty.
-pub async fn seqs_are_dense_under_contention(store: SharedStore) {
+/// Fifty writers of two owners that take the conversation from each other, each through a store of
+/// its own: every acknowledged entry stands once at the place it was given, and no place is empty.
+pub async fn seqs_are_dense_under_contention(here: SharedStore, there: SharedStore) {
     const WRITERS: usize = 25;
     const EACH: usize = 4;
-    let room = Room::new(&store, &["ana"]).await;
+    let room = Room::new(&here, &["ana"]).await;
     let mut writers = JoinSet::new();
     let [one, other] = [0; 2].map(|_| watch::Sender::new(Standing::default()));
-    for (own, rival) in [(&one, &other), (&other, &one)] {
+    for (store, own, rival) in [(here, &one, &other), (there, &other, &one)] {
         let owner = Arc::new(Owner {
-            store: Arc::clone(&store),
+            store,
             conversation: room.id.clone(),
             id: OwnerId::generate(),
             head: Mutex::new(None),

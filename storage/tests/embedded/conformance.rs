@@ -11,6 +11,13 @@ async fn the_embedded_store_keeps_every_promise() {
     conformance::run_all(|| std::future::ready(store.clone())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_one_directory_keep_every_promise() {
+    let dir = Dir::new();
+    let stores = [dir.open(), dir.open()];
+    conformance::run_all(conformance::in_turn(stores)).await;
+}
+
 #[tokio::test]
 async fn wrong_totals_are_counted_again() {
     let dir = Dir::new();

@@ -1,23 +1,24 @@
 //! Servers, and databases that go when a test ends.
 
 use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
-use quikapp_storage::{Backend, Config, ConnectError, Connected, ServerUrl, connect};
+use quikapp_storage::{Backend, Config, ConnectError, Connected, MongoLog, ServerUrl, connect};
 
 /// The servers that are there, as `(name, url)`. Without a server a test is skipped, and says so;
 /// where backends are required it fails.
 pub(crate) fn servers() -> Vec<(&'static str, String)> {
     let known = [("mysql", "TEST_MYSQL_URL"), ("mariadb", "TEST_MARIADB_URL")];
-    let mut found = Vec::new();
-    for (name, variable) in known {
-        match variable_of(variable) {
-            Some(url) => found.push((name, url)),
-            None if variable_of("TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1") => {
-                panic!("no {name}: set {variable}")
-            }
-            None => println!("skipped: no {name}"),
-        }
+    let found = known.map(|(name, variable)| Some((name, server(name, variable)?)));
+    found.into_iter().flatten().collect()
+}
+
+fn server(name: &str, variable: &str) -> Option<String> {
+    let url = variable_of(variable);
+    if url.is_none() {
+        let is_required = variable_of("TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1");
+        assert!(!is_required, "no {name}: set {variable}");
+        println!("skipped: no {name}");
     }
-    found
+    url
 }
 
 #[expect(clippy::disallowed_methods, reason = "where the test's servers are")]
@@ -87,6 +88,35 @@ impl Database {
         let gone = conn.query_drop(format!("DROP DATABASE {}", self.name));
         gone.await.unwrap();
         conn.disconnect().await.unwrap();
+    }
+}
+
+/// A database in MongoDB for the log of a test.
+pub(crate) struct LogInMongo {
+    url: ServerUrl,
+}
+
+impl LogInMongo {
+    /// Names one, if there is a server.
+    pub(crate) fn new() -> Option<Self> {
+        let server = server("mongodb", "TEST_MONGODB_URL")?;
+        let name = format!("quikapp_test_{}", uuid::Uuid::new_v4().simple());
+        let (server, options) = server.split_once("/?").unwrap_or((&server, ""));
+        let url = format!("{}/{name}?{options}", server.trim_end_matches('/'));
+        Some(Self {
+            url: ServerUrl::parse(&url).unwrap(),
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn backend(&self) -> Backend {
+        Backend::Server(self.url.clone())
+    }
+
+    /// Drops it.
+    pub(crate) async fn drop(&self) {
+        let log = MongoLog::open(&self.url, &Config::default()).await.unwrap();
+        log.drop_database().await.unwrap();
     }
 }
 
