@@ -97,6 +97,7 @@ where
             a_full_queue_drops_the_oldest, old_entries_leave_the_queue,
             counting_again_changes_nothing, counting_again_beside_writers,
             urgent_conversations_come_first, a_backlog_counts_what_was_missed,
+            a_backlog_is_counted_until_it_is_enough,
             who_lacks_a_place_is_told;
         projections:
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,

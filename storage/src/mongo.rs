@@ -159,6 +159,7 @@ impl LogKeeper for MongoLog {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
         let Some(after) = position::parse(self.store_id, after) else {
             return Ok(None);
@@ -167,7 +168,8 @@ impl LogKeeper for MongoLog {
         if after > newest {
             return Ok(None);
         }
-        self.missed_since(person, after, newest).await.map(Some)
+        let missed = self.missed_since(person, after, newest, enough).await;
+        missed.map(Some)
     }
 
     async fn hot_logs(

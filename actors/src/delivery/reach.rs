@@ -19,7 +19,7 @@ pub enum Reach {
     NotIssued,
     /// More than is replayed, or something too old: the device begins anew.
     Beyond,
-    /// So much.
+    /// So much, and perhaps more that the device has acknowledged by conversation.
     Within(Backlog),
 }
 
@@ -34,11 +34,15 @@ pub async fn reach(
     device: Option<&DeviceId>,
     cursor: &StreamCursor,
 ) -> Result<Reach, StoreError> {
-    let Some(backlog) = store.backlog(person, cursor).await? else {
+    let most = config.queue_entries as u64;
+    let backlog = store
+        .backlog(person, cursor, most.saturating_add(1))
+        .await?;
+    let Some(backlog) = backlog else {
         return Ok(Reach::NotIssued);
     };
     let is_old = |at| now.since_ms(at) > config.queue_ttl_ms();
-    let is_beyond = backlog.count > config.queue_entries as u64;
+    let is_beyond = backlog.count > most;
     if !is_beyond && !backlog.oldest.is_some_and(is_old) {
         return Ok(Reach::Within(backlog));
     }

@@ -107,8 +107,9 @@ impl QueueStore for Composed {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
-        self.log.log_backlog(person, after).await
+        self.log.log_backlog(person, after, enough).await
     }
 
     async fn lacking(

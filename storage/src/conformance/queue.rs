@@ -346,6 +346,9 @@ pub async fn urgent_conversations_come_first(store: SharedStore) {
     assert_eq!(urgent, [true, false, false]);
 }
 
+/// More than anybody misses.
+const ALL: u64 = 1_000_000;
+
 /// What a cursor leaves behind it is counted, where it is visible.
 pub async fn a_backlog_counts_what_was_missed(store: SharedStore) {
     let mut room = Room::new(&store, &["ana"]).await;
@@ -356,15 +359,43 @@ pub async fn a_backlog_counts_what_was_missed(store: SharedStore) {
     }
     room.join("bob").await;
     room.say("ana", "for bob").await;
-    let backlog = store.backlog(&bob, &start).await.expect("reads");
+    let backlog = store.backlog(&bob, &start, ALL).await.expect("reads");
     let backlog = backlog.expect("a cursor of this store");
     assert_eq!((backlog.count, backlog.oldest), (2, Some(NOW)));
     let now = store.cursor_now().await.expect("reads");
-    let backlog = store.backlog(&bob, &now).await.expect("reads");
+    let backlog = store.backlog(&bob, &now, ALL).await.expect("reads");
     let backlog = backlog.expect("a cursor of this store");
     assert_eq!((backlog.count, backlog.oldest), (0, None));
     let junk = crate::StreamCursor("junk".to_owned());
-    assert_eq!(store.backlog(&bob, &junk).await, Ok(None));
+    assert_eq!(store.backlog(&bob, &junk, ALL).await, Ok(None));
+}
+
+/// Whoever asks whether it is too much hears no more than that it is.
+pub async fn a_backlog_is_counted_until_it_is_enough(store: SharedStore) {
+    let workspace = workspace();
+    let start = store.cursor_now().await.expect("reads");
+    let mut rooms = Vec::new();
+    for _ in 0..3 {
+        let mut room = Room::within(&store, &workspace, &["ana"]).await;
+        for _ in 0..3 {
+            room.say("ana", "hello").await;
+        }
+        rooms.push(room);
+    }
+    let ana = rooms[0].person("ana");
+    for (enough, counted) in [
+        (1, 1),
+        (3, 3),
+        (4, 4),
+        (8, 8),
+        (9, 9),
+        (10, 9),
+        (u64::MAX, 9),
+    ] {
+        let backlog = store.backlog(&ana, &start, enough).await.expect("reads");
+        let backlog = backlog.expect("a cursor of this store");
+        assert_eq!((backlog.count, backlog.oldest), (counted, Some(NOW)));
+    }
 }
 
 /// A place has reached a person once it is on all of their devices, of which there must be one.

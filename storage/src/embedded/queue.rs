@@ -113,6 +113,7 @@ impl QueueStore for EmbeddedStore {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
         let Some(after) = stream::parse(self.place.store_id(), after) else {
             return Ok(None);
@@ -122,7 +123,7 @@ impl QueueStore for EmbeddedStore {
             if after > stream::newest(conn)? {
                 return Ok(None);
             }
-            stream::backlog(conn, &person, after).map(Some)
+            stream::backlog(conn, &person, after, enough).map(Some)
         })
         .await
     }

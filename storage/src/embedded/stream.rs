@@ -65,10 +65,14 @@ pub(super) fn missed(
     })
 }
 
-/// How much a person missed after a position, and since when.
-pub(super) fn backlog(conn: &Connection, person: &Person, after: u64) -> Sql<Backlog> {
+/// How much a person missed after a position, and since when; conversations are looked at until
+/// that is enough.
+pub(super) fn backlog(conn: &Connection, person: &Person, after: u64, enough: u64) -> Sql<Backlog> {
     let mut backlog = Backlog::default();
     for lane in lanes(conn, person, after)? {
+        if backlog.count >= enough {
+            break;
+        }
         let start = first_after(conn, lane.conv, lane.tail, after)?;
         let spans = spans::clip(&lane.visible, start, lane.tail);
         backlog.count += spans
@@ -80,6 +84,7 @@ pub(super) fn backlog(conn: &Connection, person: &Person, after: u64) -> Sql<Bac
             backlog.oldest = Some(backlog.oldest.map_or(at, |oldest| oldest.min(at)));
         }
     }
+    backlog.count = backlog.count.min(enough);
     Ok(backlog)
 }
 

@@ -314,14 +314,15 @@ impl MongoLog {
         })
     }
 
-    /// How much a person missed, and since when.
+    /// How much a person missed, until that is enough, and since when.
     pub(super) async fn missed_since(
         &self,
         person: &Person,
         after: u64,
         newest: u64,
+        enough: u64,
     ) -> Result<Backlog, StoreError> {
-        let walk = self.walk(person, after, newest, u64::MAX).await?;
+        let walk = self.walk(person, after, newest, enough).await?;
         let mut firsts: BTreeMap<&ConversationId, u64> = BTreeMap::new();
         for one in &walk.found {
             firsts.entry(&one.id).or_insert(one.first);
@@ -330,12 +331,13 @@ impl MongoLog {
         let oldest = self.entries_at(&places).await?;
         let oldest = oldest.iter().map(|(_, entry)| entry.at).min();
         Ok(Backlog {
-            count: walk.count,
+            count: walk.count.min(enough),
             oldest,
         })
     }
 
-    /// Goes through the stream behind a position, until so many visible entries are found.
+    /// Goes through the stream behind a position, until so many visible entries are found. A
+    /// document mostly holds at least one, so not more are asked for at first than are wanted.
     async fn walk(
         &self,
         person: &Person,
@@ -351,6 +353,7 @@ impl MongoLog {
         let ids: Vec<&str> = walk.visible.keys().map(ConversationId::as_str).collect();
         let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
         let mut from = after;
+        let mut limit = i64::try_from(enough).unwrap_or(PAGE).min(PAGE);
         while from < newest && walk.count < enough {
             let stream = self.db.collection(STREAM);
             let behind = stream
@@ -360,7 +363,7 @@ impl MongoLog {
                     "_id": { "$lte": int(newest) },
                 })
                 .sort(doc! { "end": 1 })
-                .limit(PAGE);
+                .limit(limit);
             let page = self.db.all(behind).await?;
             let Some(last) = page.last() else { break };
             for document in &page {
@@ -369,6 +372,7 @@ impl MongoLog {
                 }
             }
             from = last.count("end")?;
+            limit = (limit * 2).min(PAGE);
         }
         Ok(walk)
     }

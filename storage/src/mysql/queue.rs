@@ -112,11 +112,15 @@ impl QueueStore for MySqlStore {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
         let Some(after) = position::parse(self.store_id, after) else {
             return Ok(None);
         };
-        run!(self.pool, |db| stream::backlog(db, person, after).await).await
+        run!(self.pool, |db| {
+            stream::backlog(db, person, after, enough).await
+        })
+        .await
     }
 
     async fn lacking(

@@ -74,13 +74,22 @@ pub(super) async fn missed(
     })
 }
 
-/// How much a person missed after a position, and since when.
-pub(super) async fn backlog(db: &mut Db<'_>, person: &Person, after: u64) -> Sql<Option<Backlog>> {
+/// How much a person missed after a position, and since when; conversations are looked at until
+/// that is enough.
+pub(super) async fn backlog(
+    db: &mut Db<'_>,
+    person: &Person,
+    after: u64,
+    enough: u64,
+) -> Sql<Option<Backlog>> {
     if after > newest(db).await? {
         return Ok(None);
     }
     let mut backlog = Backlog::default();
     for lane in lanes(db, person, after).await? {
+        if backlog.count >= enough {
+            break;
+        }
         let start = first_after(db, lane.conv, lane.tail, after).await?;
         let spans = spans::clip(&lane.visible, start, lane.tail);
         let counts = spans.iter().map(|span| span.to - span.from + 1);
@@ -90,6 +99,7 @@ pub(super) async fn backlog(db: &mut Db<'_>, person: &Person, after: u64) -> Sql
             backlog.oldest = Some(backlog.oldest.map_or(at, |oldest| oldest.min(at)));
         }
     }
+    backlog.count = backlog.count.min(enough);
     Ok(Some(backlog))
 }
 

@@ -25,6 +25,7 @@ pub trait LogKeeper: ConversationStore + LogStore + LogUpkeep + 'static {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError>;
 
     /// As [`ProjectionStore::hot`](crate::ProjectionStore::hot).
@@ -60,8 +61,9 @@ impl<T: Store> LogKeeper for T {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
-        self.backlog(person, after).await
+        self.backlog(person, after, enough).await
     }
 
     async fn hot_logs(

@@ -54,11 +54,13 @@ pub trait QueueStore: Send + Sync {
     async fn expire_queue(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 
     /// How much a person missed behind a cursor over all conversations, and how old the oldest of
-    /// it is. `None` for a cursor that this store did not issue.
+    /// it is. No more than `enough` entries are counted, and nothing further is looked at. `None`
+    /// for a cursor that this store did not issue.
     async fn backlog(
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError>;
 
     /// Those of `people` who have a device that lacks a place of a conversation, or none at all;

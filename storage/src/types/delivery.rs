@@ -196,9 +196,10 @@ pub struct PendingConversation {
 /// What lies behind a cursor over all conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
-    /// How many entries, those of one's own conversation included.
+    /// How many entries, those of one's own conversation included; as many as were asked for, if
+    /// there are more.
     pub count: u64,
-    /// When the oldest was written.
+    /// When the oldest of them was written.
     pub oldest: Option<Timestamp>,
 }
 

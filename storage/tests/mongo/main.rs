@@ -5,6 +5,7 @@
 //! `TEST_REQUIRE_BACKENDS=1` makes a failure. Each test has a database of its own.
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
 mod conformance;
 mod crash;
 mod faults;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mongodb::{Client, Collection, bson::Document};
 use quikapp_storage::{
     AcquireError, Append, AppendError, Appended, Claim, Config, ConversationId, ConversationKind,
     ConversationStore, EntryEffect, EntryId, EntryKind, Epoch, Key16, LogStore, Message, MongoLog,
@@ -49,6 +50,12 @@ impl Place {
         let host = host_of(url);
         let url = ServerUrl::parse(&url.replacen(host, &proxy.address, 1)).unwrap();
         Arc::new(MongoLog::open(&url, config).await.unwrap())
+    }
+
+    /// A collection, as everybody else sees it.
+    pub(crate) async fn collection(&self, name: &str) -> Collection<Document> {
+        let client = Client::with_uri_str(self.url.with_secrets()).await;
+        client.unwrap().default_database().unwrap().collection(name)
     }
 
     /// The same, with something different.

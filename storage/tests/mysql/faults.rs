@@ -247,7 +247,12 @@ async fn a_cursor_never_passes_what_another_process_commits() {
             cursor = page.next;
             while writers.try_join_next().is_some() {}
         }
-        let counted = reader.backlog(&ana, &start).await.unwrap().unwrap().count;
+        let counted = reader
+            .backlog(&ana, &start, u64::MAX)
+            .await
+            .unwrap()
+            .unwrap()
+            .count;
         assert_eq!(counted, 180, "{name}");
         reader.close().await;
         database.drop().await;

@@ -586,8 +586,9 @@ impl QueueStore for FaultyStore {
         &self,
         person: &Person,
         after: &StreamCursor,
+        enough: u64,
     ) -> Result<Option<Backlog>, StoreError> {
-        self.inner.backlog(person, after).await
+        self.inner.backlog(person, after, enough).await
     }
 
     async fn lacking(
