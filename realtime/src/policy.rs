@@ -87,10 +87,13 @@ pub enum ConversationAct {
     Read,
     /// Keep a draft, write a message that is due later.
     Write,
-    /// Send, edit, react, pin: what becomes an entry of the log. The conversation's sequencer
+    /// Edit, react, pin: what becomes an entry of the log. The conversation's sequencer
     /// decides about the membership again, at the very place in the log, so a membership that was
     /// once seen is enough here.
     Append,
+    /// Send a message, as [`Append`](Self::Append). Whoever was a member once may ask as well:
+    /// the sequencer refuses them, unless it is a retry of what they sent while they were.
+    Send,
     /// Be seen typing: not where a block stands between the two of a direct conversation.
     Type,
     /// Add and remove members, rename (admins and owners).
@@ -268,7 +271,9 @@ impl Policy {
         act: ConversationAct,
     ) -> Result<(), Refusal> {
         let standing = match act {
-            ConversationAct::Append => self.last_standing(principal, id).await?,
+            ConversationAct::Append | ConversationAct::Send => {
+                self.last_standing(principal, id).await?
+            }
             _ => self.standing(principal, id).await?,
         };
         if act == ConversationAct::Type && matches!(standing, Standing::Member(_)) {
@@ -277,6 +282,7 @@ impl Policy {
         }
         match standing {
             Standing::Unknown => Err(Reason::ConversationNotFound.into()),
+            Standing::Former => allow(act == ConversationAct::Send, Reason::NotAParticipant),
             Standing::Outsider => Err(Reason::NotAParticipant.into()),
             Standing::Member(role) => allow(role_allows(role, act), Reason::Forbidden),
         }
@@ -389,7 +395,11 @@ impl Policy {
         let store = &self.inner.store;
         let intervals = store.membership(id, principal.user()).await?;
         let open = intervals.iter().find(|member| member.to_seq.is_none());
-        Ok(open.map_or(Standing::Outsider, |member| Standing::Member(member.role)))
+        Ok(match open {
+            Some(member) => Standing::Member(member.role),
+            None if intervals.is_empty() => Standing::Outsider,
+            None => Standing::Former,
+        })
     }
 
     /// The workspace of a conversation that people write in. It never changes, so that only
@@ -437,6 +447,7 @@ fn role_allows(role: Role, act: ConversationAct) -> bool {
         ConversationAct::Read
         | ConversationAct::Write
         | ConversationAct::Append
+        | ConversationAct::Send
         | ConversationAct::Type => true,
         ConversationAct::ManageMembers => role >= Role::Admin,
         ConversationAct::ChangeRoles => role >= Role::Owner,

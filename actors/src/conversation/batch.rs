@@ -31,7 +31,7 @@ pub(crate) struct Pending {
 enum Obstacle {
     /// Somebody else wrote: take the conversation (again) and decide anew.
     Reacquire,
-    /// A key is taken: look keys up and decide anew.
+    /// A key is taken, or may be where somebody would be refused: look keys up and decide anew.
     LookUpKeys,
     /// Nobody knows whether the batch was written: take the conversation, so that it cannot be
     /// written any more, and look.
@@ -107,6 +107,9 @@ async fn attempt(
     let found = found.map_err(|error| Obstacle::Refused(refusal_of(&error)))?;
     let mut draft = core.draft(found, shared.clock.now());
     let decisions = batch.iter().map(|it| draft.decide(&it.request)).collect();
+    if draft.needs_keys() {
+        return Err(Obstacle::LookUpKeys);
+    }
     let mut appended = None;
     if draft.entries().is_empty() {
         is_current(shared, id, core).await?;
@@ -205,7 +208,7 @@ async fn look_up(
     }
     if look_up_keys {
         let keys: Vec<Key16> = batch.iter().map(|it| it.request.key()).collect();
-        found.originals = shared.store.by_keys(id, &keys).await?;
+        found.originals = Some(shared.store.by_keys(id, &keys).await?);
     }
     if let Some((person, other)) = core.pair()
         && batch.iter().any(|it| it.request.reaches_the_other())

@@ -95,8 +95,8 @@ impl Request {
 pub(crate) struct Found {
     /// The messages named by [`Request::messages`], as far as they exist.
     pub(crate) messages: Vec<Message>,
-    /// Entries under keys of the batch that are in the log already.
-    pub(crate) originals: Vec<Entry>,
+    /// Entries under keys of the batch that are in the log already; `None` if nobody has looked.
+    pub(crate) originals: Option<Vec<Entry>>,
     /// Whether there is a block between the two people of a direct conversation.
     pub(crate) blocked: bool,
 }
@@ -197,11 +197,14 @@ impl Core {
     /// Begins a batch.
     pub(crate) fn draft(&self, found: Found, now: Timestamp) -> Draft {
         let unfold = |row: Message| Folded::unfold(row).map(|message| (message.id(), message));
-        let originals = found.originals.into_iter().map(|entry| (entry.key, entry));
+        let knows_keys = found.originals.is_some();
+        let originals = found.originals.into_iter().flatten();
         Draft {
             core: self.clone(),
             messages: found.messages.into_iter().filter_map(unfold).collect(),
-            originals: originals.collect(),
+            originals: originals.map(|entry| (entry.key, entry)).collect(),
+            knows_keys,
+            needs_keys: false,
             keys: HashMap::new(),
             entries: Vec::new(),
             blocked: found.blocked,
@@ -216,6 +219,10 @@ pub(crate) struct Draft {
     core: Core,
     messages: HashMap<MessageId, Folded>,
     originals: HashMap<Key16, Entry>,
+    /// Whether `originals` are all there are.
+    knows_keys: bool,
+    /// See [`Draft::needs_keys`].
+    needs_keys: bool,
     keys: HashMap<Key16, usize>,
     entries: Vec<NewEntry>,
     blocked: bool,
@@ -263,8 +270,18 @@ impl Draft {
                 payload: wire::placed(&payload, self.tail(), None),
                 replayed: false,
             }),
-            Err(error) => Decision::Refuse(error),
+            Err(error) => {
+                self.needs_keys |= !self.knows_keys && may_stand(request, &self.core.limits);
+                Decision::Refuse(error)
+            }
         }
+    }
+
+    /// Whether somebody is refused whose message may stand in the log: they did not hear what
+    /// became of it, and the conversation has changed since. With the keys looked up it is to be
+    /// decided anew.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.needs_keys
     }
 
     /// The entries so far; they take the places after the core's tail.
@@ -469,6 +486,15 @@ pub(crate) fn outcome(entry: &Entry, replayed: bool) -> Outcome {
 /// JSON of one of our own payloads, which always have one.
 pub(crate) fn text_of(value: &impl serde::Serialize) -> JsonText {
     serde_json::to_string(value).unwrap_or_default().into()
+}
+
+/// Whether a request that the state of a conversation forbids may have been carried out before it
+/// did. It has a key of its client's then, and its form is none that is refused whatever the state.
+fn may_stand(request: &Request, limits: &Limits) -> bool {
+    match &request.command {
+        Command::Send(send) => send.client_id.is_some() && validate::message(send, limits).is_ok(),
+        _ => false,
+    }
 }
 
 fn is_same(request: &Request, hash: &[u8; 32]) -> bool {

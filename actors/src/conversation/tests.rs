@@ -139,6 +139,38 @@ async fn an_outcome_that_cannot_be_looked_up_is_said_to_be_unknown() {
     assert_eq!(kit.log(&id).await, [Seq(1), Seq(2)]);
 }
 
+/// The first try was written, its sender heard that nobody knows, and may not write any more when
+/// they ask again.
+#[tokio::test]
+async fn a_retry_hears_of_its_first_try_after_a_removal_and_after_a_block() {
+    let kit = Kit::faulty().await;
+    let group = kit.group(&["ann", "bob"]).await;
+    let direct = kit.direct("ann", "bob").await;
+    for id in [&group, &direct] {
+        kit.send("ann", id, message("before")).await.unwrap();
+        kit.faults.inject_in(id, Fault::UnknownButWritten);
+        kit.faults.refuse_acquire(true);
+        let sent = kit.send("bob", id, with_id("c", "x")).await;
+        assert_eq!(sent.err(), Some(CommandError::OutcomeUnknown));
+        kit.faults.refuse_acquire(false);
+    }
+    let user = person("bob").user;
+    let remove = Command::RemoveMember { user };
+    kit.submit("ann", &group, remove).await.unwrap();
+    kit.block("ann", "bob", true).await;
+    for (id, refusal) in [
+        (&group, CommandError::NotAParticipant),
+        (&direct, CommandError::Blocked),
+    ] {
+        let before = kit.log(id).await;
+        let retried = kit.send("bob", id, with_id("c", "x")).await.unwrap();
+        assert_eq!((retried.seq, retried.replayed), (Seq(2), true));
+        let new = kit.send("bob", id, with_id("d", "x")).await;
+        assert_eq!(new.err(), Some(refusal));
+        assert_eq!(kit.log(id).await, before);
+    }
+}
+
 #[tokio::test]
 async fn an_unavailable_store_refuses_and_nothing_is_kept() {
     let kit = Kit::faulty().await;

@@ -138,8 +138,8 @@ impl ChatChannel {
 /// What an event does, or nothing if there is no such event.
 fn act_of(event: &str) -> Option<ConversationAct> {
     Some(match event {
-        "message:send"
-        | "message:edit"
+        "message:send" => ConversationAct::Send,
+        "message:edit"
         | "message:delete"
         | "message:reaction:add"
         | "message:reaction:remove"

@@ -24,8 +24,10 @@ const CAPACITY: usize = 32 * 1024;
 pub(super) enum Standing {
     /// There is none of that id in the workspace.
     Unknown,
-    /// Not a member now.
+    /// Never a member.
     Outsider,
+    /// Not a member any more.
+    Former,
     /// A member.
     Member(Role),
 }

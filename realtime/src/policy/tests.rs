@@ -76,10 +76,11 @@ async fn verdict(node: &Node, grant: &Grant, action: Action<'_>) -> Result<(), R
         .map_err(|refusal| refusal.reason)
 }
 
-const ACTS: [ConversationAct; 6] = [
+const ACTS: [ConversationAct; 7] = [
     ConversationAct::Read,
     ConversationAct::Write,
     ConversationAct::Append,
+    ConversationAct::Send,
     ConversationAct::Type,
     ConversationAct::ManageMembers,
     ConversationAct::ChangeRoles,
@@ -95,9 +96,9 @@ async fn a_conversation_is_for_its_members_by_their_role() {
     ];
     let id = conversation(&node, "acme", ConversationKind::Group, &people).await;
     let table = [
-        ("olga", [true, true, true, true, true, true]),
-        ("ada", [true, true, true, true, true, false]),
-        ("max", [true, true, true, true, false, false]),
+        ("olga", [true, true, true, true, true, true, true]),
+        ("ada", [true, true, true, true, true, true, false]),
+        ("max", [true, true, true, true, true, false, false]),
     ];
     for (name, allowed) in table {
         for (act, allowed) in ACTS.into_iter().zip(allowed) {
@@ -193,6 +194,24 @@ async fn a_removal_acts_within_a_second_and_at_once_when_announced() {
         verdict(&node, &max, read).await,
         Err(Reason::NotAParticipant)
     );
+}
+
+/// Sending is decided by the sequencer, which knows what they sent while they were a member.
+#[tokio::test]
+async fn whoever_was_a_member_may_ask_what_became_of_a_message_and_nothing_else() {
+    let node = Node::start().await;
+    let people = [("olga", Role::Owner), ("ada", Role::Member)];
+    let id = conversation(&node, "acme", ConversationKind::Group, &people).await;
+    remove(&node, &id, "ada").await;
+    for act in ACTS {
+        let expected = match act {
+            ConversationAct::Send => Ok(()),
+            _ => Err(Reason::NotAParticipant),
+        };
+        let action = Action::Conversation { id: &id, act };
+        let ada = verdict(&node, &member("acme", "ada"), action).await;
+        assert_eq!(ada, expected, "{act:?}");
+    }
 }
 
 #[tokio::test]

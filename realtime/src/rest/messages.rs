@@ -249,7 +249,9 @@ pub(super) async fn search(
 /// A message to send: what the event `message:send` carries.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SendRequest {
-    /// Idempotency key: sent again with the same content, the answer is the first outcome.
+    /// Idempotency key: sent again with the same content, the answer is the first outcome, also
+    /// to whoever is not a member any more. At most 128 bytes; where the server has a horizon for
+    /// keys, a UUIDv7 that is not older.
     #[serde(default, alias = "clientId")]
     client_id: Option<String>,
     /// text (unless said otherwise), image, video, audio, file, call or system.
@@ -343,10 +345,13 @@ pub(super) async fn send(
     Segments(id): Segments<String>,
     Body(request): Body<SendRequest>,
 ) -> Answer<Response> {
-    let id = admitted(&rest, &principal, &id, ConversationAct::Write).await?;
+    let id = admitted(&rest, &principal, &id, ConversationAct::Send).await?;
     let at = request.send_at;
     let send = SendMessage::try_from(request)?;
     if let Some(at) = at {
+        let act = ConversationAct::Write;
+        let action = Action::Conversation { id: &id, act };
+        rest.policy.check(&principal, action).await?;
         return schedule(&rest, &principal, &id, send, at).await;
     }
     if send.class == MessageClass::Ephemeral {

@@ -109,7 +109,10 @@ fn commands(topic: Topic) -> Topic {
             placed::<MessagePayload>().or(Type::of::<ScheduledPayload>()),
             &[write[0], write[1], Reason::IdempotencyConflict],
             "Answered once the message is durable. The same `client_id` with the same content is \
-             the same message. With `send_at` it is answered with the scheduled message, and sent \
+             the same message, also where its sender could not send any more: after \
+             `outcome_unknown`, a lost connection or a timeout, a client sends it again and hears \
+             what became of it. Whose membership has ended meanwhile, and their channel with it, \
+             asks by `POST /api/conversations/:id/messages`. With `send_at` it is answered with the scheduled message, and sent \
              then if its author still may. With `ttl` its content disappears after so many \
              seconds (`message:deleted` with `reason: \"expired\"`). Of class `until_delivered`, \
              its content is kept only until every device of every member has acknowledged it \

@@ -73,20 +73,18 @@ impl Script {
         self.batch(&[request]).remove(0)
     }
 
+    /// Decides as the shell does: keys are looked up when the store finds one taken, or the draft
+    /// asks for them.
     fn batch(&mut self, requests: &[Request]) -> Vec<Result<Outcome, CommandError>> {
-        let keys: Vec<_> = requests.iter().map(Request::key).collect();
-        let found = Found {
-            messages: self.messages.values().cloned().collect(),
-            originals: self
-                .log
-                .iter()
-                .filter(|it| keys.contains(&it.key))
-                .cloned()
-                .collect(),
-            blocked: self.blocked,
-        };
-        let mut draft = self.core.draft(found, NOW);
-        let decisions: Vec<_> = requests.iter().map(|it| draft.decide(it)).collect();
+        let (mut draft, mut decisions) = self.decide(requests, None);
+        let is_taken = |new: &NewEntry| self.log.iter().any(|it| it.key == new.key);
+        if draft.needs_keys() || draft.entries().iter().any(is_taken) {
+            let keys: Vec<_> = requests.iter().map(Request::key).collect();
+            let originals = self.log.iter().filter(|it| keys.contains(&it.key));
+            let originals = Some(originals.cloned().collect());
+            (draft, decisions) = self.decide(requests, originals);
+            assert!(!draft.needs_keys(), "they are looked up once");
+        }
         let entries = self.commit(draft);
         let answer = |decision| match decision {
             Decision::Append { index, replayed } => Ok(outcome(&entries[index], replayed)),
@@ -94,6 +92,21 @@ impl Script {
             Decision::Refuse(error) => Err(error),
         };
         decisions.into_iter().map(answer).collect()
+    }
+
+    fn decide(
+        &self,
+        requests: &[Request],
+        originals: Option<Vec<Entry>>,
+    ) -> (Draft, Vec<Decision>) {
+        let found = Found {
+            messages: self.messages.values().cloned().collect(),
+            originals,
+            blocked: self.blocked,
+        };
+        let mut draft = self.core.draft(found, NOW);
+        let decisions = requests.iter().map(|it| draft.decide(it)).collect();
+        (draft, decisions)
     }
 
     fn commit(&mut self, draft: Draft) -> Vec<Entry> {
@@ -151,6 +164,13 @@ fn text(content: &str) -> SendMessage {
 
 fn send(content: &str) -> Command {
     Command::Send(Box::new(text(content)))
+}
+
+fn keyed(key: &str, send: SendMessage) -> Command {
+    Command::Send(Box::new(SendMessage {
+        client_id: Some(key.into()),
+        ..send
+    }))
 }
 
 fn edit(message: MessageId, content: &str) -> Command {
@@ -567,10 +587,7 @@ fn one_key_is_one_entry_and_another_content_a_conflict() {
     let keyed = |content| Request {
         by: Author::Person(person("ann")),
         id: EntryId::generate(),
-        command: Command::Send(Box::new(SendMessage {
-            client_id: Some("k".into()),
-            ..text(content)
-        })),
+        command: keyed("k", text(content)),
     };
     let answers = it.batch(&[keyed("a"), keyed("a"), keyed("b")]);
     assert!(!answers[0].as_ref().unwrap().replayed);
@@ -586,6 +603,79 @@ fn one_key_is_one_entry_and_another_content_a_conflict() {
         Some(&CommandError::IdempotencyConflict)
     );
     assert_eq!(it.log.len(), 1);
+}
+
+/// Whoever did not hear what became of a message, and may not send any more, hears it of what
+/// stands in the log under their own key, and only then.
+#[test]
+fn a_retry_hears_of_its_first_try_whatever_the_conversation_is_now() {
+    let mut it = Script::group();
+    let sent = it.ask("dave", keyed("k", text("hi"))).unwrap();
+    it.ask("ann", remove("dave")).unwrap();
+    let again = it.ask("dave", keyed("k", text("hi"))).unwrap();
+    assert!(again.replayed);
+    assert_eq!((again.id, again.seq), (sent.id, sent.seq));
+    assert_eq!(again.payload, sent.payload);
+    for refused in [keyed("new", text("hi")), send("hi")] {
+        let refused = it.ask("dave", refused);
+        assert_eq!(refused.err(), Some(CommandError::NotAParticipant));
+    }
+    let other = it.ask("dave", keyed("k", text("something else")));
+    assert_eq!(other.err(), Some(CommandError::IdempotencyConflict));
+    assert_eq!(it.log.len(), 2, "nothing was written again");
+}
+
+#[test]
+fn nobody_hears_of_what_another_has_sent_under_the_same_client_id() {
+    let mut it = Script::group();
+    it.ask("ann", keyed("k", text("hi"))).unwrap();
+    it.ask("ann", remove("dave")).unwrap();
+    for stranger in ["dave", "eve"] {
+        let refused = it.ask(stranger, keyed("k", text("hi")));
+        assert_eq!(refused.err(), Some(CommandError::NotAParticipant));
+    }
+}
+
+#[test]
+fn a_block_and_a_message_that_is_out_of_sight_do_not_hide_what_was_sent() {
+    let mut direct = Script::direct();
+    let sent = direct.ask("ann", keyed("k", text("hi"))).unwrap();
+    direct.blocked = true;
+    let again = direct.ask("ann", keyed("k", text("hi"))).unwrap();
+    assert_eq!((again.seq, again.replayed), (sent.seq, true));
+    let refused = direct.ask("ann", keyed("new", text("hi")));
+    assert_eq!(refused.err(), Some(CommandError::Blocked));
+
+    let mut group = Script::group();
+    let root = Some(group.send("ann", "root"));
+    let answer = SendMessage {
+        reply_to: root,
+        thread_root: root,
+        ..text("yes")
+    };
+    let sent = group.ask("dave", keyed("k", answer.clone())).unwrap();
+    group.ask("dave", remove("dave")).unwrap();
+    group.ask("ann", add(&["dave"], Role::Member)).unwrap();
+    let again = group.ask("dave", keyed("k", answer.clone())).unwrap();
+    assert_eq!((again.seq, again.replayed), (sent.seq, true));
+    assert_eq!(field(group.ask("dave", keyed("new", answer))), "reply_to");
+}
+
+/// Keys are looked up for those whom the conversation refuses, not for what is refused anyway.
+#[test]
+fn what_does_not_fit_in_any_state_is_refused_without_a_look() {
+    let it = Script::group();
+    let needs_keys = |by: &str, command| {
+        let by = Author::Person(person(by));
+        let id = EntryId::generate();
+        let (draft, _) = it.decide(&[Request { by, id, command }], None);
+        draft.needs_keys()
+    };
+    assert!(needs_keys("eve", keyed("k", text("hi"))));
+    assert!(!needs_keys("eve", send("hi")), "no key, no first try");
+    assert!(!needs_keys("eve", keyed("k", text(" "))));
+    assert!(!needs_keys("ann", keyed("k", text(" "))));
+    assert!(!needs_keys("eve", remove("ann")));
 }
 
 #[test]

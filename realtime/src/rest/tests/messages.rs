@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     conversations::group,
-    kit::{Answered, Api},
+    kit::{Answered, Api, NO_CONTENT},
 };
 use crate::auth::{
     Grant,
@@ -60,6 +60,34 @@ async fn a_message_is_sent_once_per_key() {
     assert_eq!(first.header("content-type"), "application/json");
     let page = contents(&api, &member("acme", "bob"), &id, "").await;
     assert_eq!(page, (vec!["hello".to_owned()], false));
+}
+
+/// Their channel has ended with the membership; here they hear of what they sent before.
+#[tokio::test]
+async fn a_removed_member_hears_what_became_of_their_message_and_sends_no_other() {
+    let api = Api::start().await;
+    let (ada, bob) = (member("acme", "ada"), member("acme", "bob"));
+    let id = group(&api, &ada, &["bob"]).await;
+    let hello = json!({"client_id": "k1", "content": "hello"});
+    let first = send(&api, &bob, &id, hello.clone()).await;
+    let removal = format!("DELETE /conversations/{id}/members/bob");
+    let removed = api.call(&ada, &removal, Value::Null).await;
+    assert_eq!(removed.status, NO_CONTENT, "{removed:?}");
+    let again = send(&api, &bob, &id, hello.clone()).await;
+    assert_eq!((first.status, again.status), (201, 200), "{again:?}");
+    assert_eq!(first.body, again.body);
+    let at = Timestamp(NOW.0 + 60_000);
+    for other in [
+        json!({"client_id": "k2", "content": "hello"}),
+        json!({"content": "hello"}),
+        json!({"client_id": "k1", "content": "hello", "send_at": at}),
+        json!({"client_id": "k1", "content": "hello", "class": "ephemeral"}),
+    ] {
+        let refused = send(&api, &bob, &id, other.clone()).await;
+        assert_eq!(refused.reason(), (403, "not_a_participant"), "{other}");
+    }
+    let never = send(&api, &member("acme", "eve"), &id, hello).await;
+    assert_eq!(never.reason(), (403, "not_a_participant"));
 }
 
 #[tokio::test]
