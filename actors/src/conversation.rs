@@ -24,7 +24,10 @@ pub mod wire;
 pub(crate) use batch::refusal_of;
 pub use command::{Command, CommandError, DeleteScope, Gone, MessageClass, Outcome, SendMessage};
 pub use config::{Config, Limits};
-pub(crate) use core::{refold::Refold, validate::message as check_message};
+pub(crate) use core::{
+    refold::Refold,
+    validate::{client_id as check_client_id, message as check_message},
+};
 pub(crate) use creation::Creation;
 pub use handle::{Conversations, StartError};
 pub(crate) use key::{content_hash, hex_key, of_message as entry_key};

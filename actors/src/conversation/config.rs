@@ -5,6 +5,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Whoever did not hear what became of a message tries again for longer than a moment.
+const LEAST_HORIZON: Duration = Duration::from_secs(3600);
+
 /// Settings of the sequencers and of the registers beside the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +91,10 @@ impl Config {
                 return Err(format!("{name} must be longer than 0s"));
             }
         }
+        let horizon = self.limits.client_id_horizon;
+        if !horizon.is_zero() && horizon < LEAST_HORIZON {
+            return Err("limits.client_id_horizon must be 0s or at least 1h".to_owned());
+        }
         Ok(())
     }
 }
@@ -123,6 +130,12 @@ pub struct Limits {
     /// How long a message of class `until_delivered` waits for the last device, in seconds,
     /// unless it names a time itself.
     pub undelivered_seconds: u64,
+    /// How old a `client_id` may be. Each must be a UUIDv7 then, which says when it was made; it
+    /// may be up to a day ahead of this machine's clock. At least 1h; 0s is without, and any text
+    /// is a `client_id`.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub client_id_horizon: Duration,
 }
 
 impl Default for Limits {
@@ -141,6 +154,7 @@ impl Default for Limits {
             ttl_min_seconds: 5,
             ttl_max_seconds: 90 * 24 * 3600,
             undelivered_seconds: 168 * 3600,
+            client_id_horizon: Duration::ZERO,
         }
     }
 }

@@ -125,6 +125,10 @@ impl Conversations {
         conversation: &ConversationId,
         command: Command,
     ) -> Result<Outcome, CommandError> {
+        if let Command::Send(send) = &command {
+            let now = self.shared.clock.now();
+            validate::client_id(send, &self.shared.limits, now)?;
+        }
         let by = Author::Person(by.clone());
         self.shared.submit(by, conversation, command).await
     }
@@ -160,8 +164,9 @@ impl Conversations {
         conversation: &ConversationId,
         send: &SendMessage,
     ) -> Result<JsonText, CommandError> {
-        validate::message(send, &self.shared.limits)?;
         let now = self.shared.clock.now();
+        validate::client_id(send, &self.shared.limits, now)?;
+        validate::message(send, &self.shared.limits)?;
         let (id, place) = (EntryId::generate(), (conversation, now));
         let body = messages::body(place, &by.user, id, send, None);
         let text: JsonText = serde_json::to_string(&body).unwrap_or_default().into();

@@ -5,14 +5,15 @@ pub(crate) mod faulty;
 mod kit;
 mod telling;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use quikapp_storage::{Role, Seq};
+use quikapp_storage::{Role, Seq, Timestamp};
 
-use super::{Command, CommandError, Config, MemberLeft};
+use super::{Command, CommandError, Config, Limits, MemberLeft, MessageClass, SendMessage};
+use crate::clock::ManualClock;
 use faulty::Fault;
-use kit::{Kit, message, person, with_id};
+use kit::{Kit, made_at, message, person, with_id};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_senders_make_a_dense_log_that_everybody_hears_in_order() {
@@ -169,6 +170,46 @@ async fn a_retry_hears_of_its_first_try_after_a_removal_and_after_a_block() {
         assert_eq!(new.err(), Some(refusal));
         assert_eq!(kit.log(id).await, before);
     }
+}
+
+/// How long a retry finds its first try is said by the server's clock, and by no other.
+#[tokio::test]
+async fn past_the_horizon_a_client_id_is_refused_whatever_became_of_it() {
+    const HOUR: i64 = 3_600_000;
+    let start = Timestamp(1_700_000_000_000);
+    let clock = ManualClock::at(start);
+    let config = Config {
+        limits: Limits {
+            client_id_horizon: Duration::from_secs(3600),
+            ..Limits::default()
+        },
+        ..Config::default()
+    };
+    let kit = Kit::with_clock(config, Arc::new(clock.clone())).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let refused = async |client_id: &str| {
+        let sent = kit.send("ann", &id, with_id(client_id, "hi")).await;
+        matches!(sent, Err(CommandError::InvalidField { field, .. }) if field == "client_id")
+    };
+    let client_id = made_at(start);
+    assert!(refused("c1").await);
+    assert!(refused(&made_at(Timestamp(start.0 + 25 * HOUR))).await);
+    let first = kit.send("ann", &id, with_id(&client_id, "hi")).await;
+    clock.advance_ms(HOUR);
+    let again = kit.send("ann", &id, with_id(&client_id, "hi")).await;
+    assert_eq!(first.unwrap().seq, again.unwrap().seq);
+    clock.advance_ms(1);
+    assert!(refused(&client_id).await);
+    kit.send("ann", &id, message("without")).await.unwrap();
+    let ephemeral = SendMessage {
+        class: MessageClass::Ephemeral,
+        ..with_id(&client_id, "hi")
+    };
+    let told = kit
+        .conversations
+        .send_ephemeral(&person("ann"), &id, &ephemeral);
+    assert!(told.is_err(), "the rule is one of clients, not of classes");
+    assert_eq!(kit.log(&id).await, [Seq(1), Seq(2)]);
 }
 
 #[tokio::test]

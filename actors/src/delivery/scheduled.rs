@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     conversation::{
-        Command, CommandError, MessageClass, SendMessage, check_message, content_hash, entry_key,
-        hex_key, person_topic, refusal_of,
+        Command, CommandError, MessageClass, SendMessage, check_client_id, check_message,
+        content_hash, entry_key, hex_key, person_topic, refusal_of,
     },
     fanout::Broadcast,
 };
@@ -141,12 +141,14 @@ async fn withdraw(shared: &Shared, timer: &Fired) -> Result<bool, CommandError> 
 }
 
 fn check(shared: &Shared, send: &SendMessage, send_at: Timestamp) -> Result<(), CommandError> {
-    check_message(send, shared.conversations.limits())?;
+    let (limits, now) = (shared.conversations.limits(), shared.clock.now());
+    check_client_id(send, limits, now)?;
+    check_message(send, limits)?;
     if send.class == MessageClass::Ephemeral {
         let detail = "an ephemeral message is not kept at all";
         return Err(invalid("send_at", detail.to_owned()));
     }
-    let ahead = send_at.0 - shared.clock.now().0;
+    let ahead = send_at.0 - now.0;
     let most = shared.config.scheduled_ahead;
     if ahead <= 0 {
         return Err(invalid("send_at", "must be in the future".to_owned()));

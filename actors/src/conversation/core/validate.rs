@@ -1,7 +1,10 @@
 //! What clients may send.
 
-use quikapp_storage::JsonText;
+use std::time::Duration;
+
+use quikapp_storage::{JsonText, Timestamp};
 use serde_json::value::RawValue;
+use uuid::{Uuid, Variant, Version};
 
 use super::{CommandError, Limits};
 use crate::conversation::{MessageClass, SendMessage};
@@ -9,6 +12,8 @@ use crate::conversation::{MessageClass, SendMessage};
 const KINDS: [&str; 7] = ["text", "image", "video", "audio", "file", "call", "system"];
 const CLIENT_ID_BYTES: usize = 128;
 const FORWARDED_FROM_BYTES: usize = 256;
+/// How far ahead of ours the clock of a client may be: by more than a wrong time zone.
+const CLIENT_CLOCK_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// `invalid_field` with a detail.
 pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> CommandError {
@@ -45,6 +50,40 @@ pub(crate) fn message(send: &SendMessage, limits: &Limits) -> Result<(), Command
         return Err(invalid("content", "the message is empty"));
     }
     Ok(())
+}
+
+/// Where there is a horizon, checks that a `client_id` says when it was made, and that it is
+/// neither past the horizon nor of a time that has yet to come. Asked when a client sends: a
+/// message that is due later is not refused then.
+pub(crate) fn client_id(
+    send: &SendMessage,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(), CommandError> {
+    let horizon = limits.client_id_horizon;
+    let Some(client_id) = send.client_id.as_deref().filter(|_| !horizon.is_zero()) else {
+        return Ok(());
+    };
+    let made_at = made_at(client_id);
+    let made_at = made_at.ok_or_else(|| invalid("client_id", "must be a UUIDv7"))?;
+    if u128::from(now.since_ms(made_at)) > horizon.as_millis() {
+        let most = humantime_serde::re::humantime::format_duration(horizon);
+        return Err(invalid(
+            "client_id",
+            format!("was made more than {most} ago"),
+        ));
+    }
+    if u128::from(made_at.since_ms(now)) > CLIENT_CLOCK_AHEAD.as_millis() {
+        return Err(invalid("client_id", "was made more than a day from now"));
+    }
+    Ok(())
+}
+
+/// When a UUIDv7 was made (RFC 9562, 5.7): its first 48 bits count milliseconds.
+fn made_at(client_id: &str) -> Option<Timestamp> {
+    let id = Uuid::try_parse(client_id).ok()?;
+    let is_v7 = id.get_version() == Some(Version::SortRand) && id.get_variant() == Variant::RFC4122;
+    is_v7.then(|| Timestamp(i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)))
 }
 
 /// A message that is kept at all may name the time for which.
@@ -114,5 +153,64 @@ fn envelope(json: Option<&JsonText>, limits: &Limits) -> Result<(), CommandError
     match serde_json::from_str::<&RawValue>(json) {
         Ok(_) => Ok(()),
         Err(_) => Err(invalid("envelope", "must be JSON")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+    const HOUR: i64 = 3_600_000;
+
+    /// The field that does not fit, with a horizon of two hours.
+    fn refusal(client_id: Option<&str>) -> Option<(&'static str, String)> {
+        let send = SendMessage {
+            client_id: client_id.map(Into::into),
+            ..SendMessage::default()
+        };
+        let limits = Limits {
+            client_id_horizon: Duration::from_secs(2 * 3600),
+            ..Limits::default()
+        };
+        assert_eq!(super::client_id(&send, &Limits::default(), NOW), Ok(()));
+        match super::client_id(&send, &limits, NOW) {
+            Err(CommandError::InvalidField { field, detail }) => Some((field, detail)),
+            other => other.err().map(|error| ("another", error.to_string())),
+        }
+    }
+
+    fn made(ms_from_now: i64) -> String {
+        let ms = u128::try_from(NOW.0 + ms_from_now).unwrap_or_default();
+        Uuid::from_u128((ms << 80) | 0x7abc_8def_0123_4567_89ab).to_string()
+    }
+
+    #[test]
+    fn within_the_horizon_a_client_id_is_a_uuid_that_says_when_it_was_made() {
+        let none = Uuid::from_u128(0x0188_f6b2_0000_4abc_8def_0123_4567_89ab).to_string();
+        let other_variant = made(0).replacen("-8def-", "-cdef-", 1);
+        for text in ["c1", "", "018bcfe5-6800-7abc-8def", &none, &other_variant] {
+            let expected = ("client_id", "must be a UUIDv7".to_owned());
+            assert_eq!(refusal(Some(text)), Some(expected), "{text}");
+        }
+        assert_eq!(refusal(None), None, "the server makes the key then");
+        assert_eq!(refusal(Some(&made(0))), None);
+        assert_eq!(refusal(Some(&made(0).to_uppercase())), None);
+    }
+
+    #[test]
+    fn a_client_id_is_neither_past_the_horizon_nor_ahead_of_any_clock() {
+        for (ms, detail) in [
+            (-2 * HOUR, None),
+            (-2 * HOUR - 1, Some("was made more than 2h ago")),
+            (24 * HOUR, None),
+            (24 * HOUR + 1, Some("was made more than a day from now")),
+        ] {
+            let expected = detail.map(|detail| ("client_id", detail.to_owned()));
+            assert_eq!(refusal(Some(&made(ms))), expected, "{ms} ms from now");
+        }
+        let (least, most) = (Uuid::from_u128(0x7000_8000_0000_0000_0000), Uuid::max());
+        assert!(refusal(Some(&least.to_string())).is_some());
+        assert!(refusal(Some(&most.to_string())).is_some());
     }
 }

@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use quikapp_storage::{
     ConversationId, ConversationKind, Epoch, NewConversation, Person, Role, Seq, SharedStore,
-    UserId, WorkspaceId,
+    Timestamp, UserId, WorkspaceId,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,6 +39,11 @@ impl Kit {
 
     pub(super) async fn with(config: Config) -> Self {
         Self::at(Arc::new(tempfile::tempdir().unwrap()), config, false).await
+    }
+
+    pub(super) async fn with_clock(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::assemble(dir, config, false, clock).await
     }
 
     pub(super) async fn faulty() -> Self {
@@ -272,6 +277,13 @@ pub(super) fn message(content: &str) -> SendMessage {
         content: Some(content.into()),
         ..SendMessage::default()
     }
+}
+
+/// A `client_id` as clients make them, where there is a horizon.
+pub(super) fn made_at(at: Timestamp) -> String {
+    let ms = u64::try_from(at.0).unwrap();
+    let id = uuid::Builder::from_unix_timestamp_millis(ms, &[7; 10]);
+    id.into_uuid().to_string()
 }
 
 pub(super) fn with_id(client_id: &str, content: &str) -> SendMessage {

@@ -14,7 +14,7 @@ use crate::{
     Clock,
     clock::ManualClock,
     conversation::{
-        self, Command, CommandError, Conversations, MessageClass, Outcome, SendMessage,
+        self, Command, CommandError, Conversations, Limits, MessageClass, Outcome, SendMessage,
         tests::faulty::{Faults, FaultyStore},
     },
     delivery::{Config, Delivery, MaySend, Parts, Projection},
@@ -76,6 +76,15 @@ impl Kit {
         (kit, faults)
     }
 
+    /// With limits of what clients send.
+    pub(super) async fn limited(limits: Limits) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let at = quikapp_storage::Config::at(dir.path().join("data"));
+        let store = quikapp_storage::open(&at).unwrap();
+        let place = (store, dir, ManualClock::at(START));
+        Self::assemble_with(limits, place, eager(), Vec::new()).await
+    }
+
     /// On a store that the test has opened.
     pub(super) async fn on(
         store: SharedStore,
@@ -93,7 +102,18 @@ impl Kit {
         config: Config,
         projections: Vec<Arc<dyn Projection>>,
     ) -> Self {
+        let place = (store, dir, clock);
+        Self::assemble_with(Limits::default(), place, config, projections).await
+    }
+
+    async fn assemble_with(
+        limits: Limits,
+        (store, dir, clock): (SharedStore, Arc<TempDir>, ManualClock),
+        config: Config,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Self {
         let settings = conversation::Config {
+            limits,
             idle: Duration::from_millis(40),
             min_tenure: Duration::ZERO,
             ..conversation::Config::default()

@@ -1,11 +1,13 @@
 //! Messages that are sent later.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use quikapp_storage::{ConversationId, Timer, TimerKind, Timestamp};
 
 use super::kit::{Kit, START, eager, of_class, person, text};
 use crate::{
-    conversation::{Command, CommandError, MessageClass, SendMessage},
+    conversation::{Command, CommandError, Limits, MessageClass, SendMessage},
     delivery::{Config, payload::ScheduledPayload},
 };
 
@@ -92,6 +94,34 @@ async fn sending_again_after_a_crash_sends_nothing_twice() {
             .all(|it| it["event"] != "message:scheduled:failed")
     );
     next.stop().await;
+}
+
+/// What was accepted in time is sent, however old its `client_id` is by then.
+#[tokio::test]
+async fn a_horizon_is_looked_at_when_a_message_is_scheduled_and_not_when_it_is_sent() {
+    let kit = Kit::limited(Limits {
+        client_id_horizon: Duration::from_secs(3600),
+        ..Limits::default()
+    });
+    let kit = kit.await;
+    let id = kit.group(&["ann", "bob"]).await;
+    let old = schedule(&kit, &id, with_id("c1", "later"), 60_000).await;
+    assert!(
+        matches!(&old, Err(CommandError::InvalidField { field, .. }) if *field == "client_id"),
+        "{old:?}"
+    );
+    let ms = u64::try_from(START.0).unwrap();
+    let client_id = uuid::Builder::from_unix_timestamp_millis(ms, &[7; 10]);
+    let client_id = client_id.into_uuid().to_string();
+    let day = 24 * 3_600_000;
+    let scheduled = schedule(&kit, &id, with_id(&client_id, "later"), day).await;
+    kit.clock.advance_ms(day);
+    kit.eventually("it is sent", async || timers(&kit).await == 0)
+        .await;
+    let log = kit.log(&id).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].id, scheduled.unwrap().id);
+    kit.stop().await;
 }
 
 #[tokio::test]
