@@ -5,7 +5,11 @@
 //! profile and outlives restarts; it is persisted before it is published. Invisible people are
 //! not filtered out of anything: nothing public is ever said of them, so they look offline since
 //! the moment they went invisible, and only their own `user:` topic knows better.
+//!
+//! Whether somebody is connected at all, to whichever node, is for the server alone to know
+//! ([`People::connected`]): nodes tell each other apart from presence.
 
+mod connected;
 mod core;
 mod effect;
 mod entry;
@@ -18,6 +22,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use connected::Connected;
 pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
 pub use handle::{Asked, ChooseError, Joined, People};

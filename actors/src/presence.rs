@@ -11,6 +11,9 @@
 //! noticed by the clocks in a [`Message::Digest`] and repaired by a [`Snapshot`]. An entry that is
 //! missing from a view whose clock has passed it was removed. So replicas that exchange messages
 //! in any order, with losses and repetitions, agree once they have heard each other's clocks.
+//!
+//! Beside it nodes tell each other, and nobody else, who is connected to them at all, invisible
+//! people included: [`Presence::connected_elsewhere`].
 
 mod core;
 mod diff;
@@ -18,6 +21,7 @@ mod entry;
 mod exchange;
 mod handle;
 mod message;
+mod roll;
 mod rooms;
 mod view;
 
@@ -29,6 +33,7 @@ pub use diff::{Counts, Diff, Metas, PresenceCount};
 pub use entry::{Entry, Meta, PhxRef, ReplicaId, Tracker};
 pub use handle::Presence;
 pub use message::{Delta, Message, Op, Snapshot};
+pub use roll::RollKey;
 pub use rooms::{count_outlet, room_of, workspace_room};
 
 pub(crate) use rooms::{Outlet, outlets};

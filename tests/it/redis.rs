@@ -1,8 +1,10 @@
 //! Processes that share a data directory and a Redis: people see each other, hear each other type,
-//! hear the same broadcasts, are counted together and are thrown out at once; and whatever becomes
-//! of Redis, the chat goes on. Against the server that `TEST_REDIS_URL` names, and such as the tests start themselves.
+//! hear the same broadcasts, are counted together, are thrown out at once, and are known to be
+//! connected wherever that is; and whatever becomes of Redis, the chat goes on. Against the server that
+//! `TEST_REDIS_URL` names, and such as the tests start themselves.
 
 mod away;
+mod connected;
 mod direct;
 mod longpoll;
 mod rates;

@@ -12,7 +12,7 @@ use super::{EntrySeen, MayNotify, Recipient, Sink, decide};
 use crate::{
     Clock,
     delivery::Projection,
-    people::{Chosen, People, Shown, Status},
+    people::{Chosen, People},
 };
 
 /// Members whose snapshots are taken together.
@@ -124,15 +124,12 @@ impl Notifier {
         };
         let online: Vec<_> = members
             .iter()
-            .map(|member| self.people.myself(&person(member)))
+            .map(|member| self.people.connected(&person(member)))
             .collect();
-        let away: Vec<_> = members
-            .iter()
-            .zip(&online)
-            .filter(|(_, seen)| seen.is_none())
-            .map(|(member, _)| member.user.clone())
-            .collect();
-        let profiles = self.store.profiles(workspace, &away).await?;
+        let status = |at: usize| online[at].as_ref().and_then(|it| it.status);
+        let unsure = (0..members.len()).filter(|at| status(*at).is_none());
+        let unsure: Vec<_> = unsure.map(|at| members[at].user.clone()).collect();
+        let profiles = self.store.profiles(workspace, &unsure).await?;
         let chosen = |member: &Member| {
             let is_theirs = |profile: &&Profile| profile.person.user == member.user;
             let profile = profiles.iter().find(is_theirs);
@@ -143,33 +140,18 @@ impl Notifier {
             person: person(member),
             from_seq: member.from_seq,
             mute,
-            status: match &online {
-                Some(seen) => chosen_of(seen.status),
+            status: match online.as_ref().and_then(|it| it.status) {
+                Some(status) => status,
                 None => chosen(member),
             },
             is_connected: online.is_some(),
-            devices: online
-                .into_iter()
-                .flat_map(|seen| seen.devices)
-                .filter_map(|device| device.device_id)
-                .collect(),
+            devices: online.map(|it| it.devices).unwrap_or_default(),
         });
         Ok(recipients.collect())
     }
 
     fn is_fresh(&self, at: Timestamp) -> bool {
         self.clock.now().0.saturating_sub(at.0) <= FRESH_MS
-    }
-}
-
-/// What somebody who is connected chose, as they see themselves.
-fn chosen_of(shown: Shown) -> Status {
-    match shown {
-        Shown::Online | Shown::Offline => Status::Online,
-        Shown::Away => Status::Away,
-        Shown::Busy => Status::Busy,
-        Shown::Dnd => Status::Dnd,
-        Shown::Invisible => Status::Invisible,
     }
 }
 

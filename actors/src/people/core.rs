@@ -9,7 +9,7 @@ use std::{
 use quikapp_storage::{DeviceId, Person, Profile, Timestamp, UserId, WorkspaceId};
 
 use super::{
-    Chosen, Effect, PersonSeen, Status,
+    Chosen, Connected, Effect, PersonSeen, Status,
     entry::{Entry, Room, Socket},
 };
 use crate::{fanout::ConnectionId, presence::Tracker};
@@ -199,6 +199,15 @@ impl Core {
     /// How a connected person sees themselves.
     pub fn seen_by_self(&self, person: &Person) -> Option<PersonSeen> {
         Some(self.entry(person)?.as_is(&person.user))
+    }
+
+    /// How a person is connected here, invisible or not.
+    pub fn connected(&self, person: &Person) -> Option<Connected> {
+        let entry = self.entry(person)?;
+        Some(Connected {
+            status: Some(entry.chosen.status),
+            devices: entry.device_ids(),
+        })
     }
 
     /// Whether everyone may see when a connected person was last here.

@@ -310,6 +310,17 @@ impl Entry {
         }
     }
 
+    /// The devices that have ids, each once.
+    pub(super) fn device_ids(&self) -> Vec<DeviceId> {
+        let mut ids: Vec<DeviceId> = Vec::new();
+        for id in self.sockets.iter().filter_map(|it| it.device.as_ref()) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+        ids
+    }
+
     /// Each device once, with its oldest socket; sockets without a device id are one each.
     fn devices(&self) -> Vec<DeviceSeen> {
         let mut devices: Vec<DeviceSeen> = Vec::new();

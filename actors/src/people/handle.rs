@@ -11,14 +11,15 @@ use quikapp_storage::{
 };
 
 use super::{
-    Chosen, Core, CustomStatus, Effect, InvalidStatus, NotConnected, PersonSeen, Shown, Status,
+    Chosen, Connected, Core, CustomStatus, Effect, InvalidStatus, NotConnected, PersonSeen, Shown,
+    Status,
     keeper::{Choice, Keeper},
     wire,
 };
 use crate::{
     Clock,
     fanout::{ConnectionId, Fanout},
-    presence::{Presence, Tracker},
+    presence::{Presence, RollKey, Tracker},
     supervision::{Supervisor, SupervisorSpec},
 };
 
@@ -203,6 +204,19 @@ impl People {
         self.0.shard(person).lock().seen_by_self(person)
     }
 
+    /// How a person is connected, to whichever node: to this one as of now, to others as of a
+    /// moment ago ([`Presence::connected_elsewhere`]), and to this one alone while nodes do not
+    /// hear each other. Never for others to see: invisible people are connected, too.
+    pub fn connected(&self, person: &Person) -> Option<Connected> {
+        let here = self.0.shard(person).lock().connected(person);
+        if !self.0.presence.is_shared() {
+            return here;
+        }
+        let elsewhere = self.0.presence.connected_elsewhere(RollKey::of(person));
+        let elsewhere = elsewhere.iter().map(|said| Connected::read(said));
+        here.into_iter().chain(elsewhere).reduce(Connected::and)
+    }
+
     /// What a person has chosen, connected or not.
     pub async fn chosen(&self, person: &Person) -> Result<Chosen, StoreError> {
         if let Ok(chosen) = self.0.chosen(person) {
@@ -273,6 +287,7 @@ impl Inner {
         if is_known {
             let effects = core.joined(person, None, tracker, device, now);
             self.run(effects);
+            self.enroll(person, &core);
         }
         is_known
     }
@@ -304,6 +319,7 @@ impl Inner {
         let mut core = self.shard(person).lock();
         let effects = change(&mut core);
         self.run(effects);
+        self.enroll(person, &core);
     }
 
     fn try_change(
@@ -314,7 +330,18 @@ impl Inner {
         let mut core = self.shard(person).lock();
         let effects = change(&mut core)?;
         self.run(effects);
+        self.enroll(person, &core);
         Ok(())
+    }
+
+    /// Tells the other nodes how a person is connected here, if that is new. Under the shard's
+    /// lock, so that the last word is the last.
+    fn enroll(&self, person: &Person, core: &Core) {
+        if self.presence.is_shared() {
+            let said = core.connected(person).map(|it| it.write());
+            let key = RollKey::of(person);
+            self.presence.say_connected(key, said.as_deref());
+        }
     }
 
     /// Under the shard's lock, so that effects happen in the order of their causes.

@@ -52,6 +52,11 @@ impl Meta {
         Self(text[1..text.len() - 1].into())
     }
 
+    /// Text that is of no object: no client is shown it.
+    pub(super) fn of_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// Members of the object without its braces; empty for `{}`.
     pub fn members(&self) -> &str {
         &self.0

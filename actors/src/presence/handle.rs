@@ -14,14 +14,15 @@ use quikapp_storage::Shared;
 
 use super::{
     AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Outlet, Replica, ReplicaId,
-    Tracker, exchange, outlets,
+    RollKey, Tracker, exchange, outlets, roll::Roll,
 };
 use crate::{
     fanout::{ConnectionId, Fanout},
     supervision::{ChildSpec, Supervisor, SupervisorSpec},
 };
 
-/// Enough that topics rarely meet; the shard's number is the low byte of its replica's id.
+/// Enough that topics rarely meet; the shard's number is the low byte of its replica's id. The
+/// shards of the roll follow.
 const SHARDS: u64 = 16;
 
 /// How many operations a shard remembers for peers that lag.
@@ -41,6 +42,7 @@ pub struct Presence(Arc<Inner>);
 struct Inner {
     fanout: Fanout,
     shards: Box<[Mutex<Shard>]>,
+    roll: Roll,
     counting: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl Presence {
         Self(Arc::new(Inner {
             fanout,
             shards: (0..SHARDS).map(shard).collect(),
+            roll: Roll::new(|number| shard_of(node, SHARDS + number)),
             counting: AtomicBool::new(false),
         }))
     }
@@ -191,10 +194,31 @@ impl Presence {
         digests.collect()
     }
 
+    /// What this node says of a person who is connected to it, to the other nodes only; `None` once
+    /// they are not. Nothing happens before it is shared.
+    pub fn say_connected(&self, key: RollKey, record: Option<&str>) {
+        self.0.roll.put(key, record);
+    }
+
+    /// What each other node says of a person who is connected to it: at most 250 ms old while
+    /// nodes hear each other, and forgotten within 10 s of the end of a node that was killed.
+    pub fn connected_elsewhere(&self, key: RollKey) -> Vec<Box<str>> {
+        self.0.roll.elsewhere(key)
+    }
+
+    /// Whether other nodes are told of anything.
+    pub fn is_shared(&self) -> bool {
+        self.0.roll.is_shared()
+    }
+
     /// Takes in a message of another node, and returns what to answer it.
     pub fn receive(&self, message: Message) -> Vec<Message> {
-        let Some(shard) = self.addressed(&message) else {
+        let Some(number) = addressed(&message) else {
             return Vec::new();
+        };
+        let Some(shard) = self.0.shards.get(number) else {
+            let of_roll = number - self.0.shards.len();
+            return self.0.roll.receive(of_roll, message).into_iter().collect();
         };
         let mut shard = shard.lock();
         let reaction = shard.replica.receive(message);
@@ -205,20 +229,25 @@ impl Presence {
     /// What is new of each shard of this node since the clock up to which it is known elsewhere,
     /// in the order of the shards: see [`Replica::own_since`].
     pub(super) fn own_since(&self, known: &[Option<u64>]) -> Vec<Option<Message>> {
-        let shards = self.0.shards.iter().zip(known);
-        shards
-            .map(|(shard, since)| shard.lock().replica.own_since(*since))
-            .collect()
+        let (of_topics, of_roll) = known.split_at(self.0.shards.len().min(known.len()));
+        let shards = self.0.shards.iter().zip(of_topics);
+        let shards = shards.map(|(shard, since)| shard.lock().replica.own_since(*since));
+        let parts = self.0.roll.parts().iter().zip(of_roll);
+        let parts = parts.map(|(part, since)| part.lock().own_since(*since));
+        shards.chain(parts).collect()
     }
 
     /// The replicas of this node, shard by shard.
     pub(super) fn replicas(&self) -> Vec<ReplicaId> {
         let shards = self.0.shards.iter();
-        shards.map(|shard| shard.lock().replica.id()).collect()
+        let shards = shards.map(|shard| shard.lock().replica.id());
+        let parts = self.0.roll.parts().iter();
+        shards.chain(parts.map(|part| part.lock().id())).collect()
     }
 
     /// Shares with the other nodes who is present: see the module `exchange`.
     pub fn share_under(&self, supervisor: &Supervisor, shared: &Shared) {
+        self.0.roll.share();
         exchange::start(supervisor, self, shared);
     }
 
@@ -226,6 +255,9 @@ impl Presence {
     pub fn node_up(&self, node: ReplicaId) {
         for (number, shard) in (0..).zip(&self.0.shards) {
             shard.lock().replica.replica_up(shard_of(node, number));
+        }
+        for (number, part) in (SHARDS..).zip(self.0.roll.parts()) {
+            part.lock().up(shard_of(node, number));
         }
     }
 
@@ -235,6 +267,9 @@ impl Presence {
             let mut shard = shard.lock();
             let diffs = shard.replica.replica_down(shard_of(node, number));
             self.publish(&mut shard, diffs);
+        }
+        for (number, part) in (SHARDS..).zip(self.0.roll.parts()) {
+            part.lock().down(shard_of(node, number));
         }
     }
 
@@ -273,16 +308,17 @@ impl Presence {
         let number = fnv1a(topic) % SHARDS;
         &self.0.shards[number as usize]
     }
+}
 
-    fn addressed(&self, message: &Message) -> Option<&Mutex<Shard>> {
-        let replica = match message {
-            Message::Delta(delta) => delta.replica,
-            Message::Snapshot(snapshot) => snapshot.replica,
-            Message::Want { replica, .. } => *replica,
-            Message::Digest(clocks) => clocks.first()?.0,
-        };
-        self.0.shards.get(usize::try_from(replica.0 & 0xff).ok()?)
-    }
+/// The number of the shard that a message is about.
+fn addressed(message: &Message) -> Option<usize> {
+    let replica = match message {
+        Message::Delta(delta) => delta.replica,
+        Message::Snapshot(snapshot) => snapshot.replica,
+        Message::Want { replica, .. } => *replica,
+        Message::Digest(clocks) => clocks.first()?.0,
+    };
+    usize::try_from(replica.0 & 0xff).ok()
 }
 
 fn shard_of(node: ReplicaId, number: u64) -> ReplicaId {

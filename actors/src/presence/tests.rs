@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod exchange;
+mod roll;
 mod script;
 mod simulation;
 

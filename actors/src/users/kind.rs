@@ -145,9 +145,8 @@ impl Persons {
 
     async fn overview(&self, person: &Person, active: &mut Active) -> Result<Overview, StoreError> {
         self.refresh(person, active).await?;
-        let seen = self.0.people.myself(person);
-        let devices = seen.into_iter().flat_map(|seen| seen.devices);
-        let connected: Vec<_> = devices.filter_map(|device| device.device_id).collect();
+        let connected = self.0.people.connected(person);
+        let connected = connected.map(|it| it.devices).unwrap_or_default();
         Ok(Overview {
             chosen: self.0.people.chosen(person).await?,
             ..active.core.overview(&connected, self.0.clock.now())

@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,8 +13,10 @@ use super::*;
 use crate::{
     clock::ManualClock,
     fanout::{Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
-    people::{ChooseError, People, Shown, Status, lobby_room, own_topic},
-    presence::{Presence, ReplicaId, room_of},
+    gossip_kit::Wire,
+    people::{ChooseError, Connected, People, Shown, Status, lobby_room, own_topic},
+    presence::{Presence, ReplicaId, room_of, workspace_room},
+    supervision::{Supervisor, SupervisorSpec},
 };
 
 /// Profiles in memory, and a switch that makes writing fail.
@@ -88,8 +91,12 @@ struct Node {
 
 impl Node {
     fn on(store: &Arc<Profiles>) -> Self {
+        Self::of(store, 1)
+    }
+
+    fn of(store: &Arc<Profiles>, number: u64) -> Self {
         let fanout = Fanout::new();
-        let presence = Presence::new(fanout.clone(), ReplicaId(1 << 8));
+        let presence = Presence::new(fanout.clone(), ReplicaId(number << 8));
         let clock = ManualClock::at(Timestamp(1_000));
         let people = People::start(
             fanout.clone(),
@@ -103,6 +110,26 @@ impl Node {
             people,
             clock,
         }
+    }
+
+    fn shares(&self, wire: &Wire) -> Supervisor {
+        let tree = Supervisor::start(SupervisorSpec::new("node"));
+        self.presence.share_under(&tree, &wire.end().shared());
+        tree
+    }
+
+    async fn comes_to_know(&self, person: &Person, wanted: &Option<Connected>) {
+        let known = async {
+            while self.people.connected(person) != *wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let known = tokio::time::timeout(Duration::from_secs(5), known).await;
+        assert!(
+            known.is_ok(),
+            "{:?}, not {wanted:?}",
+            self.people.connected(person)
+        );
     }
 
     fn ear(&self, topic: &str) -> Ear {
@@ -368,4 +395,57 @@ async fn who_is_not_connected_chooses_nothing() {
         .choose_status(&person("alice"), Status::Busy)
         .await;
     assert!(matches!(refused, Err(ChooseError::NotConnected(_))));
+}
+
+/// Nodes tell each other of whoever is connected, and nobody else: an invisible person is known to
+/// be, and shown nowhere.
+#[tokio::test(start_paused = true)]
+async fn who_is_connected_to_another_node_is_known_here_invisible_or_not() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
+    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let alice = person("alice");
+    let connected = |status, devices: &[&str]| {
+        Some(Connected {
+            status,
+            devices: devices.iter().filter_map(|id| device(id)).collect(),
+        })
+    };
+    let phone = here.people.joined(&alice, tracker(1, 1), device("phone"));
+    let phone = phone.await.unwrap();
+    let online = connected(Some(Status::Online), &["phone"]);
+    there.comes_to_know(&alice, &online).await;
+    assert_eq!(there.people.myself(&alice), None, "not connected to it");
+
+    let hides = here.people.choose_status(&alice, Status::Invisible);
+    hides.await.unwrap();
+    let hidden = connected(Some(Status::Invisible), &["phone"]);
+    there.comes_to_know(&alice, &hidden).await;
+    let asked = there
+        .people
+        .ask(&alice.workspace, std::slice::from_ref(&alice.user));
+    assert_eq!(asked.await.unwrap()[0].seen.status, Shown::Offline);
+    assert_eq!(
+        there
+            .presence
+            .counts(&workspace_room(&alice.workspace))
+            .keys,
+        0
+    );
+
+    let laptop = there.people.joined(&alice, tracker(2, 1), device("laptop"));
+    let laptop = laptop.await.unwrap();
+    let both = connected(Some(Status::Invisible), &["laptop", "phone"]);
+    there.comes_to_know(&alice, &both).await;
+    // What was chosen here is not known there at once: the profile is.
+    let shows = there.people.choose_status(&alice, Status::Busy);
+    shows.await.unwrap();
+    let unsure = connected(None, &["laptop", "phone"]);
+    there.comes_to_know(&alice, &unsure).await;
+    drop(phone);
+    let laptop_only = connected(Some(Status::Busy), &["laptop"]);
+    there.comes_to_know(&alice, &laptop_only).await;
+    here.comes_to_know(&alice, &laptop_only).await;
+    drop(laptop);
+    here.comes_to_know(&alice, &None).await;
 }
