@@ -10,6 +10,8 @@ pub mod entities;
 pub mod fanout;
 #[cfg(test)]
 mod gossip_kit;
+#[cfg(test)]
+mod metrics_kit;
 pub mod notify;
 pub mod people;
 pub mod presence;

@@ -185,13 +185,14 @@ impl Parts {
         self.tree.launch(task);
     }
 
-    /// Sets the gauges that nobody keeps current: what runs in the background, who is there, and
-    /// who types.
+    /// Sets the gauges that nobody keeps current: what runs in the background, how far projections
+    /// are behind, who is there, and who types.
     pub(super) fn observer(&self) -> impl Fn() + Send + Sync + 'static {
-        let tree = self.tree.clone();
+        let (tree, delivery) = (self.tree.clone(), self.backend.delivery.clone());
         let (people, typing) = (self.backend.people.clone(), self.backend.typing.clone());
         move || {
             tree.tree().record();
+            delivery.record();
             metrics::gauge!("quikapp_online_users").set(people.count() as f64);
             metrics::gauge!("quikapp_typing").set(typing.count() as f64);
         }

@@ -183,6 +183,14 @@ impl Delivery {
         })
     }
 
+    /// Sets the gauges to how far every projection is behind now. Asks none of their tasks, so that
+    /// it is true of one that hangs.
+    pub fn record(&self) {
+        for projector in &self.shared.projectors {
+            projector.record();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -227,11 +235,12 @@ impl Shared {
     fn tasks(self: &Arc<Self>) -> SupervisorSpec {
         let mut spec = SupervisorSpec::new("delivery");
         for projector in &self.projectors {
-            let projector = Arc::clone(projector);
-            spec = spec.child(self.task("projection", move || {
+            let (projector, counted) = (Arc::clone(projector), Arc::clone(projector));
+            let task = self.task("projection", move || {
                 let projector = Arc::clone(&projector);
                 async move { projector.run().await }
-            }));
+            });
+            spec = spec.child(task.queue(move || counted.lane.lag().conversations));
         }
         for shard in 0..TIMER_SHARDS {
             let shared = Arc::clone(self);

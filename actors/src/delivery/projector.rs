@@ -66,7 +66,6 @@ impl Projector {
             if self.lane.take_overflow() {
                 self.refill().await;
             }
-            self.report();
         }
     }
 
@@ -122,7 +121,8 @@ impl Projector {
         settled
     }
 
-    fn report(&self) {
+    /// Sets the gauges to how far the projection is behind at this moment, whatever its task does.
+    pub(super) fn record(&self) {
         let lag = self.lane.lag();
         let consumer = self.lane.consumer().as_str().to_owned();
         metrics::gauge!("quikapp_projection_behind", "consumer" => consumer.clone()).set(

@@ -5,6 +5,7 @@ mod ending;
 mod erasing;
 mod folding;
 mod kit;
+mod lagging;
 mod projecting;
 mod rebuilding;
 mod recovering;

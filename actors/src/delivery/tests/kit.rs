@@ -1,11 +1,19 @@
 //! A process: sequencers and delivery on a store in a directory of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use quikapp_storage::{
-    ConversationId, ConversationKind, DeviceCursor, DeviceId, Entry, EntryKind, NewConversation,
-    Person, Role, Seq, SharedStore, Timestamp, UserId, WorkspaceId,
+    Consumer, ConversationId, ConversationKind, DeviceCursor, DeviceId, Entry, EntryKind,
+    NewConversation, Person, ProjectionStep, Role, Seq, SharedStore, StoreError, Timestamp, UserId,
+    WorkspaceId,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -93,6 +101,21 @@ impl Kit {
     ) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         Self::assemble(store, dir, ManualClock::at(START), config, projections).await
+    }
+
+    /// With a consumer of its own, which hangs while that is said.
+    pub(super) async fn with_a_consumer_that_hangs() -> (Self, Arc<AtomicBool>) {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let at = quikapp_storage::Config::at(dir.path().join("data"));
+        let store = quikapp_storage::open(&at).unwrap();
+        let hangs = Arc::new(AtomicBool::new(true));
+        let consumer = Arc::new(Hanging {
+            store: store.clone(),
+            hangs: Arc::clone(&hangs),
+        });
+        let clock = ManualClock::at(START);
+        let kit = Self::assemble(store, dir, clock, eager(), vec![consumer]).await;
+        (kit, hangs)
     }
 
     async fn assemble(
@@ -251,6 +274,30 @@ impl Kit {
         };
         let held = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(held.is_ok(), "waited in vain: {what}");
+    }
+}
+
+struct Hanging {
+    store: SharedStore,
+    hangs: Arc<AtomicBool>,
+}
+
+/// Under which name it is known.
+pub(super) fn hanging() -> Consumer {
+    Consumer::feed("hanging").unwrap()
+}
+
+#[async_trait]
+impl Projection for Hanging {
+    fn consumer(&self) -> Consumer {
+        hanging()
+    }
+
+    async fn project(&self, step: &ProjectionStep, _: &[Entry]) -> Result<bool, StoreError> {
+        while self.hangs.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.store.move_projection(step).await
     }
 }
 

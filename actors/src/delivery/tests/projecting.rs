@@ -13,7 +13,7 @@ use quikapp_storage::{
     Consumer, ConversationId, Entry, ProjectionStep, Seq, SharedStore, StoreError,
 };
 
-use super::kit::{Kit, eager, person, text};
+use super::kit::{Kit, eager, hanging, person, text};
 use crate::{
     clock::ManualClock,
     conversation::{Command, SendMessage},
@@ -25,43 +25,11 @@ async fn seen(store: &SharedStore, consumer: &Consumer, id: &ConversationId) -> 
     seen.unwrap()[0].0
 }
 
-/// A consumer that hangs until it is let go.
-struct Hanging {
-    store: SharedStore,
-    hangs: Arc<AtomicBool>,
-}
-
-fn hanging() -> Consumer {
-    Consumer::feed("hanging").unwrap()
-}
-
-#[async_trait]
-impl Projection for Hanging {
-    fn consumer(&self) -> Consumer {
-        hanging()
-    }
-
-    async fn project(&self, step: &ProjectionStep, _: &[Entry]) -> Result<bool, StoreError> {
-        while self.hangs.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.store.move_projection(step).await
-    }
-}
-
 /// The writer does not wait for a consumer that hangs, nor do the others; the conversation stays
 /// hot until it has caught up, and no longer.
 #[tokio::test]
 async fn a_consumer_that_hangs_holds_up_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = quikapp_storage::Config::at(dir.path().join("data"));
-    let store = quikapp_storage::open(&at).unwrap();
-    let hangs = Arc::new(AtomicBool::new(true));
-    let consumer = Hanging {
-        store: store.clone(),
-        hangs: hangs.clone(),
-    };
-    let kit = Kit::on(store, eager(), vec![Arc::new(consumer)]).await;
+    let (kit, hangs) = Kit::with_a_consumer_that_hangs().await;
     let id = kit.group(&["ann", "bob"]).await;
     for nth in 0..20 {
         kit.send("ann", &id, text(&nth.to_string())).await;
