@@ -69,10 +69,8 @@ impl<K: Kind> Entities<K> {
         for index in 0..config.shards {
             spec = spec.child(shard(&shared, index));
         }
-        let (counted, shown) = (Arc::clone(&shared), Arc::clone(&shared));
-        let host = ChildSpec::supervisor(spec)
-            .queue(move || counted.waiting())
-            .report(move || shown.nodes());
+        let shown = Arc::clone(&shared);
+        let host = ChildSpec::supervisor(spec).report(move || shown.nodes());
         supervisor.add(host).await?;
         Ok(Self(shared))
     }
@@ -195,6 +193,7 @@ impl<K: Kind> Shared<K> {
         });
         vec![TreeNode {
             restarts: self.views.iter().map(View::restarts).sum(),
+            queue_depth: self.waiting() as u64,
             age_ms: crate::supervision::age_ms(self.began),
             children: children.collect(),
             ..self.node(K::NAME.to_owned(), count)

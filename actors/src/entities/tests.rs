@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::supervision::{Ending, NodeState, Supervisor, SupervisorSpec};
+use crate::{
+    metrics_kit::Metrics,
+    supervision::{Ending, NodeState, Supervisor, SupervisorSpec, TreeNode},
+};
 
 #[derive(Debug, Clone, Default)]
 struct Counters {
@@ -28,13 +31,6 @@ struct Counters {
     gate: Arc<tokio::sync::RwLock<()>>,
     /// Told when a passivation waits at the gate.
     passivating: Arc<Notify>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Say {
-    Add(u64),
-    Read,
-    Panic,
 }
 
 impl Kind for Counters {
@@ -114,6 +110,17 @@ impl Kit {
 
     async fn tell(&self, id: &str, message: Say) -> Result<(), EntityError> {
         self.entities.tell(&id.to_owned(), message).await
+    }
+
+    /// What the tree shows of the kind.
+    fn shown(&self) -> TreeNode {
+        let mut shown = None;
+        self.supervisor.tree().walk(&mut |node| {
+            if node.name == Counters::NAME {
+                shown = Some(node.clone());
+            }
+        });
+        shown.unwrap()
     }
 
     async fn until(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
@@ -313,4 +320,54 @@ async fn after_a_shards_panic_its_entities_are_reached_through_the_same_handle()
     }
     assert_eq!(asked, Ok(5));
     assert_eq!(kit.entities.active(), 1);
+}
+
+/// What waits for entities is shown at their kind, in the tree and in the metrics.
+#[tokio::test]
+async fn what_waits_is_shown_at_its_kind() {
+    let (kit, metrics) = (Kit::new().await, Metrics::new());
+    let closed = kit.counters.gate.clone().write_owned().await;
+    for id in ["a", "a", "a", "b", "b"] {
+        kit.tell(id, Say::Add(1)).await.unwrap();
+    }
+    assert_eq!(kit.shown().queue_depth, 5);
+    let depth = |kind: &str| {
+        let _collecting = metrics.collecting();
+        kit.supervisor.tree().record();
+        metrics.value(&format!("quikapp_actor_queue_depth{{kind=\"{kind}\"}}"))
+    };
+    assert_eq!(depth("counter"), Some(5.0));
+    assert_eq!(depth("supervisor"), Some(0.0));
+    drop(closed);
+    kit.until("all is handled", |kit| kit.shown().queue_depth == 0)
+        .await;
+    assert_eq!(depth("counter"), Some(0.0));
+}
+
+/// Restarts and quarantines are counted, and shown with the reason.
+#[tokio::test]
+async fn what_fails_is_counted_and_shown() {
+    let metrics = Metrics::new();
+    let _collecting = metrics.collecting();
+    let kit = Kit::new().await;
+    for _ in 0..4 {
+        let _ = kit.ask("bad", Say::Panic).await;
+    }
+    kit.until("quarantine", |kit| !kit.entities.quarantined().is_empty())
+        .await;
+    let shown = kit.shown();
+    assert_eq!((shown.count, shown.restarts), (0, 3));
+    assert_eq!(shown.children[0].last_failure.as_deref(), Some("poisoned"));
+    let values = || {
+        kit.supervisor.tree().record();
+        [
+            "quikapp_actor_restarts_total{kind=\"counter\"}",
+            "quikapp_entity_quarantines_total{kind=\"counter\"}",
+            "quikapp_entities_quarantined{kind=\"counter\"}",
+        ]
+        .map(|series| metrics.value(series))
+    };
+    assert_eq!(values(), [Some(3.0), Some(1.0), Some(1.0)]);
+    assert_eq!(kit.entities.release(&"bad".to_owned()).await, Ok(true));
+    assert_eq!(values(), [Some(3.0), Some(1.0), Some(0.0)]);
 }
