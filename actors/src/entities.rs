@@ -19,6 +19,7 @@ mod core;
 mod error;
 mod host;
 mod kind;
+mod life;
 mod shard;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, oneshot},
     time::Instant,
@@ -15,6 +16,7 @@ use tokio::{
 use super::{
     Config, EntityError, Kind, Quarantined,
     core::{Bounds, Phase},
+    life::Life,
     shard::{Pending, Reply, Shard, ShardMessage},
     view::View,
 };
@@ -36,6 +38,8 @@ pub(super) struct Shared<K: Kind> {
     pub(super) bounds: Bounds,
     pub(super) shards: Box<[Handle<ShardMessage<K>>]>,
     pub(super) views: Box<[View<K::Id>]>,
+    /// The present life of each shard.
+    lives: Box<[Mutex<Life>]>,
     admission: Arc<Semaphore>,
     capacity: usize,
     hasher: RandomState,
@@ -60,6 +64,7 @@ impl<K: Kind> Entities<K> {
             },
             shards: (0..config.shards).map(|_| Handle::new()).collect(),
             views: (0..config.shards).map(|_| View::default()).collect(),
+            lives: (0..config.shards).map(|_| Mutex::default()).collect(),
             admission: Arc::new(Semaphore::new(config.host_queue)),
             capacity: config.host_queue,
             hasher: RandomState::new(),
@@ -155,6 +160,15 @@ impl<K: Kind> Shared<K> {
 
     pub(super) fn sweep_every(&self) -> Duration {
         (self.bounds.idle / SWEEPS_PER_IDLE).max(Duration::from_millis(10))
+    }
+
+    /// Begins a life of a shard, once nothing of the one before runs any more.
+    pub(super) async fn live(&self, index: usize) -> Life {
+        let before = self.lives[index].lock().clone();
+        before.end().await;
+        let life = Life::default();
+        *self.lives[index].lock() = life.clone();
+        life
     }
 
     fn shard_of(&self, id: &K::Id) -> &Handle<ShardMessage<K>> {

@@ -1,7 +1,8 @@
 //! The actor that holds a share of a kind's entities.
 //!
-//! It decides by each entity's core; what an entity does runs as a task beside it. Restart policy:
-//! its supervisor starts it again, empty; callers that waited in it are told.
+//! It decides by each entity's core; what an entity does runs as a task beside it, and ends with
+//! it. Restart policy: its supervisor starts it again, empty, once nothing of the life before runs;
+//! callers that waited in it are told.
 
 use std::{collections::HashMap, collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,6 +14,7 @@ use super::{
     EntityError, Kind,
     core::{Core, Effect, Input, Phase, Why},
     host::Shared,
+    life::Life,
 };
 use crate::supervision::panic_text;
 
@@ -108,6 +110,9 @@ pub(super) struct Shard<K: Kind>(pub(super) std::marker::PhantomData<fn(K)>);
 pub(super) struct ShardState<K: Kind> {
     shared: Arc<Shared<K>>,
     index: usize,
+    /// Tasks tell this life and no other how they ended.
+    myself: ActorRef<ShardMessage<K>>,
+    life: Life,
     slots: HashMap<K::Id, Slot<K>>,
     is_draining: bool,
     sweeps: JoinHandle<()>,
@@ -123,11 +128,14 @@ impl<K: Kind> Actor for Shard<K> {
         myself: ActorRef<ShardMessage<K>>,
         (shared, index): (Arc<Shared<K>>, usize),
     ) -> Result<ShardState<K>, ActorProcessingErr> {
+        let life = shared.live(index).await;
         shared.views[index].clear();
         let period = shared.sweep_every();
         Ok(ShardState {
             shared,
             index,
+            myself: myself.clone(),
+            life,
             slots: HashMap::new(),
             is_draining: false,
             sweeps: myself.send_interval(period, || ShardMessage::Sweep),
@@ -168,6 +176,13 @@ impl<K: Kind> Actor for Shard<K> {
     }
 }
 
+/// However a shard ends, what it had under way is cut off.
+impl<K: Kind> Drop for ShardState<K> {
+    fn drop(&mut self) {
+        self.life.cut_off();
+    }
+}
+
 impl<K: Kind> ShardState<K> {
     fn deliver(&mut self, id: &K::Id, mut pending: Box<Pending<K>>) {
         if self.is_draining {
@@ -199,7 +214,7 @@ impl<K: Kind> ShardState<K> {
 
     fn done(&mut self, id: &K::Id, done: Done<K>) {
         let Some(slot) = self.slots.get_mut(id) else {
-            // The shard has been started again meanwhile: the entity is written by nobody.
+            // No entity is forgotten while a task has it.
             return;
         };
         let input = match done {
@@ -313,12 +328,12 @@ impl<K: Kind> ShardState<K> {
     where
         Run: Future<Output = Done<K>> + Send + 'static,
     {
-        let (shared, index, id) = (Arc::clone(&self.shared), self.index, id.clone());
-        let running = run(Arc::clone(&shared), id.clone());
-        tokio::spawn(async move {
+        let (myself, id) = (self.myself.clone(), id.clone());
+        let running = run(Arc::clone(&self.shared), id.clone());
+        self.life.run(async move {
             let done = running.await;
-            // A shard that is being started again does not know the entity any more.
-            let _ = shared.shards[index].cast(ShardMessage::Done { id, done });
+            // A shard that has ended does not know the entity any more.
+            let _ = myself.cast(ShardMessage::Done { id, done });
         });
     }
 }

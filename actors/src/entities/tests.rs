@@ -31,6 +31,41 @@ struct Counters {
     gate: Arc<tokio::sync::RwLock<()>>,
     /// Told when a passivation waits at the gate.
     passivating: Arc<Notify>,
+    work: Arc<Mutex<Work>>,
+}
+
+/// How many tasks are at work on each entity, and how many were at most on one.
+#[derive(Debug, Default)]
+struct Work {
+    now: HashMap<String, usize>,
+    most: usize,
+}
+
+/// A task at work.
+struct AtWork(Arc<Mutex<Work>>, String);
+
+impl Counters {
+    fn at_work(&self, id: &str) -> AtWork {
+        let mut work = self.work.lock();
+        let now = work.now.entry(id.to_owned()).or_default();
+        *now += 1;
+        let now = *now;
+        work.most = work.most.max(now);
+        AtWork(self.work.clone(), id.to_owned())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        *self.0.lock().now.get_mut(&self.1).unwrap() -= 1;
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Say {
+    Add(u64),
+    Read,
+    Panic,
 }
 
 impl Kind for Counters {
@@ -49,6 +84,7 @@ impl Kind for Counters {
     }
 
     async fn activate(&self, id: &String) -> Result<u64, ActivateError> {
+        let _at_work = self.at_work(id);
         self.activations.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         match self.is_down.load(Ordering::SeqCst) {
@@ -58,6 +94,7 @@ impl Kind for Counters {
     }
 
     async fn handle(&self, id: &String, count: &mut u64, message: Say) -> u64 {
+        let _at_work = self.at_work(id);
         let _open = self.gate.read().await;
         match message {
             Say::Add(n) => {
@@ -74,6 +111,7 @@ impl Kind for Counters {
     }
 
     async fn passivate(&self, id: &String, count: &mut u64) -> Result<(), ActivateError> {
+        let _at_work = self.at_work(id);
         self.passivating.notify_one();
         let _open = self.gate.read().await;
         self.kept.lock().insert(id.clone(), *count);
@@ -121,6 +159,13 @@ impl Kit {
             }
         });
         shown.unwrap()
+    }
+
+    /// Hands an entity a message, to whichever life takes it.
+    async fn insist(&self, id: &str, message: impl Fn() -> Say) {
+        while self.tell(id, message()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn until(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
@@ -320,6 +365,33 @@ async fn after_a_shards_panic_its_entities_are_reached_through_the_same_handle()
     }
     assert_eq!(asked, Ok(5));
     assert_eq!(kit.entities.active(), 1);
+}
+
+/// What a shard had under way when it failed ends with it: nothing of it runs beside what the next
+/// life does, and nothing of it reaches there.
+#[tokio::test]
+async fn a_task_of_the_life_before_neither_runs_on_nor_reaches_the_next() {
+    let kit = Kit::new().await;
+    kit.ask("a", Say::Add(1)).await.unwrap();
+    let closed = kit.counters.gate.clone().write_owned().await;
+    let first = tokio::spawn({
+        let entities = kit.entities.clone();
+        async move { entities.ask(&"a".to_owned(), Say::Add(10)).await }
+    });
+    kit.until("the first is in hand", |kit| {
+        kit.counters.work.lock().now.get("a") == Some(&1)
+    })
+    .await;
+    kit.entities.crash_shard_of(&"a".to_owned());
+    kit.insist("a", || Say::Add(100)).await;
+    kit.until("the next life has begun", |kit| {
+        kit.counters.activations.load(Ordering::SeqCst) == 2
+    })
+    .await;
+    drop(closed);
+    assert_eq!(first.await.unwrap(), Err(EntityError::OutcomeUnknown));
+    assert_eq!(kit.ask("a", Say::Read).await, Ok(100));
+    assert_eq!(kit.counters.work.lock().most, 1, "one at a time");
 }
 
 /// What waits for entities is shown at their kind, in the tree and in the metrics.
