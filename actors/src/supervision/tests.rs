@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod kit;
+mod strategies;
 
 use std::{
     sync::{
@@ -14,7 +15,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::*;
-use kit::{Journal, Say, actor, until};
+use crate::metrics_kit::Metrics;
+use kit::{Journal, Say, Start, actor, all_but, until};
 
 /// No waiting, so that journals are short.
 fn at_once() -> Backoff {
@@ -24,66 +26,20 @@ fn at_once() -> Backoff {
     }
 }
 
+/// Children a, b and c, all up.
 async fn three(strategy: Strategy) -> (Supervisor, Journal, [Handle<Say>; 3]) {
+    three_of(SupervisorSpec::new("root").strategy(strategy)).await
+}
+
+async fn three_of(mut spec: SupervisorSpec) -> (Supervisor, Journal, [Handle<Say>; 3]) {
     let journal = Journal::default();
     let handles: [Handle<Say>; 3] = Default::default();
-    let mut spec = SupervisorSpec::new("root").strategy(strategy);
     for (name, handle) in ["a", "b", "c"].into_iter().zip(&handles) {
         spec = spec.child(actor(name, handle, &journal).restart(Restart::Permanent));
     }
     let supervisor = Supervisor::start(spec);
     journal.reads("+a +b +c").await;
     (supervisor, journal, handles)
-}
-
-#[tokio::test]
-async fn one_for_one() {
-    let (supervisor, journal, [a, b, _]) = three(Strategy::OneForOne).await;
-    b.cast(Say::Panic).unwrap();
-    journal.reads("+a +b +c +b").await;
-    assert_eq!(b.call(Say::ask).await, Ok("b"), "through the same handle");
-    assert_eq!(a.call(Say::ask).await, Ok("a"));
-    assert_eq!(supervisor.stop().await, Ending::Stopped);
-    journal.reads("+a +b +c +b -c -b -a").await;
-}
-
-#[tokio::test]
-async fn one_for_all() {
-    let (_supervisor, journal, [_, b, c]) = three(Strategy::OneForAll).await;
-    b.cast(Say::Panic).unwrap();
-    journal.reads("+a +b +c -c -a +a +b +c").await;
-    assert_eq!(c.call(Say::ask).await, Ok("c"));
-}
-
-#[tokio::test]
-async fn rest_for_one() {
-    let (_supervisor, journal, [_, b, _]) = three(Strategy::RestForOne).await;
-    b.cast(Say::Panic).unwrap();
-    journal.reads("+a +b +c -c +b +c").await;
-}
-
-#[tokio::test]
-async fn callers_of_a_child_that_panics_hear_so_at_once() {
-    let (_supervisor, journal, [a, ..]) = three(Strategy::OneForOne).await;
-    let go = Arc::new(Notify::new());
-    a.cast(Say::PanicAfter(go.clone())).unwrap();
-    let in_mailbox: Vec<_> = (0..3)
-        .map(|_| {
-            let a = a.clone();
-            tokio::spawn(async move { a.call(Say::ask).await })
-        })
-        .collect();
-    let in_hand = tokio::spawn({
-        let a = a.clone();
-        async move { a.call(|reply_to| Say::PanicWith { reply_to }).await }
-    });
-    tokio::task::yield_now().await;
-    go.notify_one();
-    for call in in_mailbox.into_iter().chain([in_hand]) {
-        let outcome = tokio::time::timeout(Duration::from_secs(5), call).await;
-        assert!(outcome.unwrap().unwrap().is_err());
-    }
-    journal.reads("+a +b +c +a").await;
 }
 
 #[tokio::test]
@@ -104,10 +60,10 @@ async fn a_child_that_stops_by_itself_has_done_its_work() {
 async fn a_panic_in_the_first_start_is_an_error_of_whoever_adds_the_child() {
     let supervisor = Supervisor::start(SupervisorSpec::new("root"));
     let (journal, handle) = (Journal::default(), Handle::new());
-    let child = kit::failing_starts("bad", &handle, &journal, 0..1);
+    let child = kit::starting("bad", &handle, &journal, all_but(0, Start::Panics));
     let refused = supervisor.add(child).await.unwrap_err();
     assert_eq!(refused.child, "bad");
-    assert!(refused.detail.contains("start 0"), "{refused}");
+    assert!(refused.detail.contains("in the start of bad"), "{refused}");
     let child = actor("good", &handle, &journal);
     supervisor.add(child).await.unwrap();
     assert_eq!(handle.call(Say::ask).await, Ok("good"));
@@ -116,7 +72,10 @@ async fn a_panic_in_the_first_start_is_an_error_of_whoever_adds_the_child() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_later_start_is_tried_again_after_a_while() {
     let (journal, handle) = (Journal::default(), Handle::new());
-    let child = kit::failing_starts("a", &handle, &journal, 1..4);
+    let child = kit::starting("a", &handle, &journal, |nth| match nth {
+        1..4 => Start::Panics,
+        _ => Start::Well,
+    });
     let supervisor = Supervisor::start(SupervisorSpec::new("root").child(child));
     journal.reads("+a").await;
     let began = tokio::time::Instant::now();
@@ -129,6 +88,8 @@ async fn a_panic_in_a_later_start_is_tried_again_after_a_while() {
 
 #[tokio::test]
 async fn more_restarts_than_are_borne_fail_the_supervisor_and_its_parent_starts_it_again() {
+    let metrics = Metrics::new();
+    let _collecting = metrics.collecting();
     let (journal, a, b) = (Journal::default(), Handle::new(), Handle::new());
     let intensity = Intensity {
         restarts: 2,
@@ -161,33 +122,14 @@ async fn more_restarts_than_are_borne_fail_the_supervisor_and_its_parent_starts_
     }
     assert_eq!(supervisor.ended().await, Ending::Escalated);
     assert_eq!(supervisor.tree().state, NodeState::Ended);
-}
-
-#[tokio::test]
-async fn an_orderly_stop_goes_backwards_and_loses_nothing_that_is_queued() {
-    let (supervisor, journal, handles) = three(Strategy::OneForOne).await;
-    let go = Arc::new(Notify::new());
-    for handle in &handles {
-        handle.cast(Say::Hold(go.clone())).unwrap();
-        for _ in 0..100 {
-            journal.hand(handle).unwrap();
-        }
+    for (series, count) in [
+        ("quikapp_actor_restarts_total{kind=\"worker\"}", 6.0),
+        ("quikapp_actor_restarts_total{kind=\"supervisor\"}", 2.0),
+        // The inner one three times, and then the outer one.
+        ("quikapp_supervisor_escalations_total", 4.0),
+    ] {
+        assert_eq!(metrics.value(series), Some(count), "{series}");
     }
-    let stopping = tokio::spawn({
-        let supervisor = supervisor.clone();
-        async move { supervisor.stop().await }
-    });
-    until(|| journal.hand(&handles[2]).is_err()).await;
-    assert_eq!(journal.work(), 0, "all wait behind the held one");
-    until(|| {
-        go.notify_waiters();
-        stopping.is_finished()
-    })
-    .await;
-    assert_eq!(stopping.await.unwrap(), Ending::Stopped);
-    journal.reads("+a +b +c -c -b -a").await;
-    assert!(journal.work() >= 300);
-    assert_eq!(journal.work(), journal.accepted(), "accepted is handled");
 }
 
 #[tokio::test]
@@ -265,4 +207,28 @@ async fn the_tree_shows_what_is_there() {
     assert_eq!(seen, expected);
     let json = serde_json::to_string(&tree).unwrap();
     assert_eq!(serde_json::from_str::<TreeNode>(&json).unwrap(), tree);
+}
+
+/// A life begins with the start that brought it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_begins_a_new_age() {
+    let metrics = Metrics::new();
+    let (supervisor, journal, [a, ..]) = three(Strategy::OneForOne).await;
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let age = |child: usize| supervisor.tree().children[child].age_ms;
+    assert!(age(0) >= 90_000);
+    a.cast(Say::Panic).unwrap();
+    journal.reads("+a +b +c +a").await;
+    until(|| supervisor.tree().children[0].state == NodeState::Running).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!((1_000..90_000).contains(&age(0)));
+    assert!(age(1) >= 91_000);
+    {
+        let _collecting = metrics.collecting();
+        supervisor.tree().record();
+    }
+    let value = |series| metrics.value(series).unwrap();
+    assert!((1.0..90.0).contains(&value("quikapp_actor_age_seconds{kind=\"worker\"}")));
+    assert!(value("quikapp_actor_age_seconds{kind=\"supervisor\"}") >= 91.0);
+    assert_eq!(value("quikapp_actors{kind=\"worker\"}"), 3.0);
 }

@@ -40,7 +40,8 @@ struct World {
     /// Ended by itself, or never came up: nobody need start it.
     is_done: Vec<bool>,
     waits: Vec<u64>,
-    restarts: Vec<Duration>,
+    /// When a child failed that had to be started again.
+    failures: Vec<Duration>,
     intensity: Intensity,
     is_up: bool,
     is_over: bool,
@@ -63,7 +64,7 @@ impl World {
             has_run: vec![false; count],
             is_done: vec![false; count],
             waits: Vec::new(),
-            restarts: Vec::new(),
+            failures: Vec::new(),
             intensity,
             is_up: false,
             is_over: false,
@@ -83,6 +84,7 @@ impl World {
             match action {
                 Action::Start { child, again } => {
                     assert_eq!(self.lives[child], Life::None, "started twice");
+                    assert!(!self.is_too_much(), "gave up too late");
                     assert_eq!(again, self.has_run[child]);
                     self.lives[child] = Life::Starting;
                     self.is_done[child] = false;
@@ -155,7 +157,10 @@ impl World {
             }
             (Life::Starting, true) => {
                 self.lives[child] = Life::None;
-                self.restarts.push(self.now);
+                // One that never ran is refused, and the first start fails at once.
+                if self.has_run[child] {
+                    self.failures.push(self.now);
+                }
                 self.tell(Event::StartFailed { child });
             }
             (_, bad) => {
@@ -167,12 +172,14 @@ impl World {
 
     fn end(&mut self, nth: usize, exit: Exit) {
         if let Some(child) = self.pick(nth, |life| life == Life::Running) {
-            self.restarts.push(self.now);
             self.is_done[child] = match self.restart[child] {
                 Restart::Permanent => false,
                 Restart::Transient => exit == Exit::Normal,
                 Restart::Temporary => true,
             };
+            if !self.is_done[child] {
+                self.failures.push(self.now);
+            }
             self.gone(child, exit);
         }
     }
@@ -191,14 +198,14 @@ impl World {
         }
     }
 
-    /// The most failures that fell into one window.
-    fn worst(&self) -> usize {
+    /// Whether more failures fell into one window than are borne.
+    fn is_too_much(&self) -> bool {
         let within = self.intensity.within;
         let of = |at: &Duration| {
-            let since = self.restarts.iter().filter(|it| *it <= at);
+            let since = self.failures.iter().filter(|it| *it <= at);
             since.filter(|it| *at - **it <= within).count()
         };
-        self.restarts.iter().map(of).max().unwrap_or_default()
+        self.failures.iter().map(of).max() > Some(self.intensity.restarts)
     }
 }
 
@@ -245,9 +252,9 @@ proptest! {
         }
         world.come_to_rest();
         if world.is_over {
-            let never_up = !world.is_up;
-            prop_assert!(never_up || world.worst() > world.intensity.restarts, "gave up too early");
+            prop_assert!(!world.is_up || world.is_too_much(), "gave up too early");
         } else {
+            prop_assert!(!world.is_too_much(), "gave up too late");
             for (life, is_done) in world.lives.iter().zip(&world.is_done) {
                 prop_assert!(*life == Life::Running || *is_done, "left lying");
             }

@@ -1,7 +1,6 @@
 //! Actors that write a journal of their lives.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -60,9 +59,10 @@ pub(super) enum Say {
         reply_to: oneshot::Sender<&'static str>,
     },
     Panic,
-    PanicAfter(Arc<Notify>),
+    /// Panics, once it may, with a caller in hand.
     PanicWith {
         reply_to: oneshot::Sender<&'static str>,
+        go: Arc<Notify>,
     },
     Hold(Arc<Notify>),
     Work,
@@ -80,7 +80,16 @@ impl ractor::Message for Say {}
 pub(super) struct Worker {
     name: &'static str,
     journal: Journal,
-    panics: Option<usize>,
+    start: Start,
+}
+
+/// How a start goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    Well,
+    Takes(Duration),
+    Panics,
+    Hangs,
 }
 
 impl Actor for Worker {
@@ -89,8 +98,11 @@ impl Actor for Worker {
     type Arguments = ();
 
     async fn pre_start(&self, _: ActorRef<Say>, (): ()) -> Result<(), ActorProcessingErr> {
-        if let Some(start) = self.panics {
-            panic!("start {start}");
+        match self.start {
+            Start::Well => {}
+            Start::Takes(time) => tokio::time::sleep(time).await,
+            Start::Panics => panic!("in the start of {}", self.name),
+            Start::Hangs => std::future::pending().await,
         }
         self.journal.write(format!("+{}", self.name));
         Ok(())
@@ -107,12 +119,9 @@ impl Actor for Worker {
                 let _ = reply_to.send(self.name);
             }
             Say::Panic => panic!("as asked"),
-            Say::PanicAfter(go) => {
-                go.notified().await;
-                panic!("as asked");
-            }
-            Say::PanicWith { reply_to } => {
+            Say::PanicWith { reply_to, go } => {
                 let _held = reply_to;
+                go.notified().await;
                 panic!("with a caller waiting");
             }
             Say::Hold(go) => go.notified().await,
@@ -131,26 +140,30 @@ impl Actor for Worker {
 }
 
 pub(super) fn actor(name: &'static str, handle: &Handle<Say>, journal: &Journal) -> ChildSpec {
-    failing_starts(name, handle, journal, 0..0)
+    starting(name, handle, journal, |_| Start::Well)
 }
 
-/// Some of whose starts panic.
-pub(super) fn failing_starts(
+/// One whose starts, counted from 0, go as is said.
+pub(super) fn starting(
     name: &'static str,
     handle: &Handle<Say>,
     journal: &Journal,
-    bad: Range<usize>,
+    how: impl Fn(usize) -> Start + Send + Sync + 'static,
 ) -> ChildSpec {
     let (journal, starts) = (journal.clone(), AtomicUsize::new(0));
     ChildSpec::actor(name, "worker", handle, move || {
-        let start = starts.fetch_add(1, Ordering::SeqCst);
         let worker = Worker {
             name,
             journal: journal.clone(),
-            panics: bad.contains(&start).then_some(start),
+            start: how(starts.fetch_add(1, Ordering::SeqCst)),
         };
         (worker, ())
     })
+}
+
+/// All of whose starts but the n-th go well.
+pub(super) fn all_but(nth: usize, how: Start) -> impl Fn(usize) -> Start + Send + Sync + 'static {
+    move |start| if start == nth { how } else { Start::Well }
 }
 
 /// Waits for something to become true.
