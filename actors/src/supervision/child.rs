@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use ractor::{Actor, ActorCell};
+use ractor::{Actor, ActorCell, ActorRef};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ use super::{
 const START_WITHIN: Duration = Duration::from_secs(30);
 /// How long a child may take to stop, unless it says otherwise.
 const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Why a start has failed that was not let come to its end.
+const CUT_OFF: &str = "cut off";
 
 /// A child that has come up.
 pub(super) struct Came {
@@ -26,7 +28,10 @@ pub(super) struct Came {
     pub(super) branch: Option<Arc<Branch>>,
 }
 
-type Start = dyn Fn(ActorCell) -> BoxFuture<'static, Result<Came, String>> + Send + Sync;
+/// Starts a child. Once the token is cancelled a start that is under way ends soon, and leaves
+/// nothing running of what it has begun.
+type Start =
+    dyn Fn(ActorCell, CancellationToken) -> BoxFuture<'static, Result<Came, String>> + Send + Sync;
 type StopFn = dyn Fn(&ActorCell) + Send + Sync;
 type QueueFn = dyn Fn() -> usize + Send + Sync;
 type ReportFn = dyn Fn() -> Vec<TreeNode> + Send + Sync;
@@ -66,12 +71,11 @@ impl ChildSpec {
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
         let (handle, make) = (handle.clone(), Arc::new(make));
-        Self::new(name, kind, Stopping::Drain, move |supervisor| {
+        Self::new(name, kind, Stopping::Drain, move |supervisor, cut| {
             let (handle, make) = (handle.clone(), Arc::clone(&make));
             let start = async move {
                 let (actor, args) = make();
-                let spawned = A::spawn_linked(None, actor, args, supervisor).await;
-                let (child, _) = spawned.map_err(|error| error.to_string())?;
+                let child = spawn(actor, args, supervisor, &cut).await?;
                 let cell = child.get_cell();
                 handle.reaches(child);
                 Ok(Came { cell, branch: None })
@@ -90,11 +94,10 @@ impl ChildSpec {
         Run: Future<Output = ()> + Send + 'static,
     {
         let make: Arc<Make> = Arc::new(move |stop| make(stop).boxed());
-        Self::new(name, kind, Stopping::Stop, move |supervisor| {
+        Self::new(name, kind, Stopping::Stop, move |supervisor, cut| {
             let task = Task(Arc::clone(&make));
             let start = async move {
-                let spawned = Task::spawn_linked(None, task, (), supervisor).await;
-                let (child, _) = spawned.map_err(|error| error.to_string())?;
+                let child = spawn(task, (), supervisor, &cut).await?;
                 let cell = child.get_cell();
                 Ok(Came { cell, branch: None })
             };
@@ -102,42 +105,56 @@ impl ChildSpec {
         })
     }
 
-    /// A supervisor. It has started once its children have, and has longer than they to stop. It
-    /// is started again whenever it failed, which it does when its own restarts do not help.
+    /// A supervisor. It has started once its children have, and has longer than they to start and
+    /// to stop. It is started again whenever it failed, which it does when its own restarts do not
+    /// help.
     pub fn supervisor(spec: SupervisorSpec) -> Self {
-        let shutdown: Duration = spec.children.iter().map(|it| it.shutdown).sum();
+        let starts: Duration = spec.children.iter().map(|it| it.start_within).sum();
+        let stops: Duration = spec.children.iter().map(|it| it.shutdown).sum();
+        let shutdown = stops + SHUTDOWN;
         let tell: Arc<StopFn> = Arc::new(|cell| {
             // Who has ended need not be told.
             let _ = cell.send_message(Message::Stop);
         });
         let name = spec.name.clone();
-        Self::new(name, "supervisor", Stopping::Tell(tell), move |parent| {
-            let spec = spec.clone();
-            let start = async move {
-                let (up, is_up) = oneshot::channel();
-                let branch = Arc::new(Branch::default());
-                let args = ShellArgs::new(spec, Arc::clone(&branch)).announcing(up);
-                let spawned = Shell::spawn_linked(None, Shell, args, parent).await;
-                let (child, _) = spawned.map_err(|error| error.to_string())?;
-                let cell = child.get_cell();
-                match is_up.await {
-                    Ok(()) => Ok(Came {
-                        cell,
-                        branch: Some(branch),
-                    }),
-                    Err(_) => Err("its children did not start".to_owned()),
-                }
-            };
-            start.boxed()
-        })
-        .shutdown(shutdown + SHUTDOWN)
+        Self::new(
+            name,
+            "supervisor",
+            Stopping::Tell(tell),
+            move |parent, cut| {
+                let spec = spec.clone();
+                let start = async move {
+                    let (up, is_up) = oneshot::channel();
+                    let branch = Arc::new(Branch::default());
+                    let args = ShellArgs::new(spec, Arc::clone(&branch)).announcing(up);
+                    let cell = spawn(Shell, args, parent, &cut).await?.get_cell();
+                    match cut.run_until_cancelled(is_up).await {
+                        Some(Ok(())) => Ok(Came {
+                            cell,
+                            branch: Some(branch),
+                        }),
+                        Some(Err(_)) => Err("its children did not start".to_owned()),
+                        None => {
+                            take_down(&cell, shutdown).await;
+                            Err(CUT_OFF.to_owned())
+                        }
+                    }
+                };
+                start.boxed()
+            },
+        )
+        .start_within(starts + START_WITHIN)
+        .shutdown(shutdown)
     }
 
     fn new(
         name: impl Into<Arc<str>>,
         kind: &'static str,
         stopping: Stopping,
-        start: impl Fn(ActorCell) -> BoxFuture<'static, Result<Came, String>> + Send + Sync + 'static,
+        start: impl Fn(ActorCell, CancellationToken) -> BoxFuture<'static, Result<Came, String>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         Self {
             name: name.into(),
@@ -192,6 +209,28 @@ impl ChildSpec {
     pub fn report(mut self, report: impl Fn() -> Vec<TreeNode> + Send + Sync + 'static) -> Self {
         self.report = Some(Arc::new(report));
         self
+    }
+}
+
+/// Spawns an actor. One that is cut off while it starts is dropped, and has never run.
+async fn spawn<A: Actor>(
+    actor: A,
+    args: A::Arguments,
+    supervisor: ActorCell,
+    cut: &CancellationToken,
+) -> Result<ActorRef<A::Msg>, String> {
+    let spawned = A::spawn_linked(None, actor, args, supervisor);
+    let spawned = cut.run_until_cancelled(spawned).await;
+    let (child, _) = spawned.ok_or(CUT_OFF)?.map_err(|error| error.to_string())?;
+    Ok(child)
+}
+
+/// Ends a supervisor that has not come up, with whatever it has brought up so far.
+async fn take_down(cell: &ActorCell, within: Duration) {
+    // Who has ended need not be told.
+    let _ = cell.send_message(Message::Stop);
+    if cell.wait(Some(within)).await.is_err() {
+        cell.kill();
     }
 }
 

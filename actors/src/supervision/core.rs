@@ -153,6 +153,11 @@ impl Core {
         (place, self.go_on())
     }
 
+    /// Whether it only stops what is still there.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Whether a child that does not run is going to.
     pub(super) fn will_start(&self, child: usize) -> bool {
         matches!(self.children[child].state, State::Down | State::Starting)

@@ -3,7 +3,7 @@
 //! Restart policy: a supervisor's own is its parent's to decide. The root has no parent: when it
 //! fails, [`Supervisor::ended`] says so, and the process ends in good order.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt;
 use ractor::{
@@ -12,8 +12,9 @@ use ractor::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ChildSpec, NodeState, SupervisorSpec, TreeNode,
@@ -196,6 +197,15 @@ pub(super) struct ShellState {
     branch: Arc<Branch>,
     up: Option<oneshot::Sender<()>>,
     ends: Option<watch::Sender<Option<Ending>>>,
+    /// Cancelled once nothing is to start any more; starts that are under way are cut off.
+    no_more: CancellationToken,
+}
+
+/// However a supervisor ends, nothing goes on starting beneath it.
+impl Drop for ShellState {
+    fn drop(&mut self) {
+        self.no_more.cancel();
+    }
 }
 
 struct Slot {
@@ -228,6 +238,7 @@ impl Actor for Shell {
             branch: args.branch,
             up: args.up,
             ends: args.ends,
+            no_more: CancellationToken::new(),
         };
         let restarts: Vec<_> = spec.children.iter().map(|child| child.restart).collect();
         for child in spec.children {
@@ -312,6 +323,9 @@ impl ShellState {
         event: Event,
     ) -> Result<(), ActorProcessingErr> {
         let actions = self.core.handle(event, self.began.elapsed());
+        if self.core.is_ending() {
+            self.no_more.cancel();
+        }
         if let Event::Exited { child, .. } | Event::StartFailed { child } = event
             && self.core.will_start(child)
         {
@@ -349,7 +363,8 @@ impl ShellState {
         Ok(())
     }
 
-    /// Starts run beside the supervisor, so that one that hangs does not keep it from stopping.
+    /// Starts run beside the supervisor, so that one that hangs does not keep it from stopping:
+    /// when it stops, they are cut off.
     fn start(&mut self, myself: &ActorRef<Message>, child: usize, again: bool) {
         self.branch.starts(child, again);
         let slot = &mut self.children[child];
@@ -359,14 +374,9 @@ impl ShellState {
             tracing::warn!(supervisor = %self.name, child = %spec.name, "started again");
             metrics::counter!("quikapp_actor_restarts_total", "kind" => spec.kind).increment(1);
         }
-        let myself = myself.clone();
+        let (myself, no_more) = (myself.clone(), self.no_more.clone());
         tokio::spawn(async move {
-            let start = AssertUnwindSafe(async { (spec.start)(myself.get_cell()).await });
-            let outcome = match timeout(spec.start_within, start.catch_unwind()).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(panic)) => Err(panic_text(panic.as_ref())),
-                Err(_) => Err("it took too long".to_owned()),
-            };
+            let outcome = bring_up(&spec, myself.get_cell(), &no_more).await;
             let came = outcome.as_ref().ok().map(|came| came.cell.clone());
             let told = myself.cast(Message::Tried { child, outcome });
             if let (Err(_), Some(cell)) = (told, came) {
@@ -503,5 +513,30 @@ impl ShellState {
         if let Some(ends) = self.ends.take() {
             ends.send_replace(Some(how));
         }
+    }
+}
+
+/// Starts a child within its time, unless nothing is to start any more. A start that is cut off has
+/// left nothing running when this returns.
+async fn bring_up(
+    spec: &ChildSpec,
+    supervisor: ActorCell,
+    no_more: &CancellationToken,
+) -> Result<Came, String> {
+    let cut = CancellationToken::new();
+    let start = async { (spec.start)(supervisor, cut.clone()).await };
+    let mut start = pin!(AssertUnwindSafe(start).catch_unwind());
+    let why = tokio::select! {
+        outcome = &mut start => {
+            return outcome.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+        }
+        () = sleep(spec.start_within) => "it took too long",
+        () = no_more.cancelled() => "its supervisor ends",
+    };
+    cut.cancel();
+    match start.await {
+        // In the last moment.
+        Ok(Ok(came)) => Ok(came),
+        Ok(Err(_)) | Err(_) => Err(why.to_owned()),
     }
 }

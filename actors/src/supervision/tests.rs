@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod kit;
+mod starting;
 mod strategies;
 
 use std::{
