@@ -16,6 +16,7 @@ pub mod payload;
 mod projections;
 mod projector;
 mod reach;
+mod reader;
 mod rebuild;
 mod recovery;
 mod scheduled;

@@ -39,7 +39,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub scheduled_ahead: Duration,
-    /// Readers of the event feed that conversations wait for before they are at rest.
+    /// Readers of the event feed that conversations wait for before they are at rest. One that is
+    /// added later is given what is at rest only by `quikapp rebuild feed:NAME`.
     pub feeds: Vec<String>,
 }
 

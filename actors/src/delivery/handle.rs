@@ -77,6 +77,7 @@ pub(super) struct Shared {
     /// One erasure runs at a time; others wait in the store.
     pub(super) erasing: Arc<Semaphore>,
     projectors: Vec<Arc<Projector>>,
+    feeds: Vec<Feed>,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
@@ -90,9 +91,9 @@ impl Delivery {
     /// Starts the projections, the timers, and the look at what an earlier process left behind.
     pub fn start_under(supervisor: &Supervisor, parts: Parts) -> Self {
         let tails = parts.conversations.tails().clone();
-        for feed in parts.config.feeds() {
-            tails.wait_for(feed);
-        }
+        let feeds = parts.config.feeds();
+        let feeds = feeds.map(|feed| Feed::new(tails.open_reader(feed), &parts.store, &tails));
+        let feeds: Vec<Feed> = feeds.collect();
         let projections = own_projections(&parts).chain(parts.projections);
         let projectors = projections.map(|projection| {
             Arc::new(Projector {
@@ -109,6 +110,7 @@ impl Delivery {
         });
         let shared = Arc::new(Shared {
             projectors: projectors.collect(),
+            feeds,
             config: parts.config,
             store: parts.store,
             conversations: parts.conversations,
@@ -175,19 +177,19 @@ impl Delivery {
 
     /// A reader of the event feed that the settings name.
     pub fn feed(&self, name: &str) -> Option<Feed> {
-        let is_configured = self.shared.config.feeds.iter().any(|feed| feed == name);
-        Some(Feed {
-            consumer: Consumer::feed(name).filter(|_| is_configured)?,
-            store: Arc::clone(&self.shared.store),
-            tails: self.shared.tails.clone(),
-        })
+        let consumer = Consumer::feed(name)?;
+        let mut feeds = self.shared.feeds.iter();
+        feeds.find(|feed| *feed.consumer() == consumer).cloned()
     }
 
-    /// Sets the gauges to how far every projection is behind now. Asks none of their tasks, so that
-    /// it is true of one that hangs.
+    /// Sets the gauges to how far every projection and every reader of the feed is behind now. Asks
+    /// none of their tasks, so that it is true of one that hangs.
     pub fn record(&self) {
         for projector in &self.shared.projectors {
-            projector.record();
+            projector.lane.lag().record(projector.lane.consumer());
+        }
+        for feed in &self.shared.feeds {
+            feed.lag().record(feed.consumer());
         }
     }
 

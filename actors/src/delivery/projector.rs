@@ -120,17 +120,6 @@ impl Projector {
         }
         settled
     }
-
-    /// Sets the gauges to how far the projection is behind at this moment, whatever its task does.
-    pub(super) fn record(&self) {
-        let lag = self.lane.lag();
-        let consumer = self.lane.consumer().as_str().to_owned();
-        metrics::gauge!("quikapp_projection_behind", "consumer" => consumer.clone()).set(
-            f64::from(u32::try_from(lag.conversations).unwrap_or(u32::MAX)),
-        );
-        metrics::gauge!("quikapp_projection_lag_seconds", "consumer" => consumer)
-            .set(lag.waiting.as_secs_f64());
-    }
 }
 
 /// Brings one conversation to its tail; how many entries were dealt with.

@@ -43,7 +43,8 @@ pub struct Rebuilt {
     pub entries: u64,
 }
 
-/// Rebuilds one projection, or the history and all of them, conversation by conversation. Another
+/// Rebuilds one projection, or the history and all of them, conversation by conversation; or has a
+/// reader of the feed, by its full name, given everything from the beginning. Another
 /// process may work on the same store meanwhile: each conversation is taken for the moment, which
 /// keeps its sequencer out, and cursors move by compare-and-set, which keeps its projections out.
 /// A view of the history is left alone when something newer has been folded into it.
@@ -59,9 +60,14 @@ pub async fn rebuild(
     };
     let meant: Vec<_> = all.iter().filter(|it| is_meant(it)).collect();
     let with_history = name.is_none_or(|name| name == HISTORY);
-    if meant.is_empty() && !with_history {
+    // What was given out is given out again only to whoever is named.
+    let feed = config.feeds().find(|feed| name == Some(feed.as_str()));
+    if meant.is_empty() && !with_history && feed.is_none() {
         let known = all.iter().map(|it| it.consumer().to_string());
-        let known: Vec<_> = known.chain([HISTORY.to_owned()]).collect();
+        let known = known.chain([HISTORY.to_owned()]);
+        let known: Vec<_> = known
+            .chain(config.feeds().map(|feed| feed.to_string()))
+            .collect();
         return Err(RebuildError::Unknown {
             name: name.unwrap_or_default().to_owned(),
             known: known.join(", "),
@@ -93,6 +99,10 @@ pub async fn rebuild(
         projection.begin_anew().await?;
         let one = async |id: &ConversationId| work.one(&**projection, id).await;
         rebuilt.push(work.rebuild(name, one).await?);
+    }
+    if let Some(feed) = feed {
+        let one = async |id: &ConversationId| work.give_again(&feed, id).await;
+        rebuilt.push(work.rebuild(feed.to_string(), one).await?);
     }
     Ok(rebuilt)
 }
@@ -148,6 +158,21 @@ impl Work<'_> {
         let entries = catch_up(store, projection, id).await?;
         self.tails.retire(store, id, epoch, tail).await?;
         Ok(Some(entries))
+    }
+
+    /// Leaves one conversation hot, and a reader of the feed at its beginning. How much it is to be
+    /// given; `None` if the conversation has gone.
+    async fn give_again(
+        &self,
+        feed: &Consumer,
+        id: &ConversationId,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some((epoch, tail)) = self.take(id).await? else {
+            return Ok(None);
+        };
+        self.store.reset_projection(feed, id).await?;
+        self.tails.retire(self.store, id, epoch, tail).await?;
+        Ok(Some(tail.0))
     }
 
     /// A sequencer has taken the conversation back, and keeps it for its tenure. The store compares

@@ -67,7 +67,7 @@ impl Looks {
     /// hangs delays nothing. What has only just changed is left to the process that changed it,
     /// which knows best who is connected. How many conversations are hot.
     async fn look(&mut self, shared: &Shared) -> Result<usize, StoreError> {
-        let idle = shared.conversations.idle();
+        let (idle, began) = (shared.conversations.idle(), Instant::now());
         let (mut known, mut resting) = (HashMap::new(), Vec::new());
         let (mut after, mut found) = (None, 0);
         loop {
@@ -96,6 +96,7 @@ impl Looks {
             }
         }
         self.known = known;
+        shared.tails.looked_at_all(began);
         for hot in &resting {
             if let Err(error) = let_go(shared, hot).await {
                 tracing::debug!(conversation = %hot.id, %error, "left hot");

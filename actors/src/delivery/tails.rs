@@ -13,6 +13,7 @@ use quikapp_storage::{
 };
 use tokio::{sync::Notify, time::Instant};
 
+use super::reader::Reader;
 use crate::users::Changes;
 
 /// Conversations that wait in one lane, or to be released.
@@ -25,6 +26,8 @@ pub struct Tails(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     lanes: RwLock<Vec<Arc<Lane>>>,
+    /// Readers of the event feed, who pull.
+    readers: RwLock<Vec<Arc<Reader>>>,
     /// Everybody whom a conversation waits for before it is at rest.
     consumers: RwLock<Vec<Consumer>>,
     /// Conversations that nobody sequences here any more, and that some projection is behind of.
@@ -58,7 +61,7 @@ pub(super) struct Taken<'a> {
     ids: Vec<ConversationId>,
 }
 
-/// How far a lane is behind.
+/// How far a consumer is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Lag {
     /// Conversations that have grown and were not dealt with.
@@ -76,11 +79,19 @@ impl Tails {
     /// A conversation has grown, or may have. Never waits.
     pub(crate) fn grown(&self, id: &ConversationId) {
         self.name_in(id, |_| true);
+        self.name_to_readers(id);
     }
 
     /// A conversation has grown by nothing that concerns a sparse lane. Never waits.
     pub(crate) fn grown_by_little(&self, id: &ConversationId) {
         self.name_in(id, |lane| !lane.is_sparse);
+        self.name_to_readers(id);
+    }
+
+    fn name_to_readers(&self, id: &ConversationId) {
+        for reader in self.0.readers.read().iter() {
+            reader.lacks(id, Instant::now());
+        }
     }
 
     fn name_in(&self, id: &ConversationId, which: impl Fn(&Lane) -> bool) {
@@ -112,6 +123,14 @@ impl Tails {
         self.0.lanes.write().push(Arc::clone(&lane));
         self.wait_for(consumer);
         lane
+    }
+
+    /// Adds a reader of the feed.
+    pub(super) fn open_reader(&self, consumer: Consumer) -> Arc<Reader> {
+        let reader = Arc::new(Reader::new(consumer.clone()));
+        self.0.readers.write().push(Arc::clone(&reader));
+        self.wait_for(consumer);
+        reader
     }
 
     /// Conversations are at rest only once this consumer has seen them to the end.
@@ -164,8 +183,9 @@ impl Tails {
         Ok(())
     }
 
-    /// Names those of hot conversations that are `left` to the projections that are behind of them.
-    /// Says, in their order, of which every consumer has seen everything.
+    /// Names those of hot conversations that are `left` to the projections that are behind of them,
+    /// and notes which wait for a reader. Says, in their order, of which every consumer has seen
+    /// everything.
     pub(super) async fn look_at(
         &self,
         store: &SharedStore,
@@ -177,7 +197,7 @@ impl Tails {
         let consumers = self.0.consumers.read().clone();
         for consumer in consumers {
             let places = store.projected(&consumer, &ids).await?;
-            let lane = self.lane_of(&consumer);
+            let (lane, reader) = (self.lane_of(&consumer), self.reader_of(&consumer));
             for (nth, seen) in places.into_iter().enumerate().take(hot.len()) {
                 if seen >= hot[nth].tail {
                     continue;
@@ -186,9 +206,24 @@ impl Tails {
                 if let Some(lane) = lane.as_ref().filter(|_| left[nth]) {
                     lane.add(&hot[nth].id, Instant::now());
                 }
+                if let Some(reader) = &reader {
+                    reader.lacks(&hot[nth].id, Instant::now());
+                }
             }
         }
         Ok(all_seen)
+    }
+
+    /// Everything hot has been looked at since a moment.
+    pub(super) fn looked_at_all(&self, since: Instant) {
+        for reader in self.0.readers.read().iter() {
+            reader.found_all(since);
+        }
+    }
+
+    fn reader_of(&self, consumer: &Consumer) -> Option<Arc<Reader>> {
+        let readers = self.0.readers.read();
+        readers.iter().find(|it| it.consumer() == consumer).cloned()
     }
 
     /// A reader of the feed has none: it pulls.
@@ -218,6 +253,18 @@ impl Tails {
     pub(super) fn is_at_rest(&self) -> bool {
         let lanes = self.0.lanes.read();
         lanes.iter().all(|lane| lane.lag().conversations == 0)
+    }
+}
+
+impl Lag {
+    /// Sets a consumer's gauges to it.
+    pub(super) fn record(self, consumer: &Consumer) {
+        let consumer = consumer.as_str().to_owned();
+        let behind = u32::try_from(self.conversations).unwrap_or(u32::MAX);
+        metrics::gauge!("quikapp_projection_behind", "consumer" => consumer.clone())
+            .set(f64::from(behind));
+        metrics::gauge!("quikapp_projection_lag_seconds", "consumer" => consumer)
+            .set(self.waiting.as_secs_f64());
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod ending;
 mod erasing;
+mod feeding;
 mod folding;
 mod kit;
 mod lagging;

@@ -212,7 +212,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_projection_behind",
         Gauge,
         &["consumer"],
-        "Conversations that have grown since a projection saw them.",
+        "Conversations that have grown since a projection, or a reader of the event feed, saw them.",
     ),
     metric(
         "quikapp_projection_failures_total",
@@ -224,7 +224,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_projection_lag_seconds",
         Gauge,
         &["consumer"],
-        "For how long the conversation that a projection is furthest behind of has waited.",
+        "For how long the conversation that a projection, or a reader of the event feed, is furthest behind of has waited.",
     ),
     metric(
         "quikapp_rates_unshared_total",
