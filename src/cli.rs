@@ -39,7 +39,11 @@ pub(crate) enum Command {
     ///
     /// Asks a running server, and waits until it is done; the server goes on without this command,
     /// and over restarts. docs/operation.md says what stays.
-    Erase(EraseArgs),
+    Erase(PersonArgs),
+    /// Let a person out of quarantine, whose entity failed too often at a server.
+    ///
+    /// Asks that server; `quikapp tree` shows who is in quarantine there, and why.
+    Release(PersonArgs),
     /// Put load on a running server, check what arrives, and report what it costs.
     Bench(Box<quikapp_load::Args>),
     /// Say whether a recorded history keeps the promises of delivery.
@@ -48,7 +52,8 @@ pub(crate) enum Command {
     CheckHistory(HistoryArgs),
     /// Derive a projection anew from the logs, or all of them: queue, threads, timers, history.
     ///
-    /// A server may run on the same store meanwhile.
+    /// A server may run on the same store meanwhile. Of `feed:NAME`, a reader of the event feed, it
+    /// has everything given out again, from the beginning of every conversation.
     Rebuild(RebuildArgs),
     /// Print the version.
     Version,
@@ -185,9 +190,9 @@ pub(crate) struct TreeArgs {
     pub(crate) admin: AdminArgs,
 }
 
-/// Whom to erase.
+/// Whom it is about, and which server to ask.
 #[derive(Debug, Args)]
-pub(crate) struct EraseArgs {
+pub(crate) struct PersonArgs {
     /// The user id.
     #[arg(long, value_name = "ID")]
     pub(crate) user: String,

@@ -37,6 +37,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Health(args) => return tools::health(&args),
         Command::Tree(args) => tools::tree::show(&args)?,
         Command::Erase(args) => tools::erase::run(&args)?,
+        Command::Release(args) => tools::release::run(&args)?,
         Command::Bench(args) => return tools::bench(&args),
         Command::CheckHistory(args) => return Ok(tools::check_history(&args)),
         Command::Rebuild(args) => tools::rebuild(&args)?,

@@ -2,6 +2,7 @@
 
 mod admin;
 pub(crate) mod erase;
+pub(crate) mod release;
 pub(crate) mod tree;
 
 use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc, time::Duration};

@@ -70,6 +70,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(admin::tree))
         .routes(routes!(admin::erase))
         .routes(routes!(admin::erasure))
+        .routes(routes!(admin::release))
         .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(overview::show))
         .routes(routes!(conversations::list, conversations::create))

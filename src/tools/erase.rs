@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::admin::{self, Admin};
-use crate::cli::EraseArgs;
+use crate::cli::PersonArgs;
 
 /// How often it is asked whether the server is done.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Asks a running server, and waits for it.
-pub(crate) fn run(args: &EraseArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &PersonArgs) -> anyhow::Result<()> {
     let admin = Admin::of(&args.admin, &args.workspace)?;
     admin::wait_for(async {
         let whom = json!({ "user": args.user });

@@ -52,3 +52,43 @@ fn draw(node: &Value, depth: usize, out: &mut String) {
         draw(child, depth + 1, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn restarts_and_what_waits_are_columns() {
+        let tree = json!({
+            "name": "node", "kind": "supervisor", "state": "running", "count": 1,
+            "restarts": 0, "queue_depth": 0, "age_ms": 90_061_000,
+            "children": [
+                {
+                    "name": "poll", "kind": "poll", "state": "starting", "count": 1,
+                    "restarts": 3, "queue_depth": 12, "age_ms": 2_999,
+                    "last_failure": "no answer", "children": []
+                },
+                {
+                    "name": null, "kind": "user", "state": "quarantined", "count": 1,
+                    "restarts": 0, "queue_depth": 0, "age_ms": 0, "children": []
+                },
+            ]
+        });
+        let drawn = drawn(&tree);
+        let lines: Vec<_> = drawn
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "name (kind) count restarts queued age",
+                "node (supervisor) 1 0 0 1day 1h 1m 1s",
+                "poll (poll) 1 3 12 2s starting last failed of: no answer",
+                "- (user) 1 0 0 0s quarantined",
+            ]
+        );
+    }
+}

@@ -76,6 +76,7 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
     );
 
     who_may_not_has_done_nothing(&server, bob, ann).await;
+    a_person_is_released(&server, &root, ann).await;
     a_person_is_revoked(&server, &root, ann).await;
     a_token_is_revoked(&server, &root, &bob.token).await;
     let foreign = a_foreign_token_is_revoked(&server, &root).await;
@@ -93,17 +94,37 @@ async fn what_administrators_do_to_people_and_secrets_is_in_the_log() {
 const PERSON_REVOKED: &str = "an administrator has revoked a person";
 const TOKEN_REVOKED: &str = "an administrator has revoked a token";
 const PERSON_ERASED: &str = "an administrator has a person erased";
+const PERSON_RELEASED: &str = "an administrator releases a person's entity";
 
 async fn who_may_not_has_done_nothing(server: &Server, by: &Guest, to: &Guest) {
-    for path in ["/api/auth/revoke", "/api/admin/erasures"] {
-        let body = Some(json!({ "user": to.id }));
+    let user = json!({ "user": to.id });
+    for (path, body) in [
+        ("/api/auth/revoke", user.clone()),
+        ("/api/admin/erasures", user),
+        (
+            "/api/admin/releases",
+            json!({ "kind": "user", "id": to.id }),
+        ),
+    ] {
         let rest = Rest::of(server);
-        let asked = rest.request(Method::POST, path, Some(&by.token), body);
+        let asked = rest.request(Method::POST, path, Some(&by.token), Some(body));
         assert_eq!(asked.await.0, StatusCode::FORBIDDEN, "{path}");
     }
-    for done in [PERSON_REVOKED, PERSON_ERASED] {
+    for done in [PERSON_REVOKED, PERSON_ERASED, PERSON_RELEASED] {
         assert!(lines(server, done).is_empty(), "{done}");
     }
+}
+
+/// Also that there was nothing to release.
+async fn a_person_is_released(server: &Server, root: &Guest, whom: &Guest) {
+    let asked = ["release", "--url", &server.url, "--token", &root.token];
+    let asked = [&asked[..], &["--user", &whom.id]].concat();
+    let told = run(&server.data_dir, &asked).await;
+    assert!(told.contains("was not in quarantine"), "{told}");
+    let by_root = json!({
+        "workspace": "default", "user": whom.id, "by": "root", "was_in_quarantine": false
+    });
+    tells(&logged(server, PERSON_RELEASED, 1).await, &by_root);
 }
 
 async fn a_person_is_revoked(server: &Server, root: &Guest, whom: &Guest) {

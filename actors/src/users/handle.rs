@@ -56,6 +56,11 @@ impl Users {
         self.0.active()
     }
 
+    /// Lets a person's entity on this node out of quarantine; says whether it was in.
+    pub async fn release(&self, person: &Person) -> Result<bool, EntityError> {
+        self.0.release(&Arc::new(person.clone())).await
+    }
+
     /// Persons whose entities failed too often.
     pub fn quarantined(&self) -> Vec<Quarantined> {
         self.0.quarantined()

@@ -1,4 +1,5 @@
-//! For administrators: what runs on this node, and erasing people.
+//! For administrators: what runs on this node, releasing what is in quarantine there, and erasing
+//! people.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -13,7 +14,7 @@ use super::{
     identity::Signed,
     problem::{Answer, ProblemDocument},
 };
-use crate::policy::Action;
+use crate::{errors::Refusal, policy::Action};
 
 /// A supervisor, an actor, a task, or the entities of a kind.
 #[derive(Debug, Serialize, ToSchema)]
@@ -150,4 +151,65 @@ pub(super) async fn erasure(
     let person = principal.colleague(user.clone());
     let pending = rest.delivery.is_being_erased(&person).await?;
     Ok(Json(ErasureAnswer { user, pending }))
+}
+
+/// Kinds of entities that can be in quarantine.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EntityKind {
+    /// Persons.
+    User,
+}
+
+/// What to release.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseRequest {
+    kind: EntityKind,
+    /// A person of one's workspace.
+    #[schema(value_type = String)]
+    id: UserId,
+}
+
+/// Whether there was something to release.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReleaseAnswer {
+    kind: EntityKind,
+    /// Which.
+    #[schema(value_type = String)]
+    id: UserId,
+    /// Whether it was in quarantine on the node that answers.
+    released: bool,
+}
+
+/// Release an entity of the workspace from quarantine on the node that answers: what was put there
+/// because it failed too often is brought up again from the store by whoever asks for it next. The
+/// tree shows what is in quarantine.
+#[utoipa::path(
+    post, path = "/admin/releases", tag = "admin",
+    request_body = ReleaseRequest,
+    responses(
+        (status = 200, description = "it is not in quarantine any more", body = ReleaseAnswer),
+        (status = 401, description = "no valid token", body = ProblemDocument),
+        (status = 403, description = "not an administrator", body = ProblemDocument),
+        (status = 503, description = "not now", body = ProblemDocument),
+    ),
+)]
+pub(super) async fn release(
+    State(rest): State<Rest>,
+    Signed(principal): Signed,
+    Body(request): Body<ReleaseRequest>,
+) -> Answer<Json<ReleaseAnswer>> {
+    rest.policy.check(&principal, Action::Administer).await?;
+    let ReleaseRequest { kind, id } = request;
+    let person = principal.colleague(id.clone());
+    let released = match kind {
+        EntityKind::User => rest.users.release(&person).await,
+    };
+    let released = released.map_err(Refusal::from)?;
+    tracing::info!(
+        workspace = %person.workspace, user = %id, by = %principal.user(),
+        was_in_quarantine = released, "an administrator releases a person's entity"
+    );
+    Ok(Json(ReleaseAnswer { kind, id, released }))
 }

@@ -1,6 +1,12 @@
-//! The supervision tree and erasures, and who may see and ask for them.
+//! The supervision tree, erasures and releases, and who may see and ask for them.
 
-use serde_json::Value;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use quikapp_actors::supervision::ChildSpec;
+use serde_json::{Value, json};
 
 use super::{conversations::group, kit::Api};
 use crate::auth::test_kit::{admin, member, until};
@@ -27,6 +33,78 @@ async fn administrators_see_what_runs() {
         (&0.into(), &0.into())
     );
     assert!(shard["age_ms"].is_u64());
+}
+
+/// Restarts, what waits, the age and the reason of a failure are those of the child.
+#[tokio::test]
+async fn administrators_see_what_has_failed_and_what_waits() {
+    let api = Api::start().await;
+    let is_first = Arc::new(AtomicBool::new(true));
+    let poll = ChildSpec::task("poll", "poll", move |stop| {
+        let is_first = is_first.clone();
+        async move {
+            assert!(!is_first.swap(false, Ordering::SeqCst), "the first time");
+            stop.cancelled().await;
+        }
+    });
+    api.tree.launch(poll.queue(|| 7));
+    let shown = async || {
+        let root = admin("acme", "root");
+        let shown = api.call(&root, "GET /admin/tree", Value::Null).await.body;
+        let mut children = shown["children"].as_array().unwrap().iter();
+        children.find(|it| it["name"] == "poll").cloned()
+    };
+    until(async || {
+        let poll = shown().await.unwrap_or_default();
+        poll["restarts"] == 1 && poll["state"] == "running" && poll["age_ms"].as_u64() > Some(0)
+    })
+    .await;
+    let poll = shown().await.unwrap();
+    assert_eq!(poll["queue_depth"], 7);
+    assert_eq!(poll["last_failure"], "the first time");
+}
+
+/// Somebody whose entity keeps failing is left alone, until an administrator of theirs has mended
+/// what was wrong and says so.
+#[tokio::test]
+async fn administrators_release_people_of_their_workspace_from_quarantine() {
+    let api = Api::start().await;
+    let (root, ada) = (admin("acme", "root"), member("acme", "ada"));
+    let status = async || {
+        let overview = api.call(&ada, "GET /users/me/overview", Value::Null);
+        overview.await.status
+    };
+    assert_eq!(status().await, 200);
+    api.is_broken.store(true, Ordering::SeqCst);
+    assert_eq!(status().await, 503, "it fails");
+    until(async || {
+        let tree = api.call(&root, "GET /admin/tree", Value::Null).await.body;
+        status().await == 503 && tree.to_string().contains("\"quarantined\"")
+    })
+    .await;
+    api.is_broken.store(false, Ordering::SeqCst);
+    assert_eq!(status().await, 503, "it is left alone");
+
+    let release = async |who| {
+        let whom = json!({"kind": "user", "id": "ada"});
+        let asked = api.call(who, "POST /admin/releases", whom).await;
+        assert_eq!(asked.status, 200, "{:?}", asked.body);
+        assert_eq!(
+            (&asked.body["kind"], &asked.body["id"]),
+            (&json!("user"), &json!("ada"))
+        );
+        asked.body["released"].as_bool().unwrap()
+    };
+    let elsewhere = admin("umbrella", "root");
+    assert!(!release(&elsewhere).await, "there it is somebody else");
+    assert_eq!(status().await, 503);
+    assert!(release(&root).await);
+    assert_eq!(status().await, 200);
+    assert!(!release(&root).await, "they are out already");
+
+    let unknown = json!({"kind": "call", "id": "ada"});
+    let refused = api.call(&root, "POST /admin/releases", unknown).await;
+    assert_eq!(refused.status, 422, "{:?}", refused.body);
 }
 
 #[tokio::test]
@@ -76,11 +154,12 @@ async fn administrators_erase_people_of_their_workspace() {
 }
 
 #[tokio::test]
-async fn nobody_else_erases() {
+async fn nobody_else_erases_or_releases() {
     let api = Api::start().await;
     let calls = [
         ("POST /admin/erasures", serde_json::json!({"user": "ada"})),
         ("GET /admin/erasures/ada", Value::Null),
+        ("POST /admin/releases", json!({"kind": "user", "id": "ada"})),
     ];
     for (call, body) in calls {
         let refused = api.call(&member("acme", "ada"), call, body.clone()).await;

@@ -1,9 +1,15 @@
 //! A node's routes, called without a network.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use quikapp_actors::{
+    Clock,
     conversation::Conversations,
     people::People,
     presence::{Presence, ReplicaId},
@@ -11,6 +17,7 @@ use quikapp_actors::{
     typing::Typing,
     users::{self, Users},
 };
+use quikapp_storage::Timestamp;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -33,8 +40,26 @@ pub(super) struct Options {
 
 pub(super) struct Api {
     pub(super) node: Node,
+    /// What runs.
+    pub(super) tree: Supervisor,
+    /// Whether whatever a person's entity does panics.
+    pub(super) is_broken: Arc<AtomicBool>,
     pub(super) people: People,
     pub(super) router: Router,
+}
+
+/// The time, for persons' entities, unless they are broken.
+#[derive(Debug)]
+struct FragileClock {
+    clock: Arc<dyn Clock>,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Clock for FragileClock {
+    fn now(&self) -> Timestamp {
+        assert!(!self.is_broken.load(Ordering::SeqCst), "it is broken");
+        self.clock.now()
+    }
 }
 
 /// What a route answered.
@@ -80,12 +105,16 @@ impl Api {
             clock.clone(),
         );
         let conversations = conversations.await.unwrap();
+        let is_broken = Arc::<AtomicBool>::default();
         let users = users::Parts {
             delivery: Default::default(),
             store: store.clone(),
             people: people.clone(),
             changes: conversations.tails().changes().clone(),
-            clock: clock.clone(),
+            clock: Arc::new(FragileClock {
+                clock: clock.clone(),
+                is_broken: Arc::clone(&is_broken),
+            }),
         };
         let settings = Default::default();
         let users = Users::start_under(&tree, &settings, users);
@@ -103,7 +132,7 @@ impl Api {
             config: options.config,
             auth: node.config.clone(),
             origins: options.origins,
-            tree,
+            tree: tree.clone(),
             counters: None,
             development: options.development,
         });
@@ -111,6 +140,8 @@ impl Api {
             router: router(&rest),
             people,
             node,
+            tree,
+            is_broken,
         }
     }
 

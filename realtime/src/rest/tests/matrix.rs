@@ -77,6 +77,11 @@ fn without_conversation() -> Vec<Tried> {
         row("POST /auth/revoke", json!({"user": "carl"}), [403, 204]),
         row("POST /admin/erasures", json!({"user": "carl"}), [403, 202]),
         row("GET /admin/erasures/carl", Value::Null, [403, 200]),
+        row(
+            "POST /admin/releases",
+            json!({"kind": "user", "id": "carl"}),
+            [403, 200],
+        ),
         row("POST /auth/logout", Value::Null, [204, 204]),
     ]
 }
