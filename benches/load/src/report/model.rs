@@ -236,6 +236,9 @@ impl Report {
         );
         let report: Self = serde_json::from_str(text)?;
         ensure!(!report.runs.is_empty(), "a report without runs");
+        let mut runs = report.runs.iter();
+        let is_known = runs.all(|run| !run.generators.is_empty());
+        ensure!(is_known, "a run without a generator");
         Ok(report.computed())
     }
 

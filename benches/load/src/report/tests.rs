@@ -9,7 +9,8 @@ use crate::{
     record::{Measure, Recorder},
 };
 
-fn usage(cpu: f64) -> Usage {
+/// A server that uses a million bytes, and as many more for each second of CPU time.
+pub(super) fn usage(cpu: f64) -> Usage {
     Usage {
         cpu: Some(cpu),
         user: Some(cpu / 2.0),
