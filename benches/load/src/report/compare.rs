@@ -9,7 +9,7 @@ use super::{
     difference::{OF_ONE_GENERATOR, differences},
 };
 
-/// All figures that two reports have in common.
+/// All figures that two reports have in common and that are more than 0 in one of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// The names of the reports.
@@ -27,12 +27,12 @@ pub struct Ratio {
     pub first: Figure,
     /// The figure of the second.
     pub second: Figure,
-    /// Second by first: median by median.
-    pub ratio: f64,
+    /// Second by first: median by median. Nothing can be told in multiples of 0.
+    pub ratio: Option<f64>,
     /// The lowest of the second by the highest of the first.
-    pub min: f64,
+    pub min: Option<f64>,
     /// The highest of the second by the lowest of the first.
-    pub max: f64,
+    pub max: Option<f64>,
     /// The runs of the two do not overlap: this is more than noise.
     pub is_clear: bool,
 }
@@ -42,7 +42,7 @@ pub fn compare(first: &Report, second: &Report) -> Comparison {
     let ratios = first.figures.iter().filter_map(|figure| {
         let same = |other: &&Figure| other.name == figure.name;
         let other = second.figures.iter().find(same)?;
-        (figure.value > 0.0 && other.value > 0.0).then(|| ratio(figure, other))
+        (figure.max > 0.0 || other.max > 0.0).then(|| ratio(figure, other))
     });
     Comparison {
         names: (first.name.clone(), second.name.clone()),
@@ -135,13 +135,21 @@ fn only_here(report: &Report, other: &Report) -> Vec<String> {
 fn ratio(first: &Figure, second: &Figure) -> Ratio {
     let is_repeated = first.values.len() > 1 && second.values.len() > 1;
     Ratio {
-        ratio: second.value / first.value,
-        min: second.min / first.max.max(f64::MIN_POSITIVE),
-        max: second.max / first.min.max(f64::MIN_POSITIVE),
+        ratio: quotient(second.value, first.value),
+        min: quotient(second.min, first.max),
+        max: quotient(second.max, first.min),
         is_clear: is_repeated && (second.min > first.max || second.max < first.min),
         first: first.clone(),
         second: second.clone(),
     }
+}
+
+fn quotient(of: f64, by: f64) -> Option<f64> {
+    (by > 0.0).then(|| of / by)
+}
+
+fn shown(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 impl fmt::Display for Comparison {
@@ -155,14 +163,14 @@ impl fmt::Display for Comparison {
             let sure = if ratio.is_clear { " *" } else { "" };
             writeln!(
                 f,
-                "{:<34} {:>12} {:>12} {:<5} {:>6.2}  ({:.2} to {:.2}){sure}",
+                "{:<34} {:>12} {:>12} {:<5} {:>6}  ({} to {}){sure}",
                 first.name,
                 super::text::number(first.value),
                 super::text::number(second.value),
                 first.unit.to_string(),
-                ratio.ratio,
-                ratio.min,
-                ratio.max,
+                shown(ratio.ratio),
+                shown(ratio.min),
+                shown(ratio.max),
             )?;
         }
         for note in &self.notes {
@@ -186,7 +194,9 @@ mod tests {
         let comparison = compare(&first, &second);
         let p99 = comparison.ratios.iter().find(|r| r.first.name == "p99");
         let p99 = p99.unwrap();
-        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.01;
+        let near = |value: Option<f64>, expected: f64| {
+            value.is_some_and(|value| (value / expected - 1.0).abs() < 0.01)
+        };
         assert!(near(p99.ratio, 4.0) && near(p99.min, 2.0) && near(p99.max, 8.0));
         assert!(p99.is_clear);
         let text = comparison.to_string();
@@ -197,6 +207,58 @@ mod tests {
             panic!("{:?}", itself.notes)
         };
         assert!(memory.starts_with("both: memory is counted"), "{memory}");
+    }
+
+    #[test]
+    fn what_is_nothing_on_one_side_is_shown() {
+        let calm = report(vec![run("a", &[1000])]);
+        let mut busy = run("a", &[1000]);
+        busy.parts[0].record.counters.deferred = 10_000;
+        let busy = report(vec![busy]);
+        let line = |comparison: &Comparison| {
+            let text = comparison.to_string();
+            assert!(!text.contains("inf") && !text.contains("NaN"), "{text}");
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with("deferred "));
+            line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let more = compare(&calm, &busy);
+        assert_eq!(
+            line(&more).as_deref(),
+            Some("deferred 0.00 10,000 - (- to -)")
+        );
+        let less = compare(&busy, &calm);
+        let nothing = "deferred 10,000 0.00 0.00 (0.00 to 0.00)";
+        assert_eq!(line(&less).as_deref(), Some(nothing));
+        let json = serde_json::to_value(&more).unwrap();
+        let ratios = json["ratios"].as_array().unwrap().iter();
+        let deferred = ratios.filter(|ratio| ratio["first"]["name"] == "deferred");
+        let [deferred] = deferred.collect::<Vec<_>>()[..] else {
+            panic!("{json}")
+        };
+        assert_eq!(deferred["ratio"], serde_json::Value::Null);
+        assert_eq!(deferred["second"]["value"], 10_000.0);
+        assert_eq!(
+            line(&compare(&calm, &calm)),
+            None,
+            "there is nothing to say"
+        );
+    }
+
+    #[test]
+    fn a_spread_that_begins_at_nothing_has_no_end() {
+        let deferred = |counts: [u64; 3]| {
+            let runs = counts.map(|count| {
+                let mut run = run("a", &[1000]);
+                run.parts[0].record.counters.deferred = count;
+                run
+            });
+            report(runs.to_vec())
+        };
+        let text = compare(&deferred([0, 10, 20]), &deferred([10, 10, 40])).to_string();
+        let line = text.lines().find(|line| line.starts_with("deferred "));
+        let line = line.unwrap();
+        assert!(line.ends_with("1.00  (0.50 to -)"), "{line}");
     }
 
     #[test]
