@@ -213,6 +213,11 @@ impl Recorder {
         }
     }
 
+    /// As far as it has been told, the measured time has begun and not ended.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.phase == Phase::Measure
+    }
+
     fn end_interval(&mut self) {
         let mut interval = std::mem::take(&mut self.current);
         if self.recent.count() > 0 {

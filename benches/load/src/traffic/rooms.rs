@@ -279,6 +279,7 @@ impl Traffic for Rooms {
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        self.send_rest(cx);
         self.recorder.advance(cx.phase, cx.now);
         if !std::mem::replace(&mut self.has_begun, true) {
             self.opening.begin(0..self.seats.len(), cx.now);

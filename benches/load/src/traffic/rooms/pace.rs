@@ -131,7 +131,24 @@ impl Rooms {
     /// time begins; there the schedule begins anew.
     fn play_schedule(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
         self.set_schedule(cx);
-        while let Some((number, due)) = self.next_scheduled(cx.now) {
+        self.send_due(cx.now, cx);
+        match &self.tempo {
+            Tempo::Open { next, .. } => next.map(|(_, due)| due),
+            _ => None,
+        }
+    }
+
+    /// Sends what was due in the measured time and has not been sent when that ends: it is late,
+    /// and is in the latencies as what it is.
+    pub(super) fn send_rest(&mut self, cx: &mut Cx<'_>) {
+        if cx.phase == Phase::Drain && self.recorder.is_measuring() {
+            self.send_due(cx.now.saturating_sub(1), cx);
+        }
+    }
+
+    /// Sends what the schedule has for the time until then, this moment included.
+    fn send_due(&mut self, until: Nanos, cx: &mut Cx<'_>) {
+        while let Some((number, due)) = self.next_scheduled(until) {
             let room = (number % self.publishers.len() as u64) as usize;
             let turn = number / self.publishers.len() as u64;
             let publishers = &self.publishers[room];
@@ -141,10 +158,6 @@ impl Rooms {
             }
             let seat = publishers[(turn % publishers.len() as u64) as usize];
             self.publish(seat, due, cx);
-        }
-        match &self.tempo {
-            Tempo::Open { next, .. } => next.map(|(_, due)| due),
-            _ => None,
         }
     }
 

@@ -262,6 +262,72 @@ fn the_open_loop_counts_from_the_moment_a_message_was_due() {
     assert!(record.latencies[&Measure::Late].max_us() > 9e6);
 }
 
+fn ten_per_second() -> Pace {
+    Pace::Open {
+        stages: "10".parse().unwrap(),
+        arrivals: Arrivals::Even,
+        seed: 1,
+    }
+}
+
+#[test]
+fn what_was_due_when_the_measured_time_ends_is_late_and_not_left_out() {
+    let mut script = script(ten_per_second(), 1, false);
+    script.enter(Phase::Measure);
+    let mut sent = script.published();
+    assert_eq!(sent.len(), 1);
+    let start = script.now;
+    // The generator is held up for half a second, in which the measured time ends.
+    script.now += SECOND / 2;
+    script.enter(Phase::Drain);
+    sent.extend(script.published());
+    let due: Vec<Nanos> = sent.iter().map(|sent| sent.2.at - start).collect();
+    assert_eq!(due, [0, 1, 2, 3, 4].map(|n| n * SECOND / 10));
+    assert!(!script.status().is_settled, "they are awaited");
+    script.now += SECOND;
+    script.tick();
+    assert_eq!(script.published(), [], "the measured time is over");
+    for (_, _, mark) in &sent {
+        script.deliver(mark, Treatment::Deliver);
+    }
+    assert!(script.status().is_settled);
+    let record = script.finish();
+    assert_eq!(kinds(&record), []);
+    assert_eq!(record.counters.messages, 5);
+    assert_eq!(record.latencies[&Measure::Late].count(), 5);
+    let delivered = &record.latencies[&Measure::Delivery];
+    assert_eq!(delivered.count(), 5 * MEMBERS as u64);
+    assert!(delivered.max_us() > 1.49e6, "the first, after 1.5 s");
+}
+
+#[test]
+fn delays_of_both_sides_are_in_every_percentile() {
+    let mut script = script(ten_per_second(), 1, true);
+    script.enter(Phase::Measure);
+    let mut sent = script.published();
+    // The generator sends five of six messages late; then the server stalls for a second.
+    script.now += SECOND / 2;
+    script.tick();
+    sent.extend(script.published());
+    assert_eq!(sent.len(), 6);
+    script.now += SECOND;
+    for ((seat, reference, mark), seq) in sent.into_iter().zip(1..) {
+        for member in 0..MEMBERS {
+            script.hear(member, &content(&mark), Some(seq));
+        }
+        script.input(seat, answer(reference, seq));
+    }
+    let record = script.finish();
+    for measure in [Measure::Delivery, Measure::Ack] {
+        let latencies = &record.latencies[&measure];
+        let quantiles = [0.01, 0.5, 1.0].map(|quantile| latencies.quantile_us(quantile) / 1e6);
+        for (found, expected) in quantiles.into_iter().zip([1.0, 1.2, 1.5]) {
+            let is_near = (found - expected).abs() < 0.01;
+            assert!(is_near, "{measure:?}: {quantiles:?}");
+        }
+    }
+}
+
 #[test]
 fn a_sender_waits_for_its_acknowledgement() {
     let mut script = script(Pace::Answers { window: 1 }, 1, true);
