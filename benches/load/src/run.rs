@@ -24,8 +24,8 @@ use crate::{
     target::Target,
     tls::Security,
     traffic::{
-        Crowd, CrowdPlan, End, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan, SeatPlan,
-        Stage, Traffic, Waves,
+        Barrier, Crowd, CrowdPlan, End, Hall, Pacing, Presence, PresencePlan, Rooms, RoomsPlan,
+        SeatPlan, Stage, Traffic, Waves,
     },
     violations::Kind,
     world,
@@ -229,7 +229,7 @@ fn sockets_of(layout: &Layout, worker: usize, channels: &[Vec<Arc<Channel>>]) ->
 enum Backdrop {
     Hall(Arc<Hall>),
     Stage(Arc<Stage>),
-    Nothing,
+    Waves(Arc<Barrier>),
 }
 
 impl Backdrop {
@@ -241,7 +241,10 @@ impl Backdrop {
                 let users = people.iter().map(|person| person.user.clone());
                 Self::Stage(Arc::new(Stage::new(users)))
             }
-            Play::Crowd { .. } => Self::Nothing,
+            Play::Crowd { reconnects, .. } => {
+                let barrier = Barrier::new(plan.run.threads, *reconnects);
+                Self::Waves(Arc::new(barrier))
+            }
         }
     }
 }
@@ -297,10 +300,11 @@ fn traffic(
             };
             Box::new(Presence::new(presence, Arc::clone(stage)))
         }
-        (play, _) => Box::new(Crowd::new(CrowdPlan {
+        (play, backdrop) => Box::new(Crowd::new(CrowdPlan {
+            worker,
             seats: own.len(),
             opening,
-            waves: waves(play, share),
+            waves: waves(play, backdrop, share),
             is_lenient: part.words.is_lenient,
             interval,
         })),
@@ -321,12 +325,17 @@ fn opening(run: &Settings, own: usize, sockets: usize) -> Pacing {
     }
 }
 
-fn waves(play: &Play, share: Share) -> Waves {
-    match play {
-        Play::Crowd {
-            churn: Some(churn), ..
-        } => Waves::Churn(churn.clone(), share),
-        Play::Crowd { reconnects, .. } if *reconnects > 0 => Waves::Reconnects(*reconnects),
+fn waves(play: &Play, backdrop: &Backdrop, share: Share) -> Waves {
+    match (play, backdrop) {
+        (
+            Play::Crowd {
+                churn: Some(churn), ..
+            },
+            _,
+        ) => Waves::Churn(churn.clone(), share),
+        (Play::Crowd { reconnects, .. }, Backdrop::Waves(barrier)) if *reconnects > 0 => {
+            Waves::Reconnects(Arc::clone(barrier))
+        }
         _ => Waves::Calm,
     }
 }

@@ -12,7 +12,7 @@ mod rooms;
 use serde_json::value::RawValue;
 
 pub(crate) use churn::Churn;
-pub(crate) use crowd::{Crowd, CrowdPlan, Waves};
+pub(crate) use crowd::{Barrier, Crowd, CrowdPlan, Waves};
 pub(crate) use opening::{Opening, Pacing};
 pub(crate) use presence::{Presence, PresencePlan, Stage};
 pub(crate) use rooms::{Hall, Pace, RoomPlan, Rooms, RoomsPlan, SeatPlan, WARMUP_ROUNDS};

@@ -1,5 +1,11 @@
 //! Sockets that join and say nothing: how fast they come, how they come back, what they cost.
 
+mod barrier;
+
+use std::sync::Arc;
+
+pub(crate) use barrier::Barrier;
+
 use crate::{
     clock::Nanos,
     engine::Phase,
@@ -15,6 +21,7 @@ const PROBED: usize = 100;
 /// One worker's part of the crowd.
 #[derive(Debug, Clone)]
 pub(crate) struct CrowdPlan {
+    pub(crate) worker: usize,
     pub(crate) seats: usize,
     pub(crate) opening: Pacing,
     pub(crate) waves: Waves,
@@ -24,12 +31,12 @@ pub(crate) struct CrowdPlan {
 }
 
 /// What happens while it is measured.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Waves {
     /// Nothing.
     Calm,
-    /// All leave at once and come back, so many times.
-    Reconnects(u32),
+    /// All leave at once and come back: those of all workers, as often as is said there.
+    Reconnects(Arc<Barrier>),
     /// One after the other leaves and comes back.
     Churn(Stages, Share),
 }
@@ -41,9 +48,10 @@ pub(crate) struct Crowd {
     is_live: Vec<bool>,
     live: usize,
     has_begun: bool,
-    waves_left: u32,
-    /// When the wave under way began.
-    wave: Option<Nanos>,
+    /// Waves that it has taken part in.
+    waves: u32,
+    /// It is complete, and has said so.
+    has_arrived: bool,
     churn: Option<Churn>,
     /// Sockets whose answer is awaited, once they have been asked.
     unproven: Option<usize>,
@@ -59,11 +67,8 @@ impl Crowd {
             is_live: vec![false; plan.seats],
             live: 0,
             has_begun: false,
-            waves_left: match plan.waves {
-                Waves::Reconnects(waves) => waves,
-                Waves::Calm | Waves::Churn(..) => 0,
-            },
-            wave: None,
+            waves: 0,
+            has_arrived: false,
             churn: match &plan.waves {
                 Waves::Churn(stages, share) => {
                     let seats = (0..plan.seats).collect();
@@ -79,23 +84,32 @@ impl Crowd {
         }
     }
 
-    /// The next wave, when everybody is back from the last.
-    fn reconnect(&mut self, cx: &mut Cx<'_>) {
-        if !self.opening.is_done() {
+    /// The next wave, when everybody is back from the last, on all workers.
+    fn reconnect(&mut self, barrier: &Barrier, cx: &mut Cx<'_>) {
+        if self.opening.is_done() && !std::mem::replace(&mut self.has_arrived, true) {
+            self.arrive(barrier, cx);
+        }
+        let Some(began) = barrier.began(self.waves + 1) else {
             return;
-        }
-        if let Some(began) = self.wave.take() {
-            self.recorder.completed_round(began, cx.now);
-            self.waves_left -= 1;
-        }
-        if self.waves_left == 0 {
-            return;
-        }
-        self.wave = Some(cx.now);
+        };
+        self.waves += 1;
+        self.has_arrived = false;
         for seat in 0..self.plan.seats {
             self.leave(seat, cx);
         }
-        self.opening.come_back(0..self.plan.seats, cx.now);
+        self.opening.come_back(0..self.plan.seats, began);
+    }
+
+    fn arrive(&mut self, barrier: &Barrier, cx: &mut Cx<'_>) {
+        let Some(complete) = barrier.arrive(cx.now) else {
+            return;
+        };
+        if let Some((began, ended)) = complete.wave {
+            self.recorder.completed_round(began, ended);
+        }
+        let others = barrier.others(self.plan.worker);
+        cx.effects
+            .extend(others.map(|worker| Effect::Wake { worker }));
     }
 
     /// One after the other leaves, and comes back at once.
@@ -132,6 +146,9 @@ impl Crowd {
         }
         self.violations.add(kind, 1, || why);
         self.is_broken = true;
+        if let Waves::Reconnects(barrier) = &self.plan.waves {
+            barrier.break_off();
+        }
     }
 }
 
@@ -179,9 +196,9 @@ impl Traffic for Crowd {
         }
         let mut churning = None;
         if cx.phase == Phase::Measure && !self.is_broken {
-            match self.plan.waves {
+            match &self.plan.waves {
                 Waves::Calm => {}
-                Waves::Reconnects(_) => self.reconnect(cx),
+                Waves::Reconnects(barrier) => self.reconnect(&Arc::clone(barrier), cx),
                 Waves::Churn(..) => churning = self.churn(cx),
             }
         }
@@ -193,8 +210,10 @@ impl Traffic for Crowd {
     }
 
     fn status(&self, _cx: &Cx<'_>) -> Status {
-        let is_back = self.waves_left == 0 && self.opening.is_done();
-        let has_waves = matches!(self.plan.waves, Waves::Reconnects(_));
+        let is_over = match &self.plan.waves {
+            Waves::Reconnects(barrier) => barrier.is_over(),
+            Waves::Calm | Waves::Churn(..) => false,
+        };
         let shown = self.recorder.shown();
         Status {
             live: self.live,
@@ -202,7 +221,7 @@ impl Traffic for Crowd {
             deliveries: shown.deliveries,
             p99: shown.p99,
             is_ready: self.is_broken || self.live == self.plan.seats,
-            is_finished: self.is_broken || (has_waves && is_back),
+            is_finished: self.is_broken || is_over,
             is_settled: self.is_broken || (self.unproven == Some(0) && self.opening.is_done()),
         }
     }
@@ -233,6 +252,10 @@ mod tests {
     use super::*;
     use crate::clock::SECOND;
 
+    fn reconnects(waves: u32) -> Waves {
+        Waves::Reconnects(Arc::new(Barrier::new(1, waves)))
+    }
+
     struct Script {
         crowd: Box<Crowd>,
         now: Nanos,
@@ -241,7 +264,12 @@ mod tests {
 
     impl Script {
         fn new(waves: Waves) -> Self {
+            Self::on(0, waves)
+        }
+
+        fn on(worker: usize, waves: Waves) -> Self {
             let plan = CrowdPlan {
+                worker,
                 is_lenient: false,
                 seats: 3,
                 opening: Pacing::AtMost {
@@ -289,6 +317,11 @@ mod tests {
 
         /// These are connected in this tick, and join.
         fn come(&mut self, expected: &[usize]) {
+            self.come_due(expected, self.now);
+        }
+
+        /// They were due then, or later.
+        fn come_due(&mut self, expected: &[usize], at: Nanos) {
             let opened: Vec<_> = self
                 .tick()
                 .into_iter()
@@ -300,6 +333,7 @@ mod tests {
             let seats: Vec<_> = opened.iter().map(|(seat, _)| *seat).collect();
             assert_eq!(seats, expected);
             for (seat, due) in opened {
+                assert!(due >= at, "{seat}: {due}");
                 self.input(seat, Input::Live { due });
             }
         }
@@ -307,7 +341,7 @@ mod tests {
 
     #[test]
     fn all_leave_and_come_back() {
-        let mut script = Script::new(Waves::Reconnects(2));
+        let mut script = Script::new(reconnects(2));
         script.phase = Phase::Measure;
         for _ in 0..2 {
             assert!(!script.status().is_finished);
@@ -323,8 +357,62 @@ mod tests {
     }
 
     #[test]
+    fn a_wave_is_one_for_all_workers() {
+        let barrier = Arc::new(Barrier::new(2, 2));
+        let script = |worker| Script::on(worker, Waves::Reconnects(Arc::clone(&barrier)));
+        let (mut fast, mut slow) = (script(0), script(1));
+        (fast.phase, slow.phase) = (Phase::Measure, Phase::Measure);
+        assert_eq!(fast.tick(), [], "it waits for the other");
+        let mut begun = 5;
+        for wave in 1..=2 {
+            slow.now = begun;
+            let effects = slow.tick();
+            assert!(effects.contains(&Effect::Wake { worker: 0 }), "{effects:?}");
+            assert!(effects.contains(&Effect::Close { seat: 2 }), "{effects:?}");
+            // The others' wave is the same, and due when it began.
+            fast.now = begun + 3;
+            fast.come_due(&[0, 1, 2], begun);
+            fast.now = begun + 10;
+            assert_eq!(fast.tick(), [], "wave {wave} is not over");
+            assert!(!fast.status().is_finished && !slow.status().is_finished);
+            begun += SECOND;
+            slow.now = begun;
+            for seat in 0..3 {
+                slow.input(
+                    seat,
+                    Input::Live {
+                        due: begun - SECOND,
+                    },
+                );
+            }
+        }
+        slow.tick();
+        assert!(fast.status().is_finished && slow.status().is_finished);
+        let mut sum = fast.crowd.finish(End::InTime);
+        sum.add(&slow.crowd.finish(End::InTime));
+        assert!(sum.violations.is_empty());
+        assert_eq!((sum.counters.connects, sum.counters.rounds), (18, 2));
+        let rounds = &sum.latencies[&Measure::Round];
+        assert_eq!(rounds.count(), 2);
+        assert!((rounds.quantile_us(0.0) / 1e6 - 1.0).abs() < 0.01, "of all");
+    }
+
+    #[test]
+    fn who_broke_off_is_not_waited_for() {
+        let barrier = Arc::new(Barrier::new(2, 2));
+        let script = |worker| Script::on(worker, Waves::Reconnects(Arc::clone(&barrier)));
+        let (mut one, mut other) = (script(0), script(1));
+        (one.phase, other.phase) = (Phase::Measure, Phase::Measure);
+        one.tick();
+        let why = "closed".to_owned();
+        other.input(1, Input::Gone { why });
+        assert_eq!(one.tick(), []);
+        assert!(one.status().is_finished && other.status().is_finished);
+    }
+
+    #[test]
     fn the_calm_before_is_not_the_storm() {
-        let mut script = Script::new(Waves::Reconnects(1));
+        let mut script = Script::new(reconnects(1));
         script.phase = Phase::Measure;
         script.now += SECOND;
         script.come(&[0, 1, 2]);
@@ -378,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_fault_unless_the_server_names_a_time() {
-        let mut script = Script::new(Waves::Reconnects(1));
+        let mut script = Script::new(reconnects(1));
         script.phase = Phase::Measure;
         let opened = script.tick();
         assert!(opened.contains(&Effect::Close { seat: 1 }));
