@@ -31,6 +31,9 @@ pub enum Measure {
     Gone,
     /// How late the generator was: from the moment a message was due until it was sent.
     Late,
+    /// As much for connections: from the moment the generator was to connect (when the connection
+    /// was due, or when there was a place for it) until it did. Of the connections of `Connect`.
+    LateConnect,
 }
 
 /// What one part of a plan did.
@@ -271,15 +274,17 @@ impl Recorder {
     }
 
     /// A connection was made of those that are there throughout.
-    pub(crate) fn connected(&mut self, due: Nanos, now: Nanos) {
+    pub(crate) fn connected(&mut self, due: Nanos, late: Nanos, now: Nanos) {
         self.count_connect();
         self.keep(Measure::Connect, now.saturating_sub(due));
+        self.keep(Measure::LateConnect, late);
     }
 
     /// A connection was made where coming back is what is measured: not how all came before.
-    pub(crate) fn came_back(&mut self, due: Nanos, now: Nanos) {
+    pub(crate) fn came_back(&mut self, due: Nanos, late: Nanos, now: Nanos) {
         self.count_connect();
         self.time(Measure::Connect, due, now);
+        self.time(Measure::LateConnect, due, due + late);
     }
 
     fn count_connect(&mut self) {
@@ -368,7 +373,7 @@ mod tests {
             recorder.advance(Phase::Measure, 0);
             recorder.sent_on_schedule(due, due + 1);
             recorder.acknowledged(due, due + 9);
-            recorder.connected(0, 7);
+            recorder.connected(0, 2, 7);
             recorder.finish()
         };
         let mut sum = record(3);

@@ -53,8 +53,9 @@ pub(crate) struct Cx<'a> {
 /// What happened to a seat.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
-    /// It is connected and has joined; it was due at `due`.
-    Live { due: Nanos },
+    /// It is connected and has joined; it was due at `due`, and the generator itself was late by
+    /// `late` when it began to connect.
+    Live { due: Nanos, late: Nanos },
     /// A message came.
     Delivery { content: &'a [u8], seq: Option<u64> },
     /// A publication was answered.
@@ -83,8 +84,9 @@ pub(crate) enum Input<'a> {
 /// What a traffic wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Connect the seat, which was due then.
-    Open { seat: usize, due: Nanos },
+    /// Connect the seat, which was due then. The generator was to do it at `at`, which is later
+    /// where it had to wait: for a place, for the server, or for somebody to be there.
+    Open { seat: usize, due: Nanos, at: Nanos },
     /// Disconnect it.
     Close { seat: usize },
     /// Send a message.

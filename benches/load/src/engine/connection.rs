@@ -45,6 +45,8 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// When it was to be connected.
     pub(super) due: Nanos,
+    /// How much later than it was to the generator began to connect it.
+    pub(super) late: Nanos,
     pub(super) reader: FrameReader,
     /// The beginning of the answer to the upgrade.
     pub(super) head: Vec<u8>,
@@ -74,6 +76,7 @@ impl Connection {
             channel,
             state: State::Closed,
             due: 0,
+            late: 0,
             reader: FrameReader::default(),
             head: Vec::new(),
             stream: None,

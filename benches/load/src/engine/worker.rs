@@ -348,8 +348,8 @@ impl Worker {
     fn joined(&mut self, at: usize) {
         let connection = &mut self.connections[at];
         connection.state = State::Live;
-        let due = connection.due;
-        self.tell(at, Input::Live { due });
+        let (due, late) = (connection.due, connection.late);
+        self.tell(at, Input::Live { due, late });
     }
 
     fn take_frames(&mut self, at: usize, bytes: &[u8]) -> anyhow::Result<()> {
@@ -483,7 +483,7 @@ impl Worker {
     fn perform(&mut self, part: usize, effect: Effect) {
         let base = self.bases[part];
         match effect {
-            Effect::Open { seat, due } => self.open(base + seat, due),
+            Effect::Open { seat, due, at } => self.open(base + seat, due, at),
             Effect::Stall { seat } => self.stall(base + seat),
             Effect::Close { seat } => self.connections[base + seat].close(),
             Effect::Probe { seat } => self.say(base + seat, frames::PING, b"bench"),
@@ -505,8 +505,11 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, at: usize, due: Nanos) {
+    /// Connects; the moment at which it was to is `moment`.
+    fn open(&mut self, at: usize, due: Nanos, moment: Nanos) {
+        let now = self.crew.clock.now();
         let connection = &mut self.connections[at];
+        connection.late = now.saturating_sub(moment);
         let opened = connection.open(&self.crew.target, self.numbers[at], due);
         let watched = opened.and_then(|stream| Ok(self.poll.add(stream, at)?));
         if let Err(error) = watched {

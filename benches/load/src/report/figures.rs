@@ -132,7 +132,7 @@ const QUANTILES: [(&str, f64); 6] = [
     ("max", 1.0),
 ];
 
-const MEASURES: [(Measure, &str, &str); 7] = [
+const MEASURES: [(Measure, &str, &str); 8] = [
     (Measure::Delivery, "delivery", "delivery"),
     (Measure::Round, "round", "until all have it"),
     (Measure::Ack, "ack", "acknowledgement"),
@@ -140,6 +140,11 @@ const MEASURES: [(Measure, &str, &str); 7] = [
     (Measure::Presence, "presence", "until seen present"),
     (Measure::Gone, "gone", "until seen gone"),
     (Measure::Late, "late", "generator late by"),
+    (
+        Measure::LateConnect,
+        "late_connect",
+        "generator late to connect by",
+    ),
 ];
 
 /// What a figure's name is about.
@@ -160,7 +165,7 @@ pub(super) fn known(name: &str) -> Option<(Scope<'_>, Unit)> {
     let of_part = |name: &str| {
         let is_quantile = |name: &str| QUANTILES.iter().any(|(known, _)| *known == name);
         let is_latency = is_quantile(name)
-            || name.split_once('_').is_some_and(|(measure, quantile)| {
+            || name.rsplit_once('_').is_some_and(|(measure, quantile)| {
                 MEASURES.iter().any(|(_, known, _)| *known == measure) && is_quantile(quantile)
             });
         is_latency
@@ -471,20 +476,33 @@ fn of_one(run: &Run) -> Vec<String> {
                 part.name, part.record.counters.owed
             ));
         }
-        let late = part.record.latencies.get(&Measure::Late);
-        let main = part.record.latencies.get(&part.main);
-        if let (Some(late), Some(main)) = (late, main)
-            && late.quantile_us(0.99) > 1000.0
-            && late.quantile_us(0.99) > main.quantile_us(0.99) / 4.0
-        {
-            warnings.push(format!(
-                "{}: the generator itself was late by {:.1} ms or more for one message in 100",
-                part.name,
-                late.quantile_us(0.99) / 1e3
-            ));
-        }
+        warnings.extend(of_lateness(part));
     }
     warnings
+}
+
+/// The generator's own part in what was measured: of messages (and of leaving, where that is what is
+/// due), and of connections.
+fn of_lateness(part: &PartReport) -> Vec<String> {
+    let kinds = [
+        (Measure::Late, part.main, "message"),
+        (Measure::LateConnect, Measure::Connect, "connection"),
+    ];
+    let at_99 = |measure: Measure| {
+        let latencies = part.record.latencies.get(&measure)?;
+        Some(latencies.quantile_us(0.99))
+    };
+    let told = kinds.into_iter().filter_map(|(late, whole, what)| {
+        let (late, whole) = (at_99(late)?, at_99(whole)?);
+        (late > 1000.0 && late > whole / 4.0).then(|| {
+            format!(
+                "{}: the generator itself was late by {:.1} ms or more for one {what} in 100",
+                part.name,
+                late / 1e3
+            )
+        })
+    });
+    told.collect()
 }
 
 /// What reading in bursts does to the figures.
@@ -573,6 +591,8 @@ mod tests {
             "round_p50",
             "chat.ack_max",
             "cpu_us_per_delivery",
+            "late_connect_p99.9",
+            "storm.late_connect_max",
         ] {
             assert!(known(name).is_some(), "{name}");
         }

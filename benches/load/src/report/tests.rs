@@ -225,6 +225,39 @@ fn a_generator_that_is_the_bottleneck_is_named() {
 }
 
 #[test]
+fn the_generators_own_delay_is_told() {
+    let late = |measure: Measure, whole: Measure, late_ms: u64| {
+        let mut run = run("a", &[1000]);
+        for (measure, ms) in [(measure, late_ms), (whole, 8)] {
+            let mut latencies = Latencies::precise();
+            latencies.record(ms * 1_000_000);
+            run.parts[0].record.latencies.insert(measure, latencies);
+        }
+        report(vec![run])
+    };
+    let messages = late(Measure::Late, Measure::Delivery, 4);
+    assert!(messages.warnings[0].contains("4.0 ms or more for one message in 100"));
+    let connections = late(Measure::LateConnect, Measure::Connect, 4);
+    let told = &connections.warnings;
+    assert!(
+        told[0].contains("4.0 ms or more for one connection in 100"),
+        "{told:?}"
+    );
+    assert!((connections.get("late_connect_p99").unwrap() / 4e3 - 1.0).abs() < 0.01);
+    assert!(
+        connections
+            .to_string()
+            .contains("generator late to connect by, p99")
+    );
+    for (measure, whole) in [
+        (Measure::Late, Measure::Delivery),
+        (Measure::LateConnect, Measure::Connect),
+    ] {
+        assert_eq!(late(measure, whole, 1).warnings, [] as [String; 0]);
+    }
+}
+
+#[test]
 fn a_rate_that_is_that_of_the_bursts_is_told() {
     let in_rounds_of = |ms: u64| {
         let mut run = run("a", &[1000]);

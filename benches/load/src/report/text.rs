@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Figure, Report};
 
 /// Figures that are only in the JSON: people want fewer. Of the latencies that a part is not
-/// about, the median and the 99th percentile are shown, and none of connecting.
+/// about, the median and the 99th percentile are shown, and none of connecting but how late the generator was.
 fn is_minor(name: &str) -> bool {
     let is_side = |measure: &str| name.contains(&format!("{measure}_"));
     let is_shown = ["_p50", "_p99"]
@@ -15,7 +15,7 @@ fn is_minor(name: &str) -> bool {
     // `messages_per_delivery` and its like are no latencies.
     let is_quantile = name.contains("_p") && !name.contains("_per_") || name.ends_with("_max");
     name.ends_with("p75")
-        || is_quantile && is_side("connect")
+        || is_quantile && is_side("connect") && !name.ends_with("late_connect_p99")
         || is_quantile && sides.into_iter().any(is_side) && !is_shown
 }
 

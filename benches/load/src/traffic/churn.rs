@@ -39,6 +39,13 @@ pub(crate) struct Leave {
     pub(crate) was_owed: bool,
 }
 
+impl Leave {
+    /// When the generator was to let it leave: when it was due, or now if nobody could before.
+    pub(crate) fn was_to(&self, now: Nanos) -> Nanos {
+        if self.was_owed { now } else { self.due }
+    }
+}
+
 impl Churn {
     pub(crate) fn new(stages: Stages, share: Share, seats: Vec<usize>) -> Self {
         Self {

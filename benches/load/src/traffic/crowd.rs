@@ -117,7 +117,8 @@ impl Crowd {
         let mut churn = self.churn.take()?;
         while let Some(leave) = churn.next(cx.now, |seat| self.is_live[seat]) {
             self.leave(leave.seat, cx);
-            self.opening.retry(leave.seat, cx.now, leave.due);
+            self.opening
+                .retry(leave.seat, leave.was_to(cx.now), leave.due);
         }
         let due = churn.due();
         self.churn = Some(churn);
@@ -155,13 +156,13 @@ impl Crowd {
 impl Traffic for Crowd {
     fn handle(&mut self, seat: usize, input: Input<'_>, cx: &mut Cx<'_>) {
         match input {
-            Input::Live { due } => {
+            Input::Live { due, late } => {
                 self.opening.ended();
                 self.is_live[seat] = true;
                 self.live += 1;
                 match self.plan.waves {
-                    Waves::Calm => self.recorder.connected(due, cx.now),
-                    _ => self.recorder.came_back(due, cx.now),
+                    Waves::Calm => self.recorder.connected(due, late, cx.now),
+                    _ => self.recorder.came_back(due, late, cx.now),
                 }
             }
             Input::Refused {
@@ -326,7 +327,7 @@ mod tests {
                 .tick()
                 .into_iter()
                 .filter_map(|effect| match effect {
-                    Effect::Open { seat, due } => Some((seat, due)),
+                    Effect::Open { seat, due, .. } => Some((seat, due)),
                     _ => None,
                 })
                 .collect();
@@ -334,7 +335,7 @@ mod tests {
             assert_eq!(seats, expected);
             for (seat, due) in opened {
                 assert!(due >= at, "{seat}: {due}");
-                self.input(seat, Input::Live { due });
+                self.input(seat, Input::Live { due, late: 0 });
             }
         }
     }
@@ -382,6 +383,7 @@ mod tests {
                     seat,
                     Input::Live {
                         due: begun - SECOND,
+                        late: 0,
                     },
                 );
             }
@@ -434,6 +436,38 @@ mod tests {
     }
 
     #[test]
+    fn the_generator_is_late_where_nobody_else_is() {
+        let share = Share { which: 0, of: 1 };
+        let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
+        script.phase = Phase::Measure;
+        let begin = script.now;
+        let opened = |script: &mut Script| {
+            let effects = script.tick().into_iter();
+            let opened = effects.filter_map(|effect| match effect {
+                Effect::Open { seat, due, at } => Some((seat, due - begin, at - begin)),
+                _ => None,
+            });
+            opened.collect::<Vec<_>>()
+        };
+        let half = SECOND / 2;
+        assert_eq!(opened(&mut script), [(0, 0, 0)]);
+        // It was busy with something else for a second: two were to leave meanwhile.
+        script.now += SECOND;
+        let late = opened(&mut script);
+        assert_eq!(late, [(1, half, half), (2, SECOND, SECOND)]);
+        // All three are on their way back for two seconds more, which is the server's delay.
+        script.now += 2 * SECOND;
+        assert_eq!(opened(&mut script), []);
+        let (due, late) = (begin, SECOND / 4);
+        script.input(0, Input::Live { due, late });
+        assert_eq!(opened(&mut script), [(0, 3 * half, 3 * SECOND)]);
+        let record = script.crowd.finish(End::InTime);
+        let late = &record.latencies[&Measure::LateConnect];
+        assert_eq!(late.count(), 1, "not how all came in the beginning");
+        assert!((late.max_us() / 0.25e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
     fn who_could_not_leave_in_time_comes_back_late() {
         let share = Share { which: 0, of: 1 };
         let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
@@ -441,7 +475,7 @@ mod tests {
         let begin = script.now;
         let open = |effects: Vec<Effect>| {
             let opened = effects.into_iter().filter_map(|effect| match effect {
-                Effect::Open { seat, due } => Some((seat, due - begin)),
+                Effect::Open { seat, due, .. } => Some((seat, due - begin)),
                 _ => None,
             });
             opened.collect::<Vec<_>>()
@@ -456,7 +490,7 @@ mod tests {
         assert_eq!(open(script.tick()), []);
         for (seat, due) in first {
             let due = begin + due;
-            script.input(seat, Input::Live { due });
+            script.input(seat, Input::Live { due, late: 0 });
         }
         let owed = open(script.tick());
         assert_eq!(owed, [(0, 3 * half), (1, 4 * half), (2, 5 * half)]);

@@ -89,7 +89,8 @@ impl Opening {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// The server asked for another attempt; the seat keeps the moment at which it was due.
+    /// To be connected at `at`: the server asked for another attempt, or somebody has left who was
+    /// due then. The seat keeps the moment at which it was due.
     pub(crate) fn retry(&mut self, seat: usize, at: Nanos, due: Nanos) {
         self.later.push(Reverse((at, seat, due)));
     }
@@ -105,14 +106,17 @@ impl Opening {
             && at <= now
         {
             self.later.pop();
-            self.open(seat, due, effects);
+            self.open(seat, due, at, effects);
         }
         match self.pacing {
             Pacing::AtMost { .. } => {
                 while self.under_way < self.limit
                     && let Some((seat, due)) = self.waiting.pop_front()
                 {
-                    self.open(seat, due.unwrap_or(now), effects);
+                    let due = due.unwrap_or(now);
+                    // Without a limit nobody waits for a place.
+                    let at = if self.limit == usize::MAX { due } else { now };
+                    self.open(seat, due, at, effects);
                 }
             }
             Pacing::Rate(_) => self.open_scheduled(now, effects),
@@ -127,16 +131,16 @@ impl Opening {
             && due <= now
             && let Some((seat, _)) = self.waiting.pop_front()
         {
-            self.open(seat, due, effects);
+            self.open(seat, due, due, effects);
             let next = self.schedule.as_mut().and_then(Iterator::next);
             // Stages that end before everybody is connected: the rest at once.
             self.next_due = Some(next.map_or(now, |next| self.origin + from_seconds(next.at)));
         }
     }
 
-    fn open(&mut self, seat: usize, due: Nanos, effects: &mut Vec<Effect>) {
+    fn open(&mut self, seat: usize, due: Nanos, at: Nanos, effects: &mut Vec<Effect>) {
         self.under_way += 1;
-        effects.push(Effect::Open { seat, due });
+        effects.push(Effect::Open { seat, due, at });
     }
 }
 
@@ -151,10 +155,42 @@ mod tests {
         let mut effects = Vec::new();
         opening.tick(now, &mut effects);
         let opened = effects.iter().map(|effect| match effect {
-            Effect::Open { seat, due } => (*seat, *due),
+            Effect::Open { seat, due, .. } => (*seat, *due),
             other => panic!("{other:?}"),
         });
         opened.collect()
+    }
+
+    /// How late the generator was for each, if it connected them now.
+    fn lateness(opening: &mut Opening, now: Nanos) -> Vec<Nanos> {
+        let mut effects = Vec::new();
+        opening.tick(now, &mut effects);
+        let late = effects.iter().map(|effect| match effect {
+            Effect::Open { at, .. } => now - at,
+            other => panic!("{other:?}"),
+        });
+        late.collect()
+    }
+
+    #[test]
+    fn what_the_generator_is_late_by_is_not_waiting_for_others() {
+        let mut by_rate = Opening::new(Pacing::Rate("2".parse().unwrap()));
+        by_rate.begin(0..3, 0);
+        assert_eq!(lateness(&mut by_rate, 7), [7]);
+        assert_eq!(lateness(&mut by_rate, SECOND + 9), [SECOND / 2 + 9, 9]);
+        // Due together, and one after the other has its turn; or all at once.
+        let mut in_turn = at_most(1, 1);
+        in_turn.come_back(0..2, 5);
+        assert_eq!(lateness(&mut in_turn, 5), [0]);
+        in_turn.ended();
+        assert_eq!(lateness(&mut in_turn, 50), [0]);
+        let mut at_once = at_most(1, usize::MAX);
+        at_once.come_back(0..2, 5);
+        assert_eq!(lateness(&mut at_once, 8), [3, 3]);
+        // The server named a moment.
+        let mut asked = at_most(1, 1);
+        asked.retry(7, 50, 0);
+        assert_eq!(lateness(&mut asked, 60), [10]);
     }
 
     fn at_most(first: usize, again: usize) -> Opening {

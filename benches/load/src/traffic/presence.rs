@@ -245,7 +245,7 @@ impl Presence {
                 false => self.recorder.sent_on_schedule(due, cx.now),
             }
             cx.effects.push(Effect::Close { seat });
-            self.opening.retry(seat, cx.now, due);
+            self.opening.retry(seat, leave.was_to(cx.now), due);
         }
         self.churn.due()
     }
@@ -255,7 +255,7 @@ impl Presence {
         let before = cx.effects.len();
         let next = self.opening.tick(cx.now, cx.effects);
         for effect in &cx.effects[before..] {
-            if let Effect::Open { seat, due } = *effect {
+            if let Effect::Open { seat, due, .. } = *effect {
                 let mut dues = self.person(seat).dues.lock();
                 if dues.is_empty() {
                     dues.push(due);
@@ -300,12 +300,12 @@ impl Presence {
 impl Traffic for Presence {
     fn handle(&mut self, seat: usize, input: Input<'_>, cx: &mut Cx<'_>) {
         match input {
-            Input::Live { due } => {
+            Input::Live { due, late } => {
                 self.opening.ended();
                 self.is_live[seat] = true;
                 self.live += 1;
                 self.person(seat).is_there.store(true, Ordering::Release);
-                self.recorder.came_back(due, cx.now);
+                self.recorder.came_back(due, late, cx.now);
             }
             Input::PresenceDiff(diff) => self.observe(seat, diff, cx.now),
             Input::PresenceState(state) => self.replace(seat, state),
@@ -434,7 +434,7 @@ mod tests {
         let mut now = cx(1, Phase::Connect, &mut effects);
         presence.tick(&mut now);
         for seat in 0..3 {
-            presence.handle(seat, Input::Live { due: 1 }, &mut now);
+            presence.handle(seat, Input::Live { due: 1, late: 0 }, &mut now);
         }
         presence.handle(0, Input::PresenceState(&state(shown)), &mut now);
         presence
@@ -448,7 +448,9 @@ mod tests {
         for effect in std::mem::take(now.effects) {
             match effect {
                 Effect::Close { seat } => left.push(seat),
-                Effect::Open { seat, due } => presence.handle(seat, Input::Live { due }, &mut now),
+                Effect::Open { seat, due, .. } => {
+                    presence.handle(seat, Input::Live { due, late: 0 }, &mut now)
+                }
                 _ => {}
             }
         }
@@ -470,7 +472,14 @@ mod tests {
         presence.tick(&mut now);
         assert!(now.effects.contains(&Effect::Close { seat: 1 }));
         now.now = 2 * SECOND;
-        presence.handle(1, Input::Live { due: SECOND }, &mut now);
+        presence.handle(
+            1,
+            Input::Live {
+                due: SECOND,
+                late: 0,
+            },
+            &mut now,
+        );
         let back = diff(&[("b", "4")], &[("b", "2")]);
         presence.handle(0, Input::PresenceDiff(&back), &mut now);
         assert!(presence.sees_the_truth());

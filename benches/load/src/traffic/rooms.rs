@@ -248,11 +248,11 @@ impl Rooms {
 impl Traffic for Rooms {
     fn handle(&mut self, seat: usize, input: Input<'_>, cx: &mut Cx<'_>) {
         match input {
-            Input::Live { due } => {
+            Input::Live { due, late } => {
                 self.opening.ended();
                 self.seats[seat].is_live = true;
                 self.live += 1;
-                self.recorder.connected(due, cx.now);
+                self.recorder.connected(due, late, cx.now);
             }
             Input::Delivery { .. } if self.seats[seat].plan.stalls => {}
             Input::Delivery { content, seq } => self.hear(seat, content, seq, cx),

@@ -73,7 +73,7 @@ fn script_beside(stalled: u32, pace: Pace, rooms: u32, acknowledged: bool) -> Sc
     };
     script.tick();
     for seat in 0..script.rooms.seats.len() {
-        script.input(seat, Input::Live { due: 0 });
+        script.input(seat, Input::Live { due: 0, late: 0 });
     }
     assert!(script.status().is_ready);
     script.effects.clear();
