@@ -216,9 +216,9 @@ impl Recorder {
         }
     }
 
-    /// As far as it has been told, the measured time has begun and not ended.
-    pub(crate) fn is_measuring(&self) -> bool {
-        self.phase == Phase::Measure
+    /// The measured time ends with this phase: what was due in it and has not been done is late.
+    pub(crate) fn ends_measuring(&self, phase: Phase) -> bool {
+        self.phase == Phase::Measure && phase == Phase::Drain
     }
 
     fn end_interval(&mut self) {

@@ -112,10 +112,10 @@ impl Crowd {
             .extend(others.map(|worker| Effect::Wake { worker }));
     }
 
-    /// One after the other leaves, and comes back at once.
-    fn churn(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+    /// One after the other leaves who was due until then, and comes back at once.
+    fn churn(&mut self, until: Nanos, cx: &mut Cx<'_>) -> Option<Nanos> {
         let mut churn = self.churn.take()?;
-        while let Some(leave) = churn.next(cx.now, |seat| self.is_live[seat]) {
+        while let Some(leave) = churn.next(until, |seat| self.is_live[seat]) {
             self.leave(leave.seat, cx);
             self.opening
                 .retry(leave.seat, leave.was_to(cx.now), leave.due);
@@ -191,6 +191,9 @@ impl Traffic for Crowd {
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        if self.recorder.ends_measuring(cx.phase) && !self.is_broken {
+            self.churn(cx.now.saturating_sub(1), cx);
+        }
         self.recorder.advance(cx.phase, cx.now);
         if !std::mem::replace(&mut self.has_begun, true) {
             self.opening.begin(0..self.plan.seats, cx.now);
@@ -200,7 +203,7 @@ impl Traffic for Crowd {
             match &self.plan.waves {
                 Waves::Calm => {}
                 Waves::Reconnects(barrier) => self.reconnect(&Arc::clone(barrier), cx),
-                Waves::Churn(..) => churning = self.churn(cx),
+                Waves::Churn(..) => churning = self.churn(cx.now, cx),
             }
         }
         let opening = self.opening.tick(cx.now, cx.effects);
@@ -318,7 +321,7 @@ mod tests {
 
         /// These are connected in this tick, and join.
         fn come(&mut self, expected: &[usize]) {
-            self.come_due(expected, self.now);
+            self.come_due(expected, 0);
         }
 
         /// They were due then, or later.
@@ -379,13 +382,8 @@ mod tests {
             begun += SECOND;
             slow.now = begun;
             for seat in 0..3 {
-                slow.input(
-                    seat,
-                    Input::Live {
-                        due: begun - SECOND,
-                        late: 0,
-                    },
-                );
+                let (due, late) = (begun - SECOND, 0);
+                slow.input(seat, Input::Live { due, late });
             }
         }
         slow.tick();
@@ -465,6 +463,25 @@ mod tests {
         let late = &record.latencies[&Measure::LateConnect];
         assert_eq!(late.count(), 1, "not how all came in the beginning");
         assert!((late.max_us() / 0.25e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn who_was_due_when_the_measured_time_ends_leaves_late() {
+        let share = Share { which: 0, of: 1 };
+        let mut script = Script::new(Waves::Churn("2".parse().unwrap(), share));
+        script.phase = Phase::Measure;
+        script.come(&[0]);
+        script.now += SECOND;
+        script.phase = Phase::Drain;
+        let due = script.now - SECOND / 2;
+        script.come_due(&[1], due);
+        script.now += SECOND;
+        script.come(&[]);
+        let record = script.crowd.finish(End::InTime);
+        assert_eq!(record.counters.owed, 0);
+        let back = &record.latencies[&Measure::Connect];
+        assert_eq!(back.count(), 2);
+        assert!((back.max_us() / 0.5e6 - 1.0).abs() < 0.01, "it left late");
     }
 
     #[test]

@@ -230,9 +230,9 @@ impl Presence {
         }
     }
 
-    /// People leave by the schedule, and come back at once; observers stay.
-    fn churn(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
-        while let Some(leave) = self.churn.next(cx.now, |seat| self.is_live[seat]) {
+    /// People leave who were due until then by the schedule, and come back at once; observers stay.
+    fn churn(&mut self, until: Nanos, cx: &mut Cx<'_>) -> Option<Nanos> {
+        while let Some(leave) = self.churn.next(until, |seat| self.is_live[seat]) {
             let (seat, due) = (leave.seat, leave.due);
             self.is_live[seat] = false;
             self.live -= 1;
@@ -329,12 +329,15 @@ impl Traffic for Presence {
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>) -> Option<Nanos> {
+        if self.recorder.ends_measuring(cx.phase) && !self.is_broken {
+            self.churn(cx.now.saturating_sub(1), cx);
+        }
         self.recorder.advance(cx.phase, cx.now);
         if !std::mem::replace(&mut self.has_begun, true) {
             self.opening.begin(0..self.plan.people.len(), cx.now);
         }
         let is_measured = cx.phase == Phase::Measure && !self.is_broken;
-        let churning = is_measured.then(|| self.churn(cx)).flatten();
+        let churning = is_measured.then(|| self.churn(cx.now, cx)).flatten();
         let opening = self.open(cx);
         [opening, churning].into_iter().flatten().min()
     }
@@ -442,14 +445,18 @@ mod tests {
 
     /// In this second of the measured time: who is due leaves, and comes back at once. Who left.
     fn pass(presence: &mut Presence, second: u64) -> Vec<usize> {
+        pass_in(Phase::Measure, presence, second)
+    }
+
+    fn pass_in(phase: Phase, presence: &mut Presence, second: u64) -> Vec<usize> {
         let (mut effects, mut left) = (Vec::new(), Vec::new());
-        let mut now = cx(second * SECOND, Phase::Measure, &mut effects);
+        let mut now = cx(second * SECOND, phase, &mut effects);
         presence.tick(&mut now);
         for effect in std::mem::take(now.effects) {
             match effect {
                 Effect::Close { seat } => left.push(seat),
                 Effect::Open { seat, due, .. } => {
-                    presence.handle(seat, Input::Live { due, late: 0 }, &mut now)
+                    presence.handle(seat, Input::Live { due, late: 0 }, &mut now);
                 }
                 _ => {}
             }
@@ -472,14 +479,8 @@ mod tests {
         presence.tick(&mut now);
         assert!(now.effects.contains(&Effect::Close { seat: 1 }));
         now.now = 2 * SECOND;
-        presence.handle(
-            1,
-            Input::Live {
-                due: SECOND,
-                late: 0,
-            },
-            &mut now,
-        );
+        let (due, late) = (SECOND, 0);
+        presence.handle(1, Input::Live { due, late }, &mut now);
         let back = diff(&[("b", "4")], &[("b", "2")]);
         presence.handle(0, Input::PresenceDiff(&back), &mut now);
         assert!(presence.sees_the_truth());
@@ -526,6 +527,16 @@ mod tests {
         assert!(!left.contains(&0), "observers stay");
         let record = presence.finish(End::InTime);
         assert_eq!((record.counters.messages, record.counters.owed), (30, 0));
+    }
+
+    #[test]
+    fn who_was_due_when_the_measured_time_ends_leaves_late() {
+        let mut presence = begun(&[]);
+        assert_eq!(pass(&mut presence, 1), [1]);
+        assert_eq!(pass_in(Phase::Drain, &mut presence, 3), [2]);
+        assert_eq!(pass_in(Phase::Drain, &mut presence, 9), Vec::<usize>::new());
+        let record = presence.finish(End::InTime);
+        assert_eq!((record.counters.messages, record.counters.owed), (2, 0));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Rooms {
     /// Sends what was due in the measured time and has not been sent when that ends: it is late,
     /// and is in the latencies as what it is.
     pub(super) fn send_rest(&mut self, cx: &mut Cx<'_>) {
-        if cx.phase == Phase::Drain && self.recorder.is_measuring() {
+        if self.recorder.ends_measuring(cx.phase) {
             self.send_due(cx.now.saturating_sub(1), cx);
         }
     }
