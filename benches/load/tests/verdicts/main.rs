@@ -4,10 +4,13 @@
 
 mod server;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    net::SocketAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::{Parser, ValueEnum};
-use quikapp_load::{Args, Kind, Language, Report, plan, run};
+use quikapp_load::{Args, Kind, Language, Measure, Report, plan, run};
 use server::{Fault, KEY, start};
 
 #[derive(Parser)]
@@ -17,14 +20,21 @@ struct Cli {
 }
 
 async fn bench(language: Language, fault: Fault, scenario: &str) -> Report {
-    let url = format!("http://{}", start(language, fault).await);
+    let (address, _) = start(language, fault).await;
+    bench_at(address, language, scenario).await
+}
+
+async fn bench_at(address: SocketAddr, language: Language, scenario: &str) -> Report {
+    let url = format!("http://{address}");
     let name = language.to_possible_value().unwrap();
     let pid = std::process::id().to_string();
     let words = ["bench"].into_iter().chain(scenario.split(' '));
     let more = ["--url", &url, "--protocol", name.get_name(), "--pid", &pid];
     let deadline = ["--deadline", "30"].into_iter();
     let deadline = deadline.filter(|_| !scenario.contains("--deadline"));
-    let limits = ["--patience", "1"].into_iter().chain(deadline);
+    let patience = ["--patience", "1"].into_iter();
+    let patience = patience.filter(|_| !scenario.contains("--patience"));
+    let limits = patience.chain(deadline);
     let cli = Cli::parse_from(words.chain(more).chain(limits));
     run(&plan(&cli.args).unwrap(), false).await.unwrap()
 }
@@ -90,6 +100,20 @@ async fn idle_and_presence_pass() {
     let report = bench(Language::Phoenix, Fault::None, PRESENCE).await;
     assert!(report.passed, "{report}");
     assert!(figure(&report, "p99") > 0.0);
+}
+
+#[tokio::test]
+async fn sockets_come_from_the_addresses_that_were_given() {
+    for (wish, expected) in [
+        ("3", &["127.0.0.2", "127.0.0.3", "127.0.0.4"][..]),
+        ("127.0.0.9,127.0.0.7", &["127.0.0.7", "127.0.0.9"][..]),
+    ] {
+        let (address, server) = start(Language::Raw, Fault::None).await;
+        let idle = format!("{IDLE} --sources {wish}");
+        let report = bench_at(address, Language::Raw, &idle).await;
+        assert!(report.passed, "{report}");
+        assert_eq!(server.sources(), expected);
+    }
 }
 
 /// A fault, and what it is called in the report.
@@ -189,6 +213,33 @@ async fn a_refusal_fails_unless_the_server_says_when_to_come_back() {
     assert!(figure(&report, "max") > 1e6, "counted from when it was due");
 }
 
+/// Rounds are of all threads together, and not of each.
+#[tokio::test]
+async fn a_wave_is_one_for_all_threads() {
+    let storm = "storm --sockets 20 --people 2 --reconnects 3 --threads 2";
+    let report = bench(Language::Raw, Fault::None, storm).await;
+    assert!(report.passed, "{report}");
+    let record = &report.runs[0].parts[0].record;
+    assert_eq!((record.counters.connects, record.counters.rounds), (80, 3));
+    assert!(figure(&report, "back_s") * 1e6 >= figure(&report, "max"));
+}
+
+#[tokio::test]
+async fn how_late_the_generator_was_is_known_of_connections_too() {
+    let churn = "storm --sockets 10 --people 2 --churn 20:300ms";
+    let by_rate = "storm --sockets 10 --people 2 --connect-rate 200";
+    let idle = "idle --sockets 10 --people 2 --hold 0 --connect-rate 200";
+    for (scenario, connects) in [(churn, 6), (by_rate, 10), (idle, 10)] {
+        let report = bench(Language::Raw, Fault::None, scenario).await;
+        assert!(report.passed, "{report}");
+        let latencies = &report.runs[0].parts[0].record.latencies;
+        let counted = [Measure::Connect, Measure::LateConnect].map(|of| latencies[&of].count());
+        assert_eq!(counted, [connects; 2], "{scenario}");
+        let [late, whole] = ["late_connect_max", "max"].map(|name| figure(&report, name));
+        assert!(late > 0.0 && late <= whole, "{scenario}: {report}");
+    }
+}
+
 #[tokio::test]
 async fn a_join_that_is_to_be_tried_again_is_no_fault() {
     let report = bench(Language::Phoenix, Fault::DefersJoins, IDLE).await;
@@ -198,6 +249,24 @@ async fn a_join_that_is_to_be_tried_again_is_no_fault() {
         figure(&report, "max") > 0.3e6,
         "counted from when it was due"
     );
+}
+
+/// A message is due every 20 ms for a second, and the server does nothing from the fifth on for
+/// that long: most wait for half a second on the average. Waiting for the server to send them
+/// would have made one slow message of it, or one for each sender.
+#[tokio::test]
+async fn a_server_that_stalls_is_slow_in_the_percentiles_of_the_open_loop() {
+    let chat = format!("{CHAT} --rate 50:1s --patience 10").replace("--seconds 0.3 ", "");
+    for language in [Language::Phoenix, Language::Socketio, Language::Centrifuge] {
+        let report = bench(language, Fault::Stalls, &chat).await;
+        assert!(report.passed, "{language:?}: {report}");
+        assert_eq!(figure(&report, "messages"), 50.0, "all were sent");
+        for measure in ["delivery_", ""] {
+            let at = |quantile| figure(&report, &format!("{measure}{quantile}")) / 1e6;
+            assert!(at("p50") > 0.3, "{measure}: {report}");
+            assert!(at("p90") > 0.7 && at("max") > 0.9, "{measure}: {report}");
+        }
+    }
 }
 
 #[tokio::test]

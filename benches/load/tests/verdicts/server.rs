@@ -1,12 +1,13 @@
 //! A small server of all four protocols that keeps or breaks its promises.
 
 use std::{
-    collections::HashMap,
-    net::SocketAddr,
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{OnceCell, mpsc},
 };
 use tokio_tungstenite::{
     accept_hdr_async,
@@ -51,12 +52,17 @@ pub(crate) enum Fault {
     ShowsGhosts,
     /// Lets nobody in who does not have this key, as a gateway does.
     NeedsKey,
+    /// Does nothing for a second from the fifth message on, for anybody.
+    Stalls,
 }
 
 const FAULTY: u64 = 5;
 
 /// What [`Fault::NeedsKey`] asks for.
 pub(crate) const KEY: (&str, &str) = ("x-gateway-key", "s3cret");
+
+/// How long a server stalls that does.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Upgrades that a busy server refuses.
 const REFUSED: u64 = 3;
@@ -77,8 +83,12 @@ pub(crate) struct Server {
     rooms: Mutex<HashMap<String, Vec<Member>>>,
     broadcasts: AtomicU64,
     held: Mutex<Option<Message>>,
+    /// It has stalled, for all who were there.
+    stalled: OnceCell<()>,
     ids: AtomicU64,
     upgrades: AtomicU64,
+    /// From where sockets came.
+    sources: Mutex<BTreeSet<IpAddr>>,
 }
 
 /// What a client wants.
@@ -98,7 +108,8 @@ enum Wish {
     Nothing,
 }
 
-pub(crate) async fn start(language: Language, fault: Fault) -> SocketAddr {
+/// A server, and where it listens.
+pub(crate) async fn start(language: Language, fault: Fault) -> (SocketAddr, Arc<Server>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Arc::new(Server {
@@ -107,18 +118,28 @@ pub(crate) async fn start(language: Language, fault: Fault) -> SocketAddr {
         rooms: Mutex::default(),
         broadcasts: AtomicU64::new(0),
         held: Mutex::default(),
+        stalled: OnceCell::new(),
         ids: AtomicU64::new(0),
         upgrades: AtomicU64::new(0),
+        sources: Mutex::default(),
     });
+    let started = Arc::clone(&server);
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        while let Ok((stream, from)) = listener.accept().await {
+            server.sources.lock().unwrap().insert(from.ip());
             tokio::spawn(Arc::clone(&server).serve(stream));
         }
     });
-    address
+    (address, started)
 }
 
 impl Server {
+    /// The addresses from which sockets came.
+    pub(crate) fn sources(&self) -> Vec<String> {
+        let sources = self.sources.lock().unwrap();
+        sources.iter().map(IpAddr::to_string).collect()
+    }
+
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         let mut first = [0];
         // A client that gave up is none.
@@ -210,11 +231,21 @@ impl Server {
         }
         while let Some(Ok(message)) = source.next().await {
             if let Message::Text(text) = message {
+                self.stall().await;
                 let wish = self.understand(&text, &target);
                 self.fulfil(&out, wish, user).await;
             }
         }
         self.leave(&out, user).await;
+    }
+
+    /// Whoever comes meanwhile waits, too.
+    async fn stall(&self) {
+        let is_due = self.broadcasts.load(Ordering::Relaxed) + 1 >= FAULTY;
+        if is_due && self.fault == Fault::Stalls {
+            let wait = || tokio::time::sleep(STALL);
+            self.stalled.get_or_init(wait).await;
+        }
     }
 
     fn member(&self, out: &mpsc::Sender<Message>, hears_itself: bool, user: &str) -> Member {
