@@ -7,6 +7,9 @@ mod certificates;
 mod disk;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+#[path = "../support/reference_app/mod.rs"]
+#[allow(unreachable_pub, reason = "shared with the conformance test")]
+mod reference_app;
 mod support;
 #[path = "../support/toxiproxy.rs"]
 mod toxiproxy;
@@ -14,6 +17,7 @@ mod tree;
 
 mod architecture;
 mod audit;
+mod bench_elsewhere;
 mod bench_over_tls;
 mod command_line;
 mod crowds;
