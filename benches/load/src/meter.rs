@@ -177,6 +177,13 @@ pub(crate) struct ThreadUsage {
     pub(crate) waited: f64,
 }
 
+/// The kernel's id of this thread; 0 if it cannot be told.
+pub(crate) fn this_thread() -> u32 {
+    let link = fs::read_link("/proc/thread-self").ok();
+    let id = link.as_deref().and_then(|link| link.file_name()?.to_str());
+    id.and_then(|id| id.parse().ok()).unwrap_or(0)
+}
+
 /// What threads of this process have used.
 pub(crate) fn of_threads(ids: &[u32]) -> Vec<ThreadUsage> {
     ids.iter().map(|id| of_thread(*id)).collect()
@@ -185,19 +192,24 @@ pub(crate) fn of_threads(ids: &[u32]) -> Vec<ThreadUsage> {
 fn of_thread(id: u32) -> ThreadUsage {
     let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{id}/{file}"));
     let ticks = read("stat").ok().and_then(|stat| parse_cpu(&stat));
-    let waited = read("schedstat").ok().and_then(|stat| {
-        let nanos: f64 = stat.split_whitespace().nth(1)?.parse().ok()?;
-        Some(nanos / 1e9)
-    });
+    let waited = read("schedstat").ok().as_deref().and_then(parse_waited);
     ThreadUsage {
         busy: ticks.map_or(0.0, |(user, system)| user + system),
         waited: waited.unwrap_or(0.0),
     }
 }
 
+/// The second field of /proc/pid/schedstat, in seconds.
+fn parse_waited(stat: &str) -> Option<f64> {
+    let nanos: f64 = stat.split_whitespace().nth(1)?.parse().ok()?;
+    Some(nanos / 1e9)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::{sync::mpsc, thread};
 
     use super::*;
     use crate::{target::Target, tls::Security};
@@ -223,6 +235,40 @@ mod tests {
         assert!(usage.user.unwrap() <= usage.cpu.unwrap());
         let nobody = meter(&[]).await.unwrap();
         assert_eq!(nobody.read().await.unwrap(), []);
+    }
+
+    #[test]
+    fn a_thread_that_works_is_busy_and_one_that_waits_is_not() {
+        let (working, waiting) = (mpsc::sync_channel(1), mpsc::sync_channel::<()>(1));
+        let idle = thread::spawn(move || {
+            working.0.send(this_thread()).unwrap();
+            waiting.1.recv().unwrap_err();
+        });
+        let ids = [this_thread(), working.1.recv().unwrap()];
+        assert!(ids[0] != 0 && ids[1] != 0 && ids[0] != ids[1], "{ids:?}");
+        let before = of_threads(&ids);
+        // However much else the machine has to do, this thread comes to its 50 ms.
+        let mut spun = 0_u64;
+        let used = loop {
+            spun = (0..1_000_000).fold(spun, |sum, n| std::hint::black_box(sum ^ n));
+            let now = of_threads(&ids);
+            let used = [0, 1].map(|at| now[at].busy - before[at].busy);
+            if used[0] >= 0.05 {
+                break used;
+            }
+        };
+        assert!(used[1] < 0.01, "{used:?}");
+        drop(waiting.0);
+        idle.join().unwrap();
+    }
+
+    #[test]
+    fn how_long_a_thread_waited_for_a_cpu_is_told() {
+        assert_eq!(parse_waited("81 2500000000 7\n"), Some(2.5));
+        assert_eq!(parse_waited("81"), None);
+        let own = format!("/proc/self/task/{}/schedstat", this_thread());
+        let own = fs::read_to_string(own).unwrap();
+        assert!(parse_waited(&own).unwrap() >= 0.0);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use crate::{
     },
     frames::{self, Frame},
     identity::Identity,
+    meter,
     protocol::{
         Channel, FIRST_REFERENCE, Incoming, Introduction, JOIN, Protocol, fill, retry_after,
     },
@@ -143,7 +144,7 @@ impl Worker {
 
     /// Works until the run is done.
     pub(crate) fn run(mut self) -> Vec<Record> {
-        self.crew.shared.began(self.number, thread_id());
+        self.crew.shared.began(self.number, meter::this_thread());
         loop {
             let phase = self.crew.shared.phase();
             if phase != self.phase {
@@ -548,13 +549,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// The kernel's id of this thread; 0 if it cannot be told.
-fn thread_id() -> u32 {
-    let link = std::fs::read_link("/proc/thread-self").ok();
-    let id = link.as_deref().and_then(|link| link.file_name()?.to_str());
-    id.and_then(|id| id.parse().ok()).unwrap_or(0)
 }
 
 // The join's answer is told by the state; its reference is below those of publications.
