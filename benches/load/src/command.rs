@@ -65,7 +65,8 @@ pub struct OutputOptions {
     /// Write the report as a page with plots.
     #[arg(long, global = true, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write the percentile distribution of the main latency, for HdrHistogram's plotter.
+    /// Write the percentile distribution of the main latency of the first part, for HdrHistogram's
+    /// plotter.
     #[arg(long, global = true, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
     /// Tell how it goes also where standard error is not a terminal.

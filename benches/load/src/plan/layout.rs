@@ -352,8 +352,9 @@ mod tests {
     use super::*;
     use crate::plan::{
         RunOptions, TargetOptions,
-        scenario::{Chat, Fanout, Idle, Rooms},
+        scenario::{Chat, Fanout, Idle, Mixed, Rooms},
     };
+    use crate::stages::Arrivals;
 
     fn layout(threads: usize, parts: Vec<Scenario>) -> Layout {
         let run = RunOptions {
@@ -432,6 +433,52 @@ mod tests {
         let seeds = [None, Some("east"), Some("west")].map(seed_of);
         assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2]);
         assert_eq!(seed_of(Some("east")), seeds[1], "the same again");
+    }
+
+    #[test]
+    fn the_seed_fixes_what_is_random() {
+        let laid_out = |seed| {
+            let run = RunOptions {
+                seed: Some(seed),
+                threads: Some(2),
+                ..RunOptions::default()
+            };
+            let mixed = Mixed {
+                sockets: 200,
+                ..Mixed::default()
+            };
+            let mut parts = Scenario::Mixed(mixed).expand();
+            if let Scenario::Rooms(rooms) = &mut parts[1] {
+                rooms.arrivals = Arrivals::Poisson;
+            }
+            Layout::of(&Plan::new(None, TargetOptions::default(), &run, parts).unwrap())
+        };
+        let seeds = |layout: &Layout| -> Vec<u64> {
+            let plays = layout.parts.iter().map(|part| &part.play);
+            let seeds = plays.filter_map(|play| match play {
+                Play::Rooms {
+                    pace: Pace::Open { seed, .. },
+                    ..
+                } => Some(*seed),
+                _ => None,
+            });
+            seeds.collect()
+        };
+        let (one, other) = (laid_out(7), laid_out(8));
+        assert_eq!(one, laid_out(7), "the same people at the same places");
+        let [rooms, chat] = seeds(&one)[..] else {
+            panic!("{one:?}")
+        };
+        assert_ne!(rooms, chat, "parts do not send at the same moments");
+        for (seed, another) in seeds(&one).into_iter().zip(seeds(&other)) {
+            assert_ne!(seed, another);
+        }
+        // Beside the moments nothing is random.
+        let seats = |layout: &Layout| -> Vec<_> {
+            let parts = layout.parts.iter();
+            parts.map(|part| part.seats.clone()).collect()
+        };
+        assert_eq!(seats(&one), seats(&other));
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub struct RunOptions {
     /// Times to run; figures are then medians with their spread [default: 1]
     #[arg(long, global = true, value_name = "TIMES")]
     pub repeat: Option<u32>,
-    /// Fixes what is random [default: 1]
+    /// Fixes what is random: the moments of `--arrivals poisson` [default: 1]
     #[arg(long, global = true)]
     pub seed: Option<u64>,
     /// Worker threads; each serves thousands of sockets [default: 1]
