@@ -121,7 +121,10 @@ export type ChatJoined = {
   * live entries wait until then.
   */
   more?: boolean;
-  /** What was missed cannot be replayed: fetch the history instead. */
+  /**
+  * What was missed cannot be replayed, or the device named no place and none is known of it;
+  * because it is new or was forgotten: fetch the history instead.
+  */
   reset_required?: boolean;
 };
 
@@ -938,7 +941,8 @@ export type UserJoined = {
   /**
   * The cursor cannot be replayed from, because more than 10,000 entries or something older
   * than 168 hours lies behind it (unless configured otherwise), or because it was not issued
-  * here: fetch the conversations instead, and go on from `cursor`.
+  * here; or the device named none and none is known of it, because it is new or was forgotten.
+  * Fetch the conversations instead, and go on from `cursor`.
   */
   reset_required?: boolean;
 };

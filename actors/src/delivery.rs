@@ -8,6 +8,7 @@
 
 mod acks;
 mod config;
+mod devices;
 mod erasure;
 mod feed;
 mod handle;
@@ -27,6 +28,7 @@ mod tests;
 mod timers;
 
 pub use config::Config;
+pub use devices::InUse;
 pub use feed::{Feed, FeedBatch};
 pub use handle::{Delivery, MaySend, Parts};
 pub use projections::is_urgent;

@@ -87,6 +87,8 @@ impl Parts {
             projections: projections(&config, &store, &people, &hub),
         };
         let delivery = Delivery::start_under(&tree, delivery);
+        let connected = people.clone();
+        delivery.ask_for_devices(Arc::new(move || connected.devices()));
         let health = health(&config, &hub, dependencies, &authenticator);
         Ok(Self {
             config,

@@ -8,6 +8,7 @@
 )]
 
 pub mod conversations;
+pub mod devices;
 pub mod effects;
 pub mod erasure;
 pub mod history;
@@ -99,6 +100,10 @@ where
             urgent_conversations_come_first, a_backlog_counts_what_was_missed,
             a_backlog_is_counted_until_it_is_enough,
             who_lacks_a_place_is_told;
+        devices:
+            a_device_that_nobody_uses_is_forgotten, a_device_of_which_nothing_was_said_is_in_use,
+            those_in_use_latest_are_kept, what_waited_for_a_forgotten_device_goes,
+            a_device_that_writes_while_it_is_forgotten_keeps_no_older_place;
         projections:
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
             all_conversations_are_visited, threads_count_for_their_followers,

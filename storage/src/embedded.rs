@@ -12,6 +12,7 @@ mod backup;
 mod checkpoint;
 mod conversations;
 mod detached;
+mod devices;
 mod effects;
 mod erasure;
 mod fault;

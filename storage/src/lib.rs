@@ -44,8 +44,8 @@ pub use shared::{
     Addresses, Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
 };
 pub use traits::{
-    ConversationStore, DetachedRegisters, DetachedWrite, ErasureStore, Fold, Health, LogKeeper,
-    LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore, SecurityStore,
-    SharedLog, SharedStore, Store, ThreadReader, TimerStore,
+    ConversationStore, DetachedRegisters, DetachedWrite, DeviceStore, ErasureStore, Fold, Health,
+    LogKeeper, LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore,
+    SecurityStore, SharedLog, SharedStore, Store, ThreadReader, TimerStore,
 };
 pub use types::*;

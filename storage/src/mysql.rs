@@ -7,6 +7,7 @@
 
 mod append;
 mod conversations;
+mod devices;
 mod dial;
 mod effects;
 mod erasure;

@@ -2,6 +2,7 @@
 //! returns only once the write is durable (fsync, or the backend's majority commit).
 
 mod detached;
+mod devices;
 mod erasure;
 mod log_keeper;
 mod projections;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use detached::{DetachedRegisters, DetachedWrite, Fold, ThreadReader};
+pub use devices::DeviceStore;
 pub use erasure::ErasureStore;
 pub use log_keeper::LogKeeper;
 pub use projections::ProjectionStore;
@@ -329,6 +331,7 @@ pub trait Store:
     + SecurityStore
     + TimerStore
     + QueueStore
+    + DeviceStore
     + ProjectionStore
     + ErasureStore
     + 'static

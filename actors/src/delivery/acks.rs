@@ -3,10 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
-use quikapp_storage::{ConversationId, Person, StoreError, Timer, TimerKind};
+use quikapp_storage::{ConversationId, DeviceId, Person, StoreError, Timer, TimerKind};
 use tokio::sync::Notify;
 
-use super::{handle::Shared, timers};
+use super::{devices, handle::Shared, timers};
 
 /// Acknowledgements that wait to be dealt with. Beyond them one is let go: entries leave a queue
 /// with the next acknowledgement or with their age, and messages are looked at by their timers.
@@ -18,6 +18,8 @@ const MESSAGES: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     waiting: Mutex<HashSet<(Person, Option<ConversationId>)>>,
+    /// Devices that were seen to be in use. Beyond [`MOST`] one is let go: it is seen again.
+    used: Mutex<HashSet<(Person, DeviceId)>>,
     came: Notify,
 }
 
@@ -33,8 +35,22 @@ impl Acks {
         self.came.notify_one();
     }
 
+    /// A device of a person is in use. Never waits.
+    pub(super) fn used(&self, person: &Person, device: &DeviceId) {
+        let mut used = self.used.lock();
+        if used.len() < MOST {
+            used.insert((person.clone(), device.clone()));
+        }
+        drop(used);
+        self.came.notify_one();
+    }
+
     fn take(&self) -> Vec<(Person, Option<ConversationId>)> {
         self.waiting.lock().drain().collect()
+    }
+
+    pub(super) fn take_used(&self) -> Vec<(Person, DeviceId)> {
+        self.used.lock().drain().collect()
     }
 }
 
@@ -43,6 +59,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         shared.acks.came.notified().await;
         tokio::time::sleep(shared.config.projection_window).await;
+        if let Err(error) = devices::note(&shared, shared.acks.take_used()).await {
+            tracing::warn!(%error, "devices in use are not written down");
+        }
         if let Err(error) = deal_with(&shared, shared.acks.take()).await {
             tracing::warn!(%error, "acknowledged entries stay queued");
         }

@@ -24,7 +24,8 @@ pub struct Config {
     #[schemars(with = "String")]
     pub timer_poll: Duration,
     /// For how long what an offline device missed is kept for replay. Later it is told
-    /// `reset_required`.
+    /// `reset_required`. A device that has no socket, and neither joins nor acknowledges anything
+    /// for as long, is forgotten.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub queue_ttl: Duration,
@@ -33,6 +34,9 @@ pub struct Config {
     pub queue_entries: usize,
     /// Above so many members nothing is queued per person: cursors alone say what is due.
     pub queue_up_to_members: usize,
+    /// Devices that a person may have. Beyond, the one that was not used for longest is forgotten,
+    /// and told `reset_required` should it come again.
+    pub devices_per_person: usize,
     /// Messages that one person may have scheduled.
     pub scheduled_per_person: usize,
     /// How far ahead a message may be scheduled.
@@ -53,6 +57,7 @@ impl Default for Config {
             queue_ttl: Duration::from_secs(168 * 3600),
             queue_entries: 10_000,
             queue_up_to_members: 256,
+            devices_per_person: 100,
             scheduled_per_person: 100,
             scheduled_ahead: Duration::from_secs(365 * 24 * 3600),
             feeds: Vec::new(),
@@ -75,6 +80,9 @@ impl Config {
         }
         if self.queue_entries == 0 {
             return Err("queue_entries must be at least 1".to_owned());
+        }
+        if self.devices_per_person == 0 {
+            return Err("devices_per_person must be at least 1".to_owned());
         }
         for name in &self.feeds {
             if Consumer::feed(name).is_none() {

@@ -1,17 +1,22 @@
 //! The handle, and the tasks behind it.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use quikapp_storage::{
-    Consumer, ConversationId, EntryId, Person, SharedStore, StoreError, TIMER_SHARDS, Timestamp,
+    Consumer, ConversationId, DeviceId, EntryId, Person, SharedStore, StoreError, TIMER_SHARDS,
+    Timestamp,
 };
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Config, Feed, Projection,
+    Config, Feed, InUse, Projection,
     acks::{self, Acks},
-    erasure,
+    devices, erasure,
     payload::ScheduledPayload,
     projections::{Notices, Queue, Threads, Timers},
     projector::{BACK_OFF, Projector},
@@ -71,6 +76,7 @@ pub(super) struct Shared {
     pub(super) may_send: MaySend,
     pub(super) tails: Tails,
     pub(super) acks: Acks,
+    pub(super) in_use: OnceLock<InUse>,
     /// One person schedules one message at a time, so that they are counted; people who share a
     /// turn wait for each other needlessly.
     pub(super) turns: Box<[Mutex<()>]>,
@@ -118,6 +124,7 @@ impl Delivery {
             may_send: parts.may_send,
             tails,
             acks: Acks::default(),
+            in_use: OnceLock::new(),
             turns: (0..TIMER_SHARDS).map(|_| Mutex::default()).collect(),
             erasing: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),
@@ -171,8 +178,25 @@ impl Delivery {
 
     /// A device of a person has acknowledged something, durably: in one conversation, or of the
     /// stream over all. Never waits.
-    pub fn acknowledged(&self, person: &Person, conversation: Option<&ConversationId>) {
+    pub fn acknowledged(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+        conversation: Option<&ConversationId>,
+    ) {
         self.shared.acks.add(person, conversation);
+        self.shared.acks.used(person, device);
+    }
+
+    /// A device of a person is in use. Never waits.
+    pub fn device_used(&self, person: &Person, device: &DeviceId) {
+        self.shared.acks.used(person, device);
+    }
+
+    /// Whom to ask which devices have a socket here: those are in use as long as they do. Said once;
+    /// before that, only joins and acknowledgements count.
+    pub fn ask_for_devices(&self, in_use: InUse) {
+        let _ = self.shared.in_use.set(in_use);
     }
 
     /// A reader of the event feed that the settings name.
@@ -254,8 +278,10 @@ impl Shared {
         let shared = Arc::clone(self);
         let acks = self.task("acknowledgements", move || acks::run(Arc::clone(&shared)));
         let shared = Arc::clone(self);
+        let devices = self.task("devices", move || devices::run(Arc::clone(&shared)));
+        let shared = Arc::clone(self);
         let recovery = self.task("recovery", move || recovery::run(Arc::clone(&shared)));
-        spec.child(queue).child(acks).child(recovery)
+        spec.child(queue).child(acks).child(devices).child(recovery)
     }
 
     fn task<F>(&self, kind: &'static str, run: impl Fn() -> F + Send + Sync + 'static) -> ChildSpec

@@ -5,6 +5,7 @@ mod ending;
 mod erasing;
 mod feeding;
 mod folding;
+mod forgetting;
 mod kit;
 mod lagging;
 mod projecting;

@@ -210,6 +210,22 @@ impl Core {
         })
     }
 
+    /// The devices that people are connected with here.
+    pub fn devices(&self) -> Vec<(Person, DeviceId)> {
+        let mut devices = Vec::new();
+        for (workspace, people) in &self.people {
+            for (user, entry) in people {
+                let person = || Person {
+                    workspace: workspace.clone(),
+                    user: user.clone(),
+                };
+                let ids = entry.device_ids().into_iter();
+                devices.extend(ids.map(|id| (person(), id)));
+            }
+        }
+        devices
+    }
+
     /// Whether everyone may see when a connected person was last here.
     pub fn last_seen_public(&self, person: &Person) -> Option<bool> {
         Some(self.entry(person)?.last_seen_public)

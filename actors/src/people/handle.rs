@@ -217,6 +217,12 @@ impl People {
         here.into_iter().chain(elsewhere).reduce(Connected::and)
     }
 
+    /// The devices that people are connected with to this node.
+    pub fn devices(&self) -> Vec<(Person, DeviceId)> {
+        let shards = self.0.shards.iter();
+        shards.flat_map(|core| core.lock().devices()).collect()
+    }
+
     /// What a person has chosen, connected or not.
     pub async fn chosen(&self, person: &Person) -> Result<Chosen, StoreError> {
         if let Ok(chosen) = self.0.chosen(person) {

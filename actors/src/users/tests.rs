@@ -349,7 +349,7 @@ async fn what_waits_for_a_device_is_shown_with_how_far_it_is() {
         seq: Seq(3),
     };
     kit.registers.change(Change::Cursor(reached)).await.unwrap();
-    kit.delivery.acknowledged(&bob, Some(&id));
+    kit.delivery.acknowledged(&bob, &phone, Some(&id));
     while kit.overview("bob").await.pending.count > 0 {
         tokio::task::yield_now().await;
     }

@@ -117,15 +117,20 @@ impl UserChannel {
             more: false,
             reset_required: false,
         };
-        if let Some(from) = from {
-            match self.first_batch(cx, &mut state, &from).await? {
-                Some(batch) => {
-                    reply.cursor = batch.next;
-                    reply.gap = Some(batch.entries);
-                    reply.more = batch.more;
-                }
-                None => reply.reset_required = true,
-            }
+        let batch = match &from {
+            Some(from) => self.first_batch(cx, &mut state, from).await?,
+            None => None,
+        };
+        // What a device has whose place is not known, is not known: it is new, or was forgotten.
+        reply.reset_required = batch.is_none() && (from.is_some() || state.device.is_some());
+        if let Some(batch) = batch {
+            reply.cursor = batch.next;
+            reply.gap = Some(batch.entries);
+            reply.more = batch.more;
+        }
+        if let Some(device) = &state.device {
+            let person = &cx.assigns().person;
+            self.backend.delivery.device_used(person, device);
         }
         let online: Joined = come_online(&self.backend, cx, state.device.clone()).await?;
         cx.attach(online);
@@ -217,7 +222,8 @@ impl UserChannel {
                 cursor: place.clone(),
             };
             self.backend.registers.change(change).await?;
-            self.backend.delivery.acknowledged(&principal.person, None);
+            let delivery = &self.backend.delivery;
+            delivery.acknowledged(&principal.person, device, None);
         }
         if state.catching_up && cursor == state.cursor {
             self.acknowledge_first(cx, state).await?;
@@ -262,7 +268,7 @@ impl UserChannel {
             let moved = self.backend.registers.change(Change::Cursor(cursor));
             moved.await?;
             let delivery = &self.backend.delivery;
-            delivery.acknowledged(&principal.person, Some(&id));
+            delivery.acknowledged(&principal.person, device, Some(&id));
         }
         Ok(json(&PlaceAcked {
             conversation_id: id,

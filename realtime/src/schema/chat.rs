@@ -55,8 +55,8 @@ pub(super) fn chat() -> Topic {
         "A conversation, for its members. Entries of its log come in the order of `seq` and \
          without gaps. A join with `last_seq` is answered with what was missed since; where there \
          is `more`, `message:ack` of its last entry brings the next batch, and live entries wait; \
-         the same acknowledgement, sent again, brings the same batch. `reset_required` says that too much was missed, and that the history is to be read \
-         instead.",
+         the same acknowledgement, sent again, brings the same batch. `reset_required` says that too much was missed, or that the device has acknowledged nothing \
+         here, and that the history is to be read instead.",
     )
     .also(&["conversation:<conversation_id>"])
     .join(
@@ -310,7 +310,8 @@ pub(super) fn user() -> Topic {
          there is `more`, `message:ack` of the reply's `cursor` brings the next batch, and live \
          entries wait; the same acknowledgement, sent again, brings the same batch. \
          Conversations with a call or a system message come first, and the cursor names the same \
-         place meanwhile. `reset_required` says that too much was missed, or too long ago.",
+         place meanwhile. `reset_required` says that too much was missed, or too long ago, or that \
+         nothing is known of what the device has.",
     )
     .join(
         Type::of::<UserJoin>(),

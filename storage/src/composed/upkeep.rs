@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::Composed;
 use crate::{
-    AppendError, ConversationId, Epoch, ErasureStore, JsonText, LogUpkeep, Message, Person, Seq,
-    StoreError, UserId,
+    AppendError, ConversationId, DeviceId, DeviceStore, Epoch, ErasureStore, JsonText, LogUpkeep,
+    Message, Person, Seq, StoreError, Timestamp, UserId,
 };
 
 #[async_trait]
@@ -47,6 +47,30 @@ impl LogUpkeep for Composed {
             store.scrub(ids).await?;
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl DeviceStore for Composed {
+    async fn devices_used(
+        &self,
+        devices: Vec<(Person, DeviceId)>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.beside.devices_used(devices, at).await
+    }
+
+    async fn forget_unused_devices(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        self.beside.forget_unused_devices(before, now, limit).await
+    }
+
+    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
+        self.beside.forget_excess_devices(person, most).await
     }
 }
 

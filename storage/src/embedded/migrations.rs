@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "registers of logs that another store keeps",
         sql: include_str!("schema_3.sql"),
     },
+    Migration {
+        version: 4,
+        name: "when devices were last in use",
+        sql: include_str!("schema_4.sql"),
+    },
 ];
 
 /// Why a database cannot be brought up to date.

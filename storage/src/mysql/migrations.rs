@@ -1,7 +1,7 @@
 //! Numbered schema versions. Only forwards. A statement of DDL commits by itself, so every one can
 //! be done again: a step that was interrupted is redone whole.
 
-use super::{pool::Db, row::Columns, text_of};
+use super::{fault::Fault, pool::Db, row::Columns, text_of};
 
 /// One step forward.
 #[derive(Debug, Clone, Copy)]
@@ -15,11 +15,21 @@ pub(super) struct Migration {
 }
 
 /// Every step there has ever been. A step that was released is never changed.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "every concern",
-    sql: include_str!("schema_1.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "every concern",
+        sql: include_str!("schema_1.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "when devices were last in use",
+        sql: include_str!("schema_2.sql"),
+    },
+];
+
+/// A column is there already: a step that was interrupted had come so far.
+const DUPLICATE_COLUMN: u16 = 1060;
 
 /// One process migrates at a time; others wait so long, in seconds.
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('quikapp.', LEFT(SHA1(DATABASE()), 40)), 60)";
@@ -48,7 +58,10 @@ async fn migrate_locked(db: &mut Db<'_>, migrations: &[Migration]) -> Result<(),
     }
     for step in migrations.iter().filter(|step| step.version > found) {
         for statement in statements(step.sql) {
-            let done = db.command(&statement).await;
+            let done = match db.command(&statement).await {
+                Err(Fault::Server(error)) if error.code == DUPLICATE_COLUMN => Ok(()),
+                done => done,
+            };
             done.map_err(|fault| {
                 format!("step {} ({}): {}", step.version, step.name, text_of(fault))
             })?;
@@ -113,8 +126,11 @@ mod tests {
             assert_eq!(step.version, expected);
             for statement in statements(step.sql) {
                 let begins = ["CREATE TABLE IF NOT EXISTS", "INSERT IGNORE"];
+                // One statement is done as a whole, and refused once its first column is there.
+                let is_column =
+                    statement.starts_with("ALTER TABLE") && statement.contains(" ADD COLUMN ");
                 assert!(
-                    begins.iter().any(|begin| statement.starts_with(begin)),
+                    is_column || begins.iter().any(|begin| statement.starts_with(begin)),
                     "cannot be done again: {statement}"
                 );
             }

@@ -352,6 +352,30 @@ impl LogUpkeep for FaultyStore {
 }
 
 #[async_trait]
+impl DeviceStore for FaultyStore {
+    async fn devices_used(
+        &self,
+        devices: Vec<(Person, DeviceId)>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.devices_used(devices, at).await
+    }
+
+    async fn forget_unused_devices(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Person>, StoreError> {
+        self.inner.forget_unused_devices(before, now, limit).await
+    }
+
+    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
+        self.inner.forget_excess_devices(person, most).await
+    }
+}
+
+#[async_trait]
 impl ErasureStore for FaultyStore {
     async fn forget_registers(&self, id: &ConversationId, user: &UserId) -> Result<(), StoreError> {
         self.inner.forget_registers(id, user).await

@@ -25,7 +25,7 @@ use crate::{
         self, Command, CommandError, Conversations, Limits, MessageClass, Outcome, SendMessage,
         tests::faulty::{Faults, FaultyStore},
     },
-    delivery::{Config, Delivery, MaySend, Parts, Projection},
+    delivery::{Config, Delivery, MaySend, Parts, Projection, devices},
     fanout::Fanout,
 };
 
@@ -250,7 +250,16 @@ impl Kit {
             seq: Seq(seq),
         };
         self.store.write_cursors(vec![cursor]).await.unwrap();
-        self.delivery.acknowledged(&person(name), Some(id));
+        let device = DeviceId::new(device).unwrap();
+        self.delivery.acknowledged(&person(name), &device, Some(id));
+    }
+
+    /// Writes down which devices are in use, and forgets those that are not.
+    pub(super) async fn rounds_of_devices(&self) {
+        let shared = self.delivery.shared();
+        let used = shared.acks.take_used();
+        devices::note(shared, used).await.unwrap();
+        devices::round(shared, &mut None).await.unwrap();
     }
 
     /// How much of a conversation is in somebody's queue.

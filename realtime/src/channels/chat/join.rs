@@ -31,10 +31,11 @@ const COUNT_PAGE: usize = 1_000;
 
 /// What there is to replay.
 enum Missed {
-    /// The client named no place: nothing.
+    /// The client named neither a place nor a device: nothing.
     Nothing,
     Gap(Replay),
-    TooMuch,
+    /// Too much, or what the device has is not known: it is new here, or was forgotten.
+    Unknown,
 }
 
 impl ChatChannel {
@@ -54,8 +55,13 @@ impl ChatChannel {
         let place = self.place_of(cx, &id, params.last_seq, device.as_ref());
         let missed = match place.await? {
             Some(after) => self.missed(cx, &id, &visible, after, tail).await?,
+            None if device.is_some() => Missed::Unknown,
             None => Missed::Nothing,
         };
+        if let Some(device) = &device {
+            let person = &cx.assigns().person;
+            self.backend.delivery.device_used(person, device);
+        }
         let version = params.registers_version.unwrap_or_default();
         let mut reply = self.joined(cx, &id, tail, version).await?;
         let catching_up = begin(cx, missed, &mut reply);
@@ -122,7 +128,7 @@ impl ChatChannel {
         let store = &self.backend.store;
         let (now, config) = (cx.now(), self.backend.delivery.config());
         if replay::is_out_of_reach(store, id, visible, after, tail, now, config).await? {
-            return Ok(Missed::TooMuch);
+            return Ok(Missed::Unknown);
         }
         let replay = replay::read(store, id, visible, after).await?;
         Ok(Missed::Gap(replay))
@@ -227,7 +233,7 @@ fn begin(cx: &mut Context<Principal>, missed: Missed, reply: &mut ChatJoined) ->
     let tail = reply.last_seq;
     match missed {
         Missed::Nothing => cx.live_from(tail.next()),
-        Missed::TooMuch => {
+        Missed::Unknown => {
             reply.reset_required = true;
             cx.live_from(tail.next());
         }

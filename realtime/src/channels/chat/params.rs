@@ -57,7 +57,8 @@ pub(crate) struct ChatJoined {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub more: bool,
-    /// What was missed cannot be replayed: fetch the history instead.
+    /// What was missed cannot be replayed, or the device named no place and none is known of it,
+    /// because it is new or was forgotten: fetch the history instead.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub reset_required: bool,

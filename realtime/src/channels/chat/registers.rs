@@ -103,7 +103,7 @@ impl ChatChannel {
             let moved = self.backend.registers.change(Change::Cursor(cursor));
             moved.await?;
             let (delivery, id) = (&self.backend.delivery, &state.conversation);
-            delivery.acknowledged(&principal.person, Some(id));
+            delivery.acknowledged(&principal.person, device, Some(id));
         }
         let (gap, more) = match (state.catching_up, state.brought) {
             (Some(last), _) if ack.seq >= last => {

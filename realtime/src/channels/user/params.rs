@@ -41,7 +41,8 @@ pub(crate) struct UserJoined {
     pub more: bool,
     /// The cursor cannot be replayed from, because more than 10,000 entries or something older
     /// than 168 hours lies behind it (unless configured otherwise), or because it was not issued
-    /// here: fetch the conversations instead, and go on from `cursor`.
+    /// here; or the device named none and none is known of it, because it is new or was forgotten.
+    /// Fetch the conversations instead, and go on from `cursor`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     pub reset_required: bool,

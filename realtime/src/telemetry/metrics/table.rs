@@ -95,6 +95,12 @@ pub const METRICS: &[Metric] = &[
         "Time from a broadcast's publication to its being written for a client; one publication in 32 is timed.",
     ),
     metric(
+        "quikapp_devices_forgotten_total",
+        Counter,
+        &["reason"],
+        "Devices that were forgotten with their cursors, because they were `unused`, or their person had `too_many`.",
+    ),
+    metric(
         "quikapp_entities_quarantined",
         Gauge,
         &["kind"],
