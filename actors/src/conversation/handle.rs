@@ -19,6 +19,7 @@ use super::{
     Command, CommandError, Config, Limits, Outcome, SendMessage,
     batch::Pending,
     core::{Author, Request, messages, validate},
+    key,
     live::Live,
     notices,
     reply::Reply,
@@ -224,6 +225,21 @@ impl Conversations {
         payload: JsonText,
     ) -> Result<Outcome, CommandError> {
         notices::notify(&self.shared, person, event, payload, None).await
+    }
+
+    /// Whether a message of a person stands in a conversation, by its `client_id`. Reads only.
+    pub async fn was_sent(
+        &self,
+        person: &Person,
+        conversation: &ConversationId,
+        send: &SendMessage,
+    ) -> Result<bool, StoreError> {
+        let Some(client_id) = &send.client_id else {
+            return Ok(false);
+        };
+        let keys = [key::of_client(&person.user, client_id)];
+        let found = self.shared.store.by_keys(conversation, &keys).await?;
+        Ok(!found.is_empty())
     }
 
     /// Sees to it that what is written to a conversation elsewhere is broadcast here too, for as

@@ -10,7 +10,9 @@ use quikapp_actors::{
     conversation::{Command, MessageClass, SendMessage, wire},
     registers::payload::ThreadPayload,
 };
-use quikapp_storage::{Message, MessageId, MessageSearch, Page, Seq, Timestamp, UserId};
+use quikapp_storage::{
+    ConversationId, Message, MessageId, MessageSearch, Page, Seq, Timestamp, UserId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
@@ -25,6 +27,7 @@ use super::{
     scheduled::{ScheduledDocument, schedule},
 };
 use crate::{
+    auth::Principal,
     channels::class_of,
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
@@ -362,6 +365,7 @@ pub(super) async fn send(
         let sent = conversations.send_ephemeral(&principal.person, &id, &send)?;
         return Ok(as_json(StatusCode::CREATED, &sent));
     }
+    may_ask(&rest, &principal, &id, &send).await?;
     let outcome = rest
         .conversations
         .submit(&principal.person, &id, Command::Send(Box::new(send)))
@@ -371,6 +375,28 @@ pub(super) async fn send(
         false => StatusCode::CREATED,
     };
     Ok(as_json(status, &outcome.payload))
+}
+
+/// Whoever is no longer a member may ask what became of a message that they sent. Of any other they
+/// hear before the conversation is woken for them.
+async fn may_ask(
+    rest: &Rest,
+    principal: &Principal,
+    id: &ConversationId,
+    send: &SendMessage,
+) -> Answer<()> {
+    let act = ConversationAct::Append;
+    let action = Action::Conversation { id, act };
+    match rest.policy.check(principal, action).await {
+        Ok(()) => Ok(()),
+        Err(refusal) => {
+            let was_sent = rest.conversations.was_sent(&principal.person, id, send);
+            match was_sent.await? {
+                true => Ok(()),
+                false => Err(refusal.into()),
+            }
+        }
+    }
 }
 
 fn as_json(status: StatusCode, json: &str) -> Response {

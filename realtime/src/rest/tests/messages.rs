@@ -1,6 +1,6 @@
 //! Sending, history, search.
 
-use quikapp_storage::Timestamp;
+use quikapp_storage::{Claim, ConversationId, OwnerId, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -88,6 +88,39 @@ async fn a_removed_member_hears_what_became_of_their_message_and_sends_no_other(
     }
     let never = send(&api, &member("acme", "eve"), &id, hello).await;
     assert_eq!(never.reason(), (403, "not_a_participant"));
+}
+
+/// Who was removed cannot take a conversation from the process that has it.
+#[tokio::test]
+async fn a_removed_member_wakes_no_conversation() {
+    let api = Api::start().await;
+    let ada = member("acme", "ada");
+    let id = group(&api, &ada, &["bob"]).await;
+    let removal = format!("DELETE /conversations/{id}/members/bob");
+    let removed = api.call(&ada, &removal, Value::Null).await;
+    assert_eq!(removed.status, NO_CONTENT, "{removed:?}");
+    let elsewhere = Claim {
+        owner: OwnerId::generate(),
+        now: NOW,
+        min_tenure_ms: 0,
+    };
+    let id = ConversationId::parse(&id).unwrap();
+    let store = &api.node.store;
+    let taken = store.acquire(&id, elsewhere).await.unwrap();
+    for hello in [
+        json!({"content": "hello"}),
+        json!({"client_id": "k1", "content": "hello"}),
+    ] {
+        let refused = send(&api, &member("acme", "bob"), id.as_str(), hello).await;
+        assert_eq!(refused.reason(), (403, "not_a_participant"));
+    }
+    let still = store.acquire(&id, elsewhere).await.unwrap();
+    let epoch = taken.conversation.epoch;
+    assert_eq!(
+        still.conversation.epoch.0,
+        epoch.0 + 1,
+        "nobody else took it"
+    );
 }
 
 #[tokio::test]
