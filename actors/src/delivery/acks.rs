@@ -59,11 +59,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         shared.acks.came.notified().await;
         tokio::time::sleep(shared.config.projection_window).await;
-        if let Err(error) = devices::note(&shared, shared.acks.take_used()).await {
-            tracing::warn!(%error, "devices in use are not written down");
-        }
         if let Err(error) = deal_with(&shared, shared.acks.take()).await {
             tracing::warn!(%error, "acknowledged entries stay queued");
+        }
+        if let Err(error) = devices::note(&shared, shared.acks.take_used()).await {
+            tracing::warn!(%error, "devices in use are not written down");
         }
     }
 }

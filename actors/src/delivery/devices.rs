@@ -4,11 +4,17 @@
 //! In use is what has a socket, joins, or acknowledges. A device that was forgotten has no place, and
 //! is told so when it joins, as any other whose place is not known.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use quikapp_storage::{DeviceId, Person, StoreError, Timestamp};
 
 use super::{Config, handle::Shared};
+
+/// A device of a person.
+type Used = (Person, DeviceId);
 
 /// The devices that have a socket here.
 pub type InUse = Arc<dyn Fn() -> Vec<(Person, DeviceId)> + Send + Sync>;
@@ -18,23 +24,51 @@ pub type InUse = Arc<dyn Fn() -> Vec<(Person, DeviceId)> + Send + Sync>;
 const PARTS: i64 = 64;
 /// Devices that are forgotten in one go.
 const MOST: usize = 100;
+/// Devices of which is remembered that they are written down; beyond, all are once more.
+const NOTED: usize = 65_536;
 /// Devices that are written down in one go.
 const PAGE: usize = 1_000;
 
-/// Devices are in use. Theirs who have too many by now lose some.
-pub(super) async fn note(
-    shared: &Shared,
-    devices: Vec<(Person, DeviceId)>,
-) -> Result<(), StoreError> {
-    let people: HashSet<Person> = devices.iter().map(|(person, _)| person.clone()).collect();
-    let at = end_of_part(&shared.config, shared.clock.now());
-    shared.store.devices_used(devices, at).await?;
-    for person in people {
-        let most = shared.config.devices_per_person;
-        let gone = shared.store.forget_excess_devices(&person, most).await?;
-        if gone > 0 {
-            forgotten(shared, &person, "too_many", gone);
+/// What this process has written down to be in use, in the part of time that is now.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    part: Timestamp,
+    devices: HashSet<(Person, DeviceId)>,
+}
+
+impl Noted {
+    /// Those that are not written down yet.
+    fn missing(&mut self, devices: Vec<(Person, DeviceId)>, part: Timestamp) -> Vec<Used> {
+        if self.part != part || self.devices.len() >= NOTED {
+            *self = Self {
+                part,
+                devices: HashSet::new(),
+            };
         }
+        let is_new = |it: &Used| !self.devices.contains(it);
+        devices.into_iter().filter(is_new).collect()
+    }
+}
+
+/// Devices are in use. Theirs who have too many by now lose some.
+pub(super) async fn note(shared: &Shared, devices: Vec<Used>) -> Result<(), StoreError> {
+    let part = end_of_part(&shared.config, shared.clock.now());
+    let missing = shared.noted.lock().missing(devices, part);
+    for some in missing.chunks(PAGE) {
+        shared.store.devices_used(some.to_vec(), part).await?;
+        let mut of_people: HashMap<&Person, Vec<DeviceId>> = HashMap::new();
+        for (person, device) in some {
+            of_people.entry(person).or_default().push(device.clone());
+        }
+        for (person, in_hand) in of_people {
+            let most = shared.config.devices_per_person;
+            let gone = shared.store.forget_excess_devices(person, most, &in_hand);
+            match gone.await? {
+                0 => {}
+                gone => forgotten(shared, person, "too_many", gone),
+            }
+        }
+        shared.noted.lock().devices.extend(some.iter().cloned());
     }
     Ok(())
 }

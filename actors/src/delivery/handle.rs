@@ -77,6 +77,7 @@ pub(super) struct Shared {
     pub(super) tails: Tails,
     pub(super) acks: Acks,
     pub(super) in_use: OnceLock<InUse>,
+    pub(super) noted: parking_lot::Mutex<devices::Noted>,
     /// One person schedules one message at a time, so that they are counted; people who share a
     /// turn wait for each other needlessly.
     pub(super) turns: Box<[Mutex<()>]>,
@@ -125,6 +126,7 @@ impl Delivery {
             tails,
             acks: Acks::default(),
             in_use: OnceLock::new(),
+            noted: parking_lot::Mutex::default(),
             turns: (0..TIMER_SHARDS).map(|_| Mutex::default()).collect(),
             erasing: Arc::new(Semaphore::new(1)),
             tasks: TaskTracker::new(),

@@ -4,7 +4,8 @@
 //! Presence on topics does not answer it: invisible people are on none, and most are on some only.
 //! So each node keeps a short text per person who is connected to it, and tells the others, by the
 //! same exchange as presence, as shards of its own beside those of the topics. A person's name is
-//! sixteen bytes of a hash: who reads along learns nothing but how many there are.
+//! sixteen bytes of a hash, which keeps records small and of one size; it hides nobody from somebody
+//! who can read Redis and knows whom to look for.
 
 mod part;
 

@@ -69,8 +69,14 @@ impl DeviceStore for Composed {
         self.beside.forget_unused_devices(before, now, limit).await
     }
 
-    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
-        self.beside.forget_excess_devices(person, most).await
+    async fn forget_excess_devices(
+        &self,
+        person: &Person,
+        most: usize,
+        in_hand: &[DeviceId],
+    ) -> Result<u64, StoreError> {
+        let gone = self.beside.forget_excess_devices(person, most, in_hand);
+        gone.await
     }
 }
 

@@ -137,14 +137,26 @@ pub async fn those_in_use_latest_are_kept(store: SharedStore) {
     reached(&room, "bob", "new", 1).await;
     reached(&room, "ana", "phone", 1).await;
     let bob = room.person("bob");
-    assert_eq!(store.forget_excess_devices(&bob, 6).await, Ok(0));
-    assert_eq!(store.forget_excess_devices(&bob, 3).await, Ok(3));
+    assert_eq!(store.forget_excess_devices(&bob, 6, &[]).await, Ok(0));
+    assert_eq!(store.forget_excess_devices(&bob, 3, &[]).await, Ok(3));
     assert_eq!(known(&room, "bob").await, ["b", "d", "new"]);
     assert_eq!(places(&room, "bob", "a").await, (false, false));
-    assert_eq!(store.forget_excess_devices(&bob, 3).await, Ok(0));
-    assert_eq!(store.forget_excess_devices(&bob, 1).await, Ok(2));
+    assert_eq!(store.forget_excess_devices(&bob, 3, &[]).await, Ok(0));
+    assert_eq!(store.forget_excess_devices(&bob, 1, &[]).await, Ok(2));
     assert_eq!(known(&room, "bob").await, ["new"]);
     assert_eq!(known(&room, "ana").await, ["phone"]);
+
+    // What has just been used stays, though by what was written down others are as new or newer.
+    for id in ["x", "y", "z"] {
+        reached(&room, "bob", id, 1).await;
+        used(&room, "bob", id, NOW).await;
+    }
+    let (new, z) = (device("new"), device("z"));
+    let gone = store.forget_excess_devices(&bob, 2, std::slice::from_ref(&z));
+    assert_eq!(gone.await, Ok(2));
+    assert_eq!(known(&room, "bob").await, ["new", "z"]);
+    let both = [new, z];
+    assert_eq!(store.forget_excess_devices(&bob, 1, &both).await, Ok(0));
 }
 
 /// What only that device lacked leaves the queue, and everybody has it.
@@ -206,7 +218,10 @@ pub async fn a_device_that_writes_while_it_is_forgotten_keeps_no_older_place(sto
                 let before = Timestamp(EARLY.0 + 1);
                 let forgotten = store.forget_unused_devices(before, NOW, MOST).await;
                 forgotten.expect("writes");
-                store.forget_excess_devices(&bob, 0).await.expect("writes");
+                store
+                    .forget_excess_devices(&bob, 0, &[])
+                    .await
+                    .expect("writes");
             }
         });
     }
@@ -226,7 +241,10 @@ pub async fn a_device_that_writes_while_it_is_forgotten_keeps_no_older_place(sto
         );
     }
     forgetting.shutdown().await;
-    store.forget_excess_devices(&bob, 0).await.expect("writes");
+    store
+        .forget_excess_devices(&bob, 0, &[])
+        .await
+        .expect("writes");
     let place = store.device_cursor(&bob, &phone, &room.id).await;
     assert_eq!(place, Ok(None));
     assert_eq!(store.devices(&bob).await, Ok(Vec::new()));

@@ -12,6 +12,8 @@ use crate::{DeviceId, DeviceStore, Person, StoreError, Timestamp, WorkspaceId};
 
 /// Devices of which nothing was said, taken up at once.
 const UNSAID: i64 = 1_000;
+/// Devices of one person that are forgotten at once.
+const EXCESS: usize = 1_000;
 
 #[async_trait]
 impl DeviceStore for EmbeddedStore {
@@ -57,17 +59,23 @@ impl DeviceStore for EmbeddedStore {
         .await
     }
 
-    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
+    async fn forget_excess_devices(
+        &self,
+        person: &Person,
+        most: usize,
+        in_hand: &[DeviceId],
+    ) -> Result<u64, StoreError> {
         let person = person.clone();
-        let excess = {
+        let in_hand = in_hand.to_vec();
+        let has_excess = {
             let person = person.clone();
-            self.read(move |conn| excess(conn, &person, most)).await?
+            self.read(move |conn| Ok(excess_of(conn, &person, most)? > 0))
         };
-        if excess.is_empty() {
+        if !has_excess.await? {
             return Ok(0);
         }
         self.write(move |conn| {
-            let excess = self::excess(conn, &person, most)?;
+            let excess = excess(conn, &person, most, &in_hand)?;
             for (person, device) in &excess {
                 forget(conn, person, device)?;
             }
@@ -77,16 +85,33 @@ impl DeviceStore for EmbeddedStore {
     }
 }
 
-/// A person's devices but for the newest.
-fn excess(conn: &Connection, person: &Person, most: usize) -> Sql<Vec<(Person, DeviceId)>> {
+/// How many devices a person has beyond so many.
+fn excess_of(conn: &Connection, person: &Person, most: usize) -> Sql<usize> {
+    let sql = "SELECT count(*) FROM devices WHERE workspace = ?1 AND user = ?2";
+    let key = (person.workspace.as_str(), person.user.as_str());
+    let count = row::first(conn, sql, key, |row| row.count(0))?;
+    let count = usize::try_from(count.unwrap_or_default()).unwrap_or_default();
+    Ok(count.saturating_sub(most))
+}
+
+/// A person's oldest devices, as many as are too many, but for some.
+fn excess(
+    conn: &Connection,
+    person: &Person,
+    most: usize,
+    in_hand: &[DeviceId],
+) -> Sql<Vec<(Person, DeviceId)>> {
+    let excess = excess_of(conn, person, most)?.min(EXCESS);
     let sql = "SELECT workspace, user, device FROM devices WHERE workspace = ?1 AND user = ?2
-               ORDER BY used_at = 0 DESC, used_at DESC, device LIMIT -1 OFFSET ?3";
+               ORDER BY used_at = 0, used_at, device DESC LIMIT ?3";
     let key = (
         person.workspace.as_str(),
         person.user.as_str(),
-        row::rows(most),
+        row::rows(excess + in_hand.len()),
     );
-    row::all(conn, sql, key, device)
+    let oldest = row::all(conn, sql, key, device)?.into_iter();
+    let free = oldest.filter(|(_, device)| !in_hand.contains(device));
+    Ok(free.take(excess).collect())
 }
 
 fn device(row: &rusqlite::Row<'_>) -> Sql<(Person, DeviceId)> {

@@ -12,6 +12,8 @@ use crate::{DeviceId, DeviceStore, Person, StoreError, Timestamp};
 
 /// Devices of which nothing was said, taken up at once.
 const UNSAID: i64 = 1_000;
+/// Devices of one person that are forgotten at once.
+const EXCESS: usize = 1_000;
 
 #[async_trait]
 impl DeviceStore for MySqlStore {
@@ -55,31 +57,56 @@ impl DeviceStore for MySqlStore {
             let gone = transact!(self.pool, |db| {
                 forget(db, &person, &device, before).await
             });
-            if gone.await? {
-                whose.push(person);
+            match gone.await {
+                Ok(true) => whose.push(person),
+                Ok(false) => {}
+                // Whose devices are gone already has to be known.
+                Err(_) if !whose.is_empty() => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(whose)
     }
 
-    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
-        let sql = "SELECT workspace, user, device FROM devices WHERE workspace = ? AND user = ?
-                   ORDER BY used_at = 0 DESC, used_at DESC, device LIMIT 1000 OFFSET ?";
-        let key = (
-            person.workspace.as_str(),
-            person.user.as_str(),
-            row::rows(most),
-        );
-        let excess = run!(self.pool, |db| db.all(sql, key, device).await).await?;
+    async fn forget_excess_devices(
+        &self,
+        person: &Person,
+        most: usize,
+        in_hand: &[DeviceId],
+    ) -> Result<u64, StoreError> {
+        let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
+        let sql = "SELECT CAST(COUNT(*) AS SIGNED) FROM devices WHERE workspace = ? AND user = ?";
+        let count = run!(self.pool, |db| {
+            db.first(sql, (workspace, user), |row| row.value::<i64>(0))
+                .await
+        });
+        let count = usize::try_from(count.await?.unwrap_or_default()).unwrap_or_default();
+        let excess = count.saturating_sub(most).min(EXCESS);
+        if excess == 0 {
+            return Ok(0);
+        }
+        let sql = "SELECT device, used_at FROM devices WHERE workspace = ? AND user = ?
+                   ORDER BY used_at = 0, used_at, device DESC LIMIT ?";
+        let key = (workspace, user, row::rows(excess + in_hand.len()));
+        let oldest = run!(self.pool, |db| db.all(sql, key, use_of).await).await?;
+        let free = oldest.into_iter().filter(|(it, _)| !in_hand.contains(it));
         let mut gone = 0;
-        for (person, device) in excess {
+        for (device, used_at) in free.take(excess) {
+            // Unless somebody used it meanwhile.
+            let before = Timestamp(used_at.0.saturating_add(1));
             let forgotten = transact!(self.pool, |db| {
-                forget(db, &person, &device, Timestamp(i64::MAX)).await
+                forget(db, person, &device, before).await
             });
             gone += u64::from(forgotten.await?);
         }
         Ok(gone)
     }
+}
+
+fn use_of(row: &mut mysql_async::Row) -> Sql<(DeviceId, Timestamp)> {
+    let device = DeviceId::new(row.string(0)?);
+    let device = device.map_err(|error| Fault::Corrupt(error.to_string()))?;
+    Ok((device, Timestamp(row.value(1)?)))
 }
 
 fn device(row: &mut mysql_async::Row) -> Sql<(Person, DeviceId)> {

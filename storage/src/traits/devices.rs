@@ -9,7 +9,8 @@ use crate::{DeviceId, Person, StoreError, Timestamp};
 ///
 /// A device that is forgotten goes with all of its cursors at once, in one transaction. One that
 /// acknowledges at that moment either keeps what it wrote, if that was later, or has no place any
-/// more: never an older one. What is queued only for it goes with the next
+/// more: never an older one. (Beside a log of its own, what a stream's cursor says of a conversation
+/// may be written down late, and make a device known again by a place that it truly has.) What is queued only for it goes with the next
 /// [`trim_queue`](crate::QueueStore::trim_queue).
 #[async_trait]
 pub trait DeviceStore: Send + Sync {
@@ -31,7 +32,13 @@ pub trait DeviceStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Person>, StoreError>;
 
-    /// Forgets those of a person's devices that were in use earliest, until there are `most`; how
-    /// many. A device of which nothing has been said is newer than all others.
-    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError>;
+    /// Forgets those of a person's devices that were in use earliest, until there are `most`, or a
+    /// thousand have gone; how many. A device of which nothing has been said is newer than others,
+    /// and those that are `in_hand` stay, whatever is known of them.
+    async fn forget_excess_devices(
+        &self,
+        person: &Person,
+        most: usize,
+        in_hand: &[DeviceId],
+    ) -> Result<u64, StoreError>;
 }

@@ -370,8 +370,14 @@ impl DeviceStore for FaultyStore {
         self.inner.forget_unused_devices(before, now, limit).await
     }
 
-    async fn forget_excess_devices(&self, person: &Person, most: usize) -> Result<u64, StoreError> {
-        self.inner.forget_excess_devices(person, most).await
+    async fn forget_excess_devices(
+        &self,
+        person: &Person,
+        most: usize,
+        in_hand: &[DeviceId],
+    ) -> Result<u64, StoreError> {
+        let gone = self.inner.forget_excess_devices(person, most, in_hand);
+        gone.await
     }
 }
 

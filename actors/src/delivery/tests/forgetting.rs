@@ -57,3 +57,21 @@ async fn beyond_so_many_the_device_that_was_used_earliest_is_forgotten() {
     let kept = async || devices(&kit, "bob").await == ["visit-4", "visit-5", "visit-6"];
     kit.eventually("three are kept", kept).await;
 }
+
+#[tokio::test]
+async fn a_device_in_hand_stays_whatever_others_were_used_meanwhile() {
+    let config = Config {
+        devices_per_person: 3,
+        ..eager()
+    };
+    let kit = Kit::with(config, Vec::new()).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    // All at one moment, so that nothing but the name tells them apart.
+    for device in ["c", "b", "a", "z"] {
+        kit.acknowledge("bob", device, &id, 1).await;
+        kit.rounds_of_devices().await;
+    }
+    let kept = async || devices(&kit, "bob").await.len() == 3;
+    kit.eventually("three are kept", kept).await;
+    assert!(devices(&kit, "bob").await.contains(&"z".to_owned()));
+}

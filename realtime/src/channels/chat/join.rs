@@ -31,7 +31,8 @@ const COUNT_PAGE: usize = 1_000;
 
 /// What there is to replay.
 enum Missed {
-    /// The client named neither a place nor a device: nothing.
+    /// The client named neither a place nor a device, or one that follows the stream over all:
+    /// nothing.
     Nothing,
     Gap(Replay),
     /// Too much, or what the device has is not known: it is new here, or was forgotten.
@@ -55,7 +56,7 @@ impl ChatChannel {
         let place = self.place_of(cx, &id, params.last_seq, device.as_ref());
         let missed = match place.await? {
             Some(after) => self.missed(cx, &id, &visible, after, tail).await?,
-            None if device.is_some() => Missed::Unknown,
+            None if self.is_unknown(cx, device.as_ref()).await? => Missed::Unknown,
             None => Missed::Nothing,
         };
         if let Some(device) = &device {
@@ -150,6 +151,20 @@ impl ChatChannel {
             }
             (None, None) => Ok(None),
         }
+    }
+
+    /// Whether nothing is known of what a device has that named no place and has none here. Where it
+    /// has one in the stream of `user:<id>`, that is where it hears what it missed.
+    async fn is_unknown(
+        &self,
+        cx: &Context<Principal>,
+        device: Option<&DeviceId>,
+    ) -> Result<bool, Refusal> {
+        let Some(device) = device else {
+            return Ok(false);
+        };
+        let (store, person) = (&self.backend.store, &cx.assigns().person);
+        Ok(store.stream_cursor(person, device).await?.is_none())
     }
 
     async fn registers(
