@@ -168,6 +168,13 @@ pub trait LogStore: Send + Sync {
         limit: usize,
     ) -> Result<Missed, StoreError>;
 
+    /// Sees to it that [`missed`](Self::missed) has what [`tails`](LogStore::tails) has by now of
+    /// these conversations. Where an entry is in its log and in the order over all at once, there is
+    /// nothing to do.
+    async fn complete_stream(&self, _ids: &[ConversationId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The cursor that stands behind everything written so far.
     async fn cursor_now(&self) -> Result<StreamCursor, StoreError>;
 

@@ -152,6 +152,9 @@ impl UserChannel {
         }
         ids.push(person.own_conversation());
         self.backend.conversations.observe_all(&ids).await?;
+        // What is above the tails as they were observed is broadcast; what is not has to be found
+        // by the cursor.
+        self.backend.store.complete_stream(&ids).await?;
         Ok(())
     }
 

@@ -113,6 +113,10 @@ impl LogStore for Composed {
         self.log.missed(person, after, limit).await
     }
 
+    async fn complete_stream(&self, ids: &[ConversationId]) -> Result<(), StoreError> {
+        self.log.complete_stream(ids).await
+    }
+
     async fn cursor_now(&self) -> Result<StreamCursor, StoreError> {
         self.log.cursor_now().await
     }

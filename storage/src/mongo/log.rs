@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use mongodb::bson::{Document, doc};
 
 use super::{
@@ -147,6 +147,22 @@ impl LogStore for MongoLog {
                 more: false,
             }),
         }
+    }
+
+    /// Whoever confirms entries puts them into the stream next, and may die in between. Only a
+    /// conversation that is hot can have such.
+    async fn complete_stream(&self, ids: &[ConversationId]) -> Result<(), StoreError> {
+        let ids: Vec<&str> = ids.iter().map(ConversationId::as_str).collect();
+        let conversations = self.db.collection(CONVERSATIONS);
+        let hot = conversations
+            .find(doc! { "_id": { "$in": ids }, "hot": true })
+            .projection(doc! { "tail": 1 });
+        let hot = self.db.all(hot).await?;
+        let completed = hot.iter().map(|found| async move {
+            let (id, tail) = (found.conversation("_id")?, found.seq("tail")?);
+            self.stream.publish(&self.db, &id, tail).await
+        });
+        try_join_all(completed).await.map(drop)
     }
 
     async fn cursor_now(&self) -> Result<StreamCursor, StoreError> {

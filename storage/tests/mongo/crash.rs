@@ -7,7 +7,7 @@ use quikapp_storage::{
     Testing,
 };
 
-use crate::support::{Sequencer, entry, group, message, user, with_database};
+use crate::support::{Sequencer, ana, entry, group, message, user, with_database};
 
 /// Somebody joins, gets a name changed, and says something; the process dies behind a step.
 async fn dies_behind(step: Step) {
@@ -85,6 +85,43 @@ async fn before_the_entries_are_confirmed() {
 #[tokio::test]
 async fn before_the_entries_are_in_the_stream() {
     dies_behind(Step::Confirmed).await;
+}
+
+/// Whoever follows a conversation from its tail on reads up to there by a cursor over all: an entry
+/// that is at the tail and in no stream yet would be shown to them by neither.
+#[tokio::test]
+async fn a_reader_completes_the_stream_up_to_the_tails() {
+    with_database(|place| async move {
+        let pause = Pause::behind(Step::Confirmed);
+        let testing = Testing {
+            pause: Some(pause.clone()),
+            ..Testing::default()
+        };
+        let dying = place.open_with(testing).await;
+        let id = group(&dying).await;
+        let mut sequencer = Sequencer::take(&dying, &id).await;
+        let append = tokio::spawn(async move { sequencer.append(vec![message("hello")]).await });
+        pause.reached().await;
+        append.abort();
+
+        let reader = place.open().await;
+        let ids = [id.clone()];
+        assert_eq!(reader.tails(&ids).await, Ok(vec![(id.clone(), Seq(1))]));
+        let start = reader.cursor_now().await.unwrap();
+        let missed = async || {
+            let missed = reader.missed(&ana(), &start, 9).await.unwrap();
+            let seqs = missed.entries.iter().map(|(_, entry)| entry.seq.0);
+            seqs.collect::<Vec<_>>()
+        };
+        assert_eq!(missed().await, [0; 0]);
+        reader.complete_stream(&ids).await.unwrap();
+        assert_eq!(missed().await, [1]);
+        // Once, whoever comes there next.
+        reader.complete_stream(&ids).await.unwrap();
+        Sequencer::take(&reader, &id).await;
+        assert_eq!(missed().await, [1]);
+    })
+    .await;
 }
 
 /// What is not confirmed is shown to nobody.

@@ -293,6 +293,10 @@ impl LogStore for FaultyStore {
         self.inner.missed(person, after, limit).await
     }
 
+    async fn complete_stream(&self, ids: &[ConversationId]) -> Result<(), StoreError> {
+        self.inner.complete_stream(ids).await
+    }
+
     async fn cursor_now(&self) -> Result<StreamCursor, StoreError> {
         self.inner.cursor_now().await
     }
