@@ -3,10 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
-use quikapp_storage::{ConversationId, DeviceId, Person, StoreError, Timer, TimerKind};
+use quikapp_storage::{ConversationId, Person, StoreError, Timer, TimerKind};
 use tokio::sync::Notify;
 
-use super::{devices, handle::Shared, timers};
+use super::{
+    devices::{self, Used},
+    handle::Shared,
+    timers,
+};
 
 /// Acknowledgements that wait to be dealt with. Beyond them one is let go: entries leave a queue
 /// with the next acknowledgement or with their age, and messages are looked at by their timers.
@@ -19,7 +23,7 @@ const MESSAGES: usize = 256;
 pub(super) struct Acks {
     waiting: Mutex<HashSet<(Person, Option<ConversationId>)>>,
     /// Devices that were seen to be in use. Beyond [`MOST`] one is let go: it is seen again.
-    used: Mutex<HashSet<(Person, DeviceId)>>,
+    used: Mutex<HashSet<Used>>,
     came: Notify,
 }
 
@@ -36,10 +40,10 @@ impl Acks {
     }
 
     /// A device of a person is in use. Never waits.
-    pub(super) fn used(&self, person: &Person, device: &DeviceId) {
+    pub(super) fn used(&self, device: Used) {
         let mut used = self.used.lock();
         if used.len() < MOST {
-            used.insert((person.clone(), device.clone()));
+            used.insert(device);
         }
         drop(used);
         self.came.notify_one();
@@ -49,7 +53,7 @@ impl Acks {
         self.waiting.lock().drain().collect()
     }
 
-    pub(super) fn take_used(&self) -> Vec<(Person, DeviceId)> {
+    pub(super) fn take_used(&self) -> Vec<Used> {
         self.used.lock().drain().collect()
     }
 }

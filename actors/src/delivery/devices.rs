@@ -13,8 +13,14 @@ use quikapp_storage::{DeviceId, Person, StoreError, Timestamp};
 
 use super::{Config, handle::Shared};
 
-/// A device of a person.
-type Used = (Person, DeviceId);
+/// A device of a person was used.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Used {
+    pub(super) person: Person,
+    pub(super) device: DeviceId,
+    /// By an acknowledgement, which makes it known, or else by a join, which does not.
+    pub(super) is_known: bool,
+}
 
 /// The devices that have a socket here.
 pub type InUse = Arc<dyn Fn() -> Vec<(Person, DeviceId)> + Send + Sync>;
@@ -33,12 +39,12 @@ const PAGE: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     part: Timestamp,
-    devices: HashSet<(Person, DeviceId)>,
+    devices: HashSet<Used>,
 }
 
 impl Noted {
     /// Those that are not written down yet.
-    fn missing(&mut self, devices: Vec<(Person, DeviceId)>, part: Timestamp) -> Vec<Used> {
+    fn missing(&mut self, devices: Vec<Used>, part: Timestamp) -> Vec<Used> {
         if self.part != part || self.devices.len() >= NOTED {
             *self = Self {
                 part,
@@ -50,15 +56,18 @@ impl Noted {
     }
 }
 
-/// Devices are in use. Theirs who have too many by now lose some.
+/// Devices are in use. Theirs who have too many by now lose some, which only an acknowledgement can
+/// bring about.
 pub(super) async fn note(shared: &Shared, devices: Vec<Used>) -> Result<(), StoreError> {
     let part = end_of_part(&shared.config, shared.clock.now());
     let missing = shared.noted.lock().missing(devices, part);
     for some in missing.chunks(PAGE) {
-        shared.store.devices_used(some.to_vec(), part).await?;
+        let devices = some.iter().map(|it| (it.person.clone(), it.device.clone()));
+        shared.store.devices_used(devices.collect(), part).await?;
         let mut of_people: HashMap<&Person, Vec<DeviceId>> = HashMap::new();
-        for (person, device) in some {
-            of_people.entry(person).or_default().push(device.clone());
+        for used in some.iter().filter(|it| it.is_known) {
+            let in_hand = of_people.entry(&used.person).or_default();
+            in_hand.push(used.device.clone());
         }
         for (person, in_hand) in of_people {
             let most = shared.config.devices_per_person;

@@ -187,12 +187,20 @@ impl Delivery {
         conversation: Option<&ConversationId>,
     ) {
         self.shared.acks.add(person, conversation);
-        self.shared.acks.used(person, device);
+        self.used(person, device, true);
     }
 
-    /// A device of a person is in use. Never waits.
-    pub fn device_used(&self, person: &Person, device: &DeviceId) {
-        self.shared.acks.used(person, device);
+    /// A device of a person has joined. Never waits.
+    pub fn device_joined(&self, person: &Person, device: &DeviceId) {
+        self.used(person, device, false);
+    }
+
+    fn used(&self, person: &Person, device: &DeviceId, is_known: bool) {
+        self.shared.acks.used(devices::Used {
+            person: person.clone(),
+            device: device.clone(),
+            is_known,
+        });
     }
 
     /// Whom to ask which devices have a socket here: those are in use as long as they do. Said once;

@@ -130,7 +130,7 @@ impl UserChannel {
         }
         if let Some(device) = &state.device {
             let person = &cx.assigns().person;
-            self.backend.delivery.device_used(person, device);
+            self.backend.delivery.device_joined(person, device);
         }
         let online: Joined = come_online(&self.backend, cx, state.device.clone()).await?;
         cx.attach(online);

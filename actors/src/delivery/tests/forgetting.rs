@@ -29,7 +29,7 @@ async fn a_device_that_is_silent_for_a_week_is_forgotten_unless_it_has_a_socket(
         kit.clock.advance_ms(DAY_MS);
         // Others come and go; the phone joins each day.
         let phone = DeviceId::new("phone").unwrap();
-        kit.delivery.device_used(&person("bob"), &phone);
+        kit.delivery.device_joined(&person("bob"), &phone);
         kit.acknowledge("ann", "laptop", &id, 1).await;
         if day < 7 {
             assert_eq!(devices(&kit, "bob").await.len(), 3, "on day {day}");
@@ -74,4 +74,25 @@ async fn a_device_in_hand_stays_whatever_others_were_used_meanwhile() {
     let kept = async || devices(&kit, "bob").await.len() == 3;
     kit.eventually("three are kept", kept).await;
     assert!(devices(&kit, "bob").await.contains(&"z".to_owned()));
+}
+
+/// A client joins before it acknowledges, and only then is its device known.
+#[tokio::test]
+async fn a_device_that_has_joined_is_counted_once_it_acknowledges() {
+    let config = Config {
+        devices_per_person: 3,
+        ..eager()
+    };
+    let kit = Kit::with(config, Vec::new()).await;
+    let id = kit.group(&["ann", "bob"]).await;
+    for visit in 1..=6 {
+        let name = format!("visit-{visit}");
+        let device = DeviceId::new(name.as_str()).unwrap();
+        kit.delivery.device_joined(&person("bob"), &device);
+        kit.rounds_of_devices().await;
+        kit.acknowledge("bob", &name, &id, 1).await;
+        kit.rounds_of_devices().await;
+    }
+    let kept = async || devices(&kit, "bob").await.len() == 3;
+    kit.eventually("three are kept", kept).await;
 }

@@ -61,7 +61,7 @@ impl ChatChannel {
         };
         if let Some(device) = &device {
             let person = &cx.assigns().person;
-            self.backend.delivery.device_used(person, device);
+            self.backend.delivery.device_joined(person, device);
         }
         let version = params.registers_version.unwrap_or_default();
         let mut reply = self.joined(cx, &id, tail, version).await?;
