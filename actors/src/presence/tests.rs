@@ -6,12 +6,42 @@ mod roll;
 mod script;
 mod simulation;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Meta, Metas, Replica, ReplicaId, Tracker};
-use crate::fanout::{ConnectionId, SlotKey};
+use super::{Meta, Metas, Presence, Replica, ReplicaId, Tracker};
+use crate::{
+    fanout::{ConnectionId, Fanout, SlotKey},
+    gossip_kit::{End, Wire},
+    supervision::{Supervisor, SupervisorSpec},
+};
+
+/// Within it nodes that hear each other say what is new; what was lost; that one is gone.
+const PERIOD: Duration = Duration::from_millis(600);
+const BEAT: Duration = Duration::from_millis(2600);
+const BOUND: Duration = Duration::from_secs(10);
+
+/// A node that shares presence.
+struct Node {
+    presence: Presence,
+    tree: Supervisor,
+    end: End,
+}
+
+impl Node {
+    fn on(wire: &Wire, id: u64) -> Self {
+        let presence = Presence::new(Fanout::new(), ReplicaId(id << 8));
+        let tree = Supervisor::start(SupervisorSpec::new("node"));
+        let end = wire.end();
+        presence.share_under(&tree, &end.shared());
+        Self {
+            presence,
+            tree,
+            end,
+        }
+    }
+}
 
 fn replica(id: u64) -> Replica {
     Replica::new(ReplicaId(id), 1024)

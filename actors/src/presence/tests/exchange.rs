@@ -5,33 +5,10 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{meta, plain, text, tracker};
-use crate::{
-    fanout::{ConnectionId, Fanout},
-    gossip_kit::{End, Wire},
-    presence::{Presence, ReplicaId},
-    supervision::{Supervisor, SupervisorSpec},
-};
-
-struct Node {
-    presence: Presence,
-    tree: Supervisor,
-    end: End,
-}
+use super::{BEAT, BOUND, Node, PERIOD, meta, plain, text, tracker};
+use crate::{fanout::ConnectionId, gossip_kit::Wire};
 
 impl Node {
-    fn on(wire: &Wire, id: u64) -> Self {
-        let presence = Presence::new(Fanout::new(), ReplicaId(id << 8));
-        let tree = Supervisor::start(SupervisorSpec::new("node"));
-        let end = wire.end();
-        presence.share_under(&tree, &end.shared());
-        Self {
-            presence,
-            tree,
-            end,
-        }
-    }
-
     /// Person `who` enters by the connection of that number.
     fn enters(&self, who: u64) {
         let (topic, key) = (text("room"), text(&who.to_string()));
@@ -68,10 +45,6 @@ impl Node {
         began.elapsed()
     }
 }
-
-const PERIOD: Duration = Duration::from_millis(600);
-const BEAT: Duration = Duration::from_millis(2600);
-const BOUND: Duration = Duration::from_secs(10);
 
 /// Two that know each other.
 async fn two(wire: &Wire) -> (Node, Node) {

@@ -6,22 +6,8 @@ use std::time::Duration;
 use quikapp_storage::{Person, UserId, WorkspaceId};
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    fanout::Fanout,
-    gossip_kit::{End, Wire},
-    presence::{Presence, ReplicaId, RollKey},
-    supervision::{Supervisor, SupervisorSpec},
-};
-
-const PERIOD: Duration = Duration::from_millis(600);
-const BEAT: Duration = Duration::from_millis(2600);
-const BOUND: Duration = Duration::from_secs(10);
-
-struct Node {
-    presence: Presence,
-    tree: Supervisor,
-    end: End,
-}
+use super::{BEAT, BOUND, Node, PERIOD};
+use crate::{gossip_kit::Wire, presence::RollKey};
 
 fn key(name: &str) -> RollKey {
     RollKey::of(&Person {
@@ -31,18 +17,6 @@ fn key(name: &str) -> RollKey {
 }
 
 impl Node {
-    fn on(wire: &Wire, id: u64) -> Self {
-        let presence = Presence::new(Fanout::new(), ReplicaId(id << 8));
-        let tree = Supervisor::start(SupervisorSpec::new("node"));
-        let end = wire.end();
-        presence.share_under(&tree, &end.shared());
-        Self {
-            presence,
-            tree,
-            end,
-        }
-    }
-
     fn says(&self, name: &str, record: Option<&str>) {
         self.presence.say_connected(key(name), record);
     }
