@@ -7,19 +7,25 @@ use quikapp_storage::{
     Testing,
 };
 
-use crate::support::{Sequencer, ana, entry, group, message, user, with_database};
+use crate::support::{Place, Sequencer, ana, entry, group, message, user, with_database};
+
+/// A process whose appends stop behind a step, and which sequences a group of ana and bob.
+async fn stops_behind(step: Step, place: &Place) -> (Pause, Sequencer) {
+    let pause = Pause::behind(step);
+    let testing = Testing {
+        pause: Some(pause.clone()),
+        ..Testing::default()
+    };
+    let log = place.open_with(testing).await;
+    let id = group(&log).await;
+    (pause, Sequencer::take(&log, &id).await)
+}
 
 /// Somebody joins, gets a name changed, and says something; the process dies behind a step.
 async fn dies_behind(step: Step) {
     with_database(move |place| async move {
-        let pause = Pause::behind(step);
-        let testing = Testing {
-            pause: Some(pause.clone()),
-            ..Testing::default()
-        };
-        let dying = place.open_with(testing).await;
-        let id = group(&dying).await;
-        let mut sequencer = Sequencer::take(&dying, &id).await;
+        let (pause, mut sequencer) = stops_behind(step, &place).await;
+        let id = sequencer.id.clone();
         let join = EntryEffect::OpenMember {
             user: user("eve"),
             role: Role::Admin,
@@ -92,14 +98,8 @@ async fn before_the_entries_are_in_the_stream() {
 #[tokio::test]
 async fn a_reader_completes_the_stream_up_to_the_tails() {
     with_database(|place| async move {
-        let pause = Pause::behind(Step::Confirmed);
-        let testing = Testing {
-            pause: Some(pause.clone()),
-            ..Testing::default()
-        };
-        let dying = place.open_with(testing).await;
-        let id = group(&dying).await;
-        let mut sequencer = Sequencer::take(&dying, &id).await;
+        let (pause, mut sequencer) = stops_behind(Step::Confirmed, &place).await;
+        let id = sequencer.id.clone();
         let append = tokio::spawn(async move { sequencer.append(vec![message("hello")]).await });
         pause.reached().await;
         append.abort();
@@ -128,14 +128,8 @@ async fn a_reader_completes_the_stream_up_to_the_tails() {
 #[tokio::test]
 async fn readers_stop_at_the_confirmed_tail() {
     with_database(|place| async move {
-        let pause = Pause::behind(Step::Applied);
-        let testing = Testing {
-            pause: Some(pause.clone()),
-            ..Testing::default()
-        };
-        let slow = place.open_with(testing).await;
-        let id = group(&slow).await;
-        let mut sequencer = Sequencer::take(&slow, &id).await;
+        let (pause, mut sequencer) = stops_behind(Step::Applied, &place).await;
+        let (slow, id) = (sequencer.log.clone(), sequencer.id.clone());
         let said = message("not yet");
         let (key, message) = (said.key, said.id);
         let reader = sequencer.clone();
