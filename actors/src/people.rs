@@ -7,7 +7,8 @@
 //! the moment they went invisible, and only their own `user:` topic knows better.
 //!
 //! Whether somebody is connected at all, to whichever node, is for the server alone to know
-//! ([`People::connected`]): nodes tell each other apart from presence.
+//! ([`People::connected`]): nodes tell each other apart from presence. So they do of what people
+//! chose, and each node shows its people as they chose last, wherever that was.
 
 mod connected;
 mod core;
@@ -16,6 +17,7 @@ mod entry;
 mod handle;
 mod keeper;
 mod payload;
+mod settling;
 mod types;
 mod wire;
 

@@ -33,7 +33,6 @@ pub use diff::{Counts, Diff, Metas, PresenceCount};
 pub use entry::{Entry, Meta, PhxRef, ReplicaId, Tracker};
 pub use handle::Presence;
 pub use message::{Delta, Message, Op, Snapshot};
-pub use roll::RollKey;
 pub use rooms::{count_outlet, room_of, workspace_room};
 
 pub(crate) use rooms::{Outlet, outlets};

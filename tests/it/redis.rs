@@ -11,6 +11,7 @@ mod rates;
 mod revocations;
 mod rooms;
 mod seen;
+mod statuses;
 
 use std::{ffi::OsStr, path::Path};
 

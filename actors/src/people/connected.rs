@@ -1,8 +1,9 @@
 //! How somebody is connected, over all nodes, and how nodes write it to each other.
 
+use aws_lc_rs::digest;
 use quikapp_storage::DeviceId;
 
-use super::Status;
+use super::{Chosen, Status};
 
 /// Devices of a person that other nodes are told of.
 const DEVICES: usize = 16;
@@ -18,11 +19,34 @@ pub struct Connected {
     pub devices: Vec<DeviceId>,
 }
 
+/// What a person chose, in as few letters as tell it from other choices: one for the status, and
+/// behind it 32 bits of a hash of the rest, where there is a rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark(String);
+
+impl Mark {
+    pub(super) fn of(chosen: &Chosen, last_seen_public: bool) -> Self {
+        let mut text = String::from(letter(chosen.status));
+        if chosen.custom.is_some() || last_seen_public {
+            // Statuses and times have no keys that JSON could not hold.
+            let rest = serde_json::to_vec(&(&chosen.custom, last_seen_public));
+            let hash = digest::digest(&digest::SHA256, &rest.unwrap_or_default());
+            let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+            text.push_str(&format!("{:08x}", u32::from_be_bytes(first)));
+        }
+        Self(text)
+    }
+
+    /// Whether this is what a node wrote of a person ([`Connected::write`]).
+    pub(super) fn is_that_of(&self, text: &str) -> bool {
+        text.split(SEPARATOR).next() == Some(&self.0)
+    }
+}
+
 impl Connected {
-    /// One letter for the status, then the ids of devices: `o`, US, id, US, id, ...
-    pub(super) fn write(&self) -> String {
-        let mut text = String::new();
-        text.extend(self.status.map(letter));
+    /// The mark of what was chosen, then the ids of devices: `o`, US, id, US, id, ...
+    pub(super) fn write(&self, mark: &Mark) -> String {
+        let mut text = mark.0.clone();
         for device in self.devices.iter().take(DEVICES) {
             text.push(SEPARATOR);
             text.push_str(device.as_str());
@@ -65,13 +89,13 @@ fn letter(status: Status) -> char {
     }
 }
 
-fn status(text: &str) -> Option<Status> {
-    Some(match text {
-        "o" => Status::Online,
-        "a" => Status::Away,
-        "b" => Status::Busy,
-        "d" => Status::Dnd,
-        "i" => Status::Invisible,
+fn status(mark: &str) -> Option<Status> {
+    Some(match mark.chars().next()? {
+        'o' => Status::Online,
+        'a' => Status::Away,
+        'b' => Status::Busy,
+        'd' => Status::Dnd,
+        'i' => Status::Invisible,
         _ => return None,
     })
 }
@@ -81,6 +105,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::people::CustomStatus;
 
     fn connected(status: Option<Status>, devices: &[&str]) -> Connected {
         let devices = devices.iter().map(|id| DeviceId::new(id).unwrap());
@@ -94,13 +119,44 @@ mod tests {
     fn what_is_written_is_read_and_later_versions_are_understood() {
         use Status::{Away, Busy, Dnd, Invisible, Online};
         for status in [Online, Away, Busy, Dnd, Invisible] {
-            for devices in [&[][..], &["phone"], &["a b", "c"]] {
+            for (devices, public) in [(&[][..], false), (&["phone"], true), (&["a b", "c"], true)] {
                 let said = connected(Some(status), devices);
-                assert_eq!(Connected::read(&said.write()), said);
+                let chosen = Chosen {
+                    status,
+                    custom: None,
+                };
+                let written = said.write(&Mark::of(&chosen, public));
+                assert_eq!(Connected::read(&written), said);
             }
         }
         let later = Connected::read("x\u{1f}phone\u{1f}");
         assert_eq!(later, connected(None, &["phone"]));
+    }
+
+    #[test]
+    fn a_mark_differs_with_whatever_was_chosen_and_with_nothing_else() {
+        let words = |text: &str| {
+            Some(Box::new(CustomStatus {
+                text: text.into(),
+                emoji: None,
+                expires_at: None,
+            }))
+        };
+        let chosen = |status, custom| Chosen { status, custom };
+        let marks = [
+            Mark::of(&chosen(Status::Online, None), false),
+            Mark::of(&chosen(Status::Online, None), true),
+            Mark::of(&chosen(Status::Away, None), false),
+            Mark::of(&chosen(Status::Away, words("lunch")), false),
+            Mark::of(&chosen(Status::Away, words("tea")), false),
+            Mark::of(&chosen(Status::Away, words("tea")), true),
+        ];
+        for (at, mark) in marks.iter().enumerate() {
+            let written = connected(None, &["phone"]).write(mark);
+            for (other, known) in marks.iter().enumerate() {
+                assert_eq!(known.is_that_of(&written), at == other, "{written}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use quikapp_storage::{DeviceId, Person, Profile, Timestamp, UserId, WorkspaceId}
 
 use super::{
     Chosen, Connected, Effect, PersonSeen, Status,
+    connected::Mark,
     entry::{Entry, Room, Socket},
 };
 use crate::{fanout::ConnectionId, presence::Tracker};
@@ -208,6 +209,26 @@ impl Core {
             status: Some(entry.chosen.status),
             devices: entry.device_ids(),
         })
+    }
+
+    /// What tells the choice of a connected person from others.
+    pub(super) fn mark(&self, person: &Person) -> Option<Mark> {
+        let entry = self.entry(person)?;
+        Some(Mark::of(&entry.chosen, entry.last_seen_public))
+    }
+
+    /// What a person chose elsewhere, as the store has it, is taken over here. Nothing happens
+    /// without a socket, or if it is known.
+    pub fn adopt(
+        &mut self,
+        person: &Person,
+        profile: Option<&Profile>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let mut chosen = profile.map(Chosen::of).unwrap_or_default();
+        chosen.custom.take_if(|custom| custom.has_expired(now));
+        self.set_last_seen_public(person, profile.is_some_and(|it| it.last_seen_public));
+        self.choose(person, chosen, now).unwrap_or_default()
     }
 
     /// The devices that people are connected with here.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Clock,
     fanout::{ConnectionId, Fanout},
-    presence::{Presence, RollKey, Tracker},
+    presence::{Presence, Tracker},
     supervision::{Supervisor, SupervisorSpec},
 };
 
@@ -117,8 +117,8 @@ impl People {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self(Arc::new_cyclic(|people| Inner {
             fanout,
+            keeper: Keeper::start(supervisor, people.clone(), store.clone(), presence.clone()),
             presence,
-            keeper: Keeper::start(supervisor, people.clone(), store.clone()),
             store,
             clock,
             shards,
@@ -171,7 +171,8 @@ impl People {
         self.0.keeper.choose(person, Choice::Custom(custom)).await
     }
 
-    /// People as others see them, in the order asked for. Who is not known looks offline.
+    /// People as others see them, in the order asked for. Who is not known looks offline. Of those
+    /// who are connected to other nodes only, which devices they use is not told.
     pub async fn ask(
         &self,
         workspace: &WorkspaceId,
@@ -187,7 +188,7 @@ impl People {
         if !missing.is_empty() {
             let profiles = self.0.store.profiles(workspace, &missing).await?;
             for (user, asked) in users.iter().zip(&mut asked) {
-                asked.get_or_insert_with(|| from_profile(user, &profiles));
+                asked.get_or_insert_with(|| self.0.asked_elsewhere(workspace, user, &profiles));
             }
         }
         Ok(asked.into_iter().flatten().collect())
@@ -195,8 +196,10 @@ impl People {
 
     /// A person's profile was changed, and the store knows it.
     pub fn last_seen_shown(&self, person: &Person, public: bool) {
-        let mut core = self.0.shard(person).lock();
-        core.set_last_seen_public(person, public);
+        self.0.change(person, |core| {
+            core.set_last_seen_public(person, public);
+            Vec::new()
+        });
     }
 
     /// How a connected person sees themselves.
@@ -212,9 +215,9 @@ impl People {
         if !self.0.presence.is_shared() {
             return here;
         }
-        let elsewhere = self.0.presence.connected_elsewhere(RollKey::of(person));
-        let elsewhere = elsewhere.iter().map(|said| Connected::read(said));
-        here.into_iter().chain(elsewhere).reduce(Connected::and)
+        here.into_iter()
+            .chain(self.0.elsewhere(person))
+            .reduce(Connected::and)
     }
 
     /// The devices that people are connected with to this node.
@@ -303,6 +306,34 @@ impl Inner {
         self.shard(person).lock().chosen(person).cloned()
     }
 
+    /// What a person with a socket here had chosen before what they choose now: as the store has
+    /// it, where they may have chosen on another node.
+    pub(super) async fn chosen_before(&self, person: &Person) -> Result<Chosen, ChooseError> {
+        let known = self.chosen(person)?;
+        if !self.presence.is_shared() {
+            return Ok(known);
+        }
+        let users = std::slice::from_ref(&person.user);
+        let profiles = self.store.profiles(&person.workspace, users).await?;
+        Ok(profiles.first().map(Chosen::of).unwrap_or_default())
+    }
+
+    /// Whether another node says that a connected person chose something else than is known here,
+    /// or has nothing to say of them any more.
+    pub(super) fn is_doubtful(&self, person: &Person) -> bool {
+        let Some(mark) = self.shard(person).lock().mark(person) else {
+            return false;
+        };
+        let said = self.presence.connected_elsewhere(person);
+        said.is_empty() || said.iter().any(|said| !mark.is_that_of(said))
+    }
+
+    /// Takes over what the store has of a person.
+    pub(super) fn adopt(&self, person: &Person, profile: Option<&Profile>) {
+        let now = self.clock.now();
+        self.change(person, |core| core.adopt(person, profile, now));
+    }
+
     /// A choice has been written down.
     pub(super) fn choose(&self, person: &Person, chosen: Chosen) -> Result<(), NotConnected> {
         let now = self.clock.now();
@@ -344,10 +375,32 @@ impl Inner {
     /// lock, so that the last word is the last.
     fn enroll(&self, person: &Person, core: &Core) {
         if self.presence.is_shared() {
-            let said = core.connected(person).map(|it| it.write());
-            let key = RollKey::of(person);
-            self.presence.say_connected(key, said.as_deref());
+            let (connected, mark) = (core.connected(person), core.mark(person));
+            let said = connected.zip(mark).map(|(it, mark)| it.write(&mark));
+            self.presence.say_connected(person, said.as_deref());
         }
+    }
+
+    /// How a person is connected to other nodes, one item each.
+    fn elsewhere(&self, person: &Person) -> impl Iterator<Item = Connected> + use<> {
+        let said = self.presence.connected_elsewhere(person).into_iter();
+        said.map(|said| Connected::read(&said))
+    }
+
+    /// A person who is not connected here.
+    fn asked_elsewhere(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        profiles: &[Profile],
+    ) -> Asked {
+        let person = Person {
+            workspace: workspace.clone(),
+            user: user.clone(),
+        };
+        let profile = profiles.iter().find(|profile| profile.person.user == *user);
+        let connected = self.elsewhere(&person).reduce(Connected::and);
+        from_profile(user, profile, connected, self.clock.now())
     }
 
     /// Under the shard's lock, so that effects happen in the order of their causes.
@@ -412,14 +465,25 @@ fn key(user: &UserId) -> Arc<str> {
     user.as_str().into()
 }
 
-fn from_profile(user: &UserId, profiles: &[Profile]) -> Asked {
-    let profile = profiles.iter().find(|profile| profile.person.user == *user);
+/// What others see of somebody by their profile, and by how they are connected to other nodes.
+fn from_profile(
+    user: &UserId,
+    profile: Option<&Profile>,
+    connected: Option<Connected>,
+    now: Timestamp,
+) -> Asked {
+    let mut chosen = profile.map(Chosen::of).unwrap_or_default();
+    chosen.custom.take_if(|custom| custom.has_expired(now));
+    let status = connected.map(|it| it.status.unwrap_or(chosen.status));
+    let shown = status.filter(|status| *status != Status::Invisible);
+    let last_seen = profile.and_then(|profile| profile.last_seen);
+    let custom = chosen.custom.filter(|_| shown.is_some());
     Asked {
         seen: PersonSeen {
             user_id: user.clone(),
-            status: Shown::Offline,
-            last_seen: profile.and_then(|profile| profile.last_seen),
-            custom_status: None,
+            status: shown.map_or(Shown::Offline, Shown::from),
+            last_seen: last_seen.filter(|_| shown.is_none()),
+            custom_status: custom.map(|custom| *custom),
             devices: Vec::new(),
         },
         last_seen_public: profile.is_some_and(|profile| profile.last_seen_public),

@@ -5,12 +5,17 @@ use std::{sync::Arc, sync::Weak, time::Duration};
 
 use futures_util::future::join_all;
 use indexmap::IndexMap;
-use quikapp_storage::{PeopleStore, Person, ProfileChange, StoreError, Timestamp};
+use quikapp_storage::{PeopleStore, Person, ProfileChange, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{ChooseError, Chosen, CustomStatus, Status, handle::Inner};
-use crate::supervision::{ChildSpec, Supervisor};
+use super::{
+    ChooseError, Chosen, CustomStatus, NotConnected, Status, handle::Inner, settling::Settling,
+};
+use crate::{
+    presence::Presence,
+    supervision::{ChildSpec, Supervisor},
+};
 
 /// As many wishes may wait; beyond, choices are refused and last-seen times are lost.
 const QUEUE: usize = 8192;
@@ -58,12 +63,19 @@ impl Keeper {
         supervisor: &Supervisor,
         people: Weak<Inner>,
         store: Arc<dyn PeopleStore>,
+        presence: Presence,
     ) -> Self {
         let (wishes, queue) = mpsc::channel(QUEUE);
-        let (queue, queued) = (Arc::new(Mutex::new(queue)), wishes.downgrade());
+        let queued = wishes.downgrade();
+        let work = Arc::new(Mutex::new(Work {
+            people: people.clone(),
+            store: store.clone(),
+            queue,
+            settling: Settling::new(people, store, presence),
+        }));
         let task = ChildSpec::task("people", "people", move |stop| {
-            let (people, store, queue) = (people.clone(), store.clone(), queue.clone());
-            async move { run(people, store, &mut *queue.lock().await, &stop).await }
+            let work = work.clone();
+            async move { work.lock().await.run(&stop).await }
         });
         supervisor.launch(task.queue(move || waiting(&queued)));
         Self(wishes)
@@ -101,28 +113,36 @@ fn waiting(queue: &mpsc::WeakSender<Wish>) -> usize {
     queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
 }
 
-/// Until the people are gone, or the task is told to stop; either way what is queued is written
-/// first.
-async fn run(
+/// What the task works on, which outlives its panics.
+struct Work {
     people: Weak<Inner>,
     store: Arc<dyn PeopleStore>,
-    queue: &mut mpsc::Receiver<Wish>,
-    stop: &CancellationToken,
-) {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut wishes = Vec::new();
-    loop {
-        tokio::select! {
-            received = queue.recv_many(&mut wishes, BATCH) => {
-                if received == 0 {
-                    return;
+    queue: mpsc::Receiver<Wish>,
+    settling: Settling,
+}
+
+impl Work {
+    /// Until the people are gone, or the task is told to stop; either way what is queued is written
+    /// first.
+    async fn run(&mut self, stop: &CancellationToken) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut wishes = Vec::new();
+        loop {
+            tokio::select! {
+                received = self.queue.recv_many(&mut wishes, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                    let batch = Batch::of(&self.people, wishes.drain(..));
+                    batch.write(&self.people, self.store.as_ref()).await;
                 }
-                Batch::of(&people, wishes.drain(..)).write(&people, store.as_ref()).await;
-            }
-            () = stop.cancelled(), if !queue.is_closed() => queue.close(),
-            _ = looks.tick() => {
-                if let Some(people) = people.upgrade() {
-                    people.expire();
+                () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                () = self.settling.doubts() => self.settling.settle().await,
+                _ = looks.tick() => {
+                    if let Some(people) = self.people.upgrade() {
+                        people.expire();
+                    }
+                    self.settling.settle().await;
                 }
             }
         }
@@ -132,7 +152,7 @@ async fn run(
 /// What is to be written of one person, and who waits for it.
 #[derive(Debug, Default)]
 struct Wanted {
-    chosen: Option<Chosen>,
+    choices: Vec<Choice>,
     last_seen: Option<Timestamp>,
     waiting: Vec<oneshot::Sender<Result<(), ChooseError>>>,
 }
@@ -162,7 +182,6 @@ impl Batch {
         batch
     }
 
-    /// Lays a choice over what the person has chosen before, in this batch or earlier.
     fn choose(
         &mut self,
         people: &Weak<Inner>,
@@ -170,20 +189,14 @@ impl Batch {
         choice: Choice,
         reply_to: oneshot::Sender<Result<(), ChooseError>>,
     ) {
-        let now_chosen = people
-            .upgrade()
-            .and_then(|people| people.chosen(&person).ok());
-        let wanted = self.wanted.entry(person).or_default();
-        let Some(mut chosen) = wanted.chosen.take().or(now_chosen) else {
+        let people = people.upgrade();
+        if people.is_none_or(|people| people.chosen(&person).is_err()) {
             // Nobody waits for the reply of a person who has gone.
-            let _ = reply_to.send(Err(super::NotConnected.into()));
+            let _ = reply_to.send(Err(NotConnected.into()));
             return;
-        };
-        match choice {
-            Choice::Status(status) => chosen.status = status,
-            Choice::Custom(custom) => chosen.custom = custom.map(Box::new),
         }
-        wanted.chosen = Some(chosen);
+        let wanted = self.wanted.entry(person).or_default();
+        wanted.choices.push(choice);
         wanted.waiting.push(reply_to);
     }
 
@@ -198,44 +211,47 @@ impl Batch {
 }
 
 impl Wanted {
-    async fn write(self, person: Person, people: &Weak<Inner>, store: &dyn PeopleStore) {
-        let change = match self.change() {
-            Some(change) => change,
-            None => return,
-        };
-        let written = store.put_profile(&person, change).await;
-        if let Err(error) = &written {
+    async fn write(mut self, person: Person, people: &Weak<Inner>, store: &dyn PeopleStore) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let outcome = self.written(&person, people, store).await;
+        if let Err(ChooseError::Store(error)) = &outcome {
             tracing::warn!(%error, "a profile could not be written");
         }
-        let outcome = self.outcome(&person, people, written);
-        for reply_to in self.waiting {
+        for reply_to in waiting {
             let _ = reply_to.send(outcome.clone());
         }
     }
 
-    fn change(&self) -> Option<ProfileChange> {
-        let presence = self.chosen.as_ref().map(|chosen| {
-            // Statuses and times have no keys that JSON could not hold.
-            serde_json::to_string(chosen).ok().map(Into::into)
-        });
-        (presence.is_some() || self.last_seen.is_some()).then(|| ProfileChange {
-            last_seen: self.last_seen,
-            presence,
-            ..ProfileChange::default()
-        })
-    }
-
     /// Once it is written, it is published.
-    fn outcome(
-        &self,
+    async fn written(
+        self,
         person: &Person,
         people: &Weak<Inner>,
-        written: Result<(), StoreError>,
+        store: &dyn PeopleStore,
     ) -> Result<(), ChooseError> {
-        written?;
-        if let (Some(people), Some(chosen)) = (people.upgrade(), &self.chosen) {
-            people.choose(person, chosen.clone())?;
+        let mut change = ProfileChange {
+            last_seen: self.last_seen,
+            ..ProfileChange::default()
+        };
+        if self.choices.is_empty() {
+            return Ok(store.put_profile(person, change).await?);
         }
-        Ok(())
+        let people = people.upgrade().ok_or(NotConnected)?;
+        let chosen = laid_over(people.chosen_before(person).await?, self.choices);
+        // Statuses and times have no keys that JSON could not hold.
+        change.presence = Some(serde_json::to_string(&chosen).ok().map(Into::into));
+        store.put_profile(person, change).await?;
+        Ok(people.choose(person, chosen)?)
     }
+}
+
+/// Choices over what was chosen before them.
+fn laid_over(mut chosen: Chosen, choices: Vec<Choice>) -> Chosen {
+    for choice in choices {
+        match choice {
+            Choice::Status(status) => chosen.status = status,
+            Choice::Custom(custom) => chosen.custom = custom.map(Box::new),
+        }
+    }
+    chosen
 }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quikapp_storage::Shared;
+use quikapp_storage::{Person, Shared};
 
 use super::{
     AlreadyTracked, Counts, Diff, Message, Meta, Metas, NotTracked, Outlet, Replica, ReplicaId,
-    RollKey, Tracker, exchange, outlets, roll::Roll,
+    Tracker, exchange, outlets, roll::Roll,
 };
 use crate::{
     fanout::{ConnectionId, Fanout},
@@ -196,14 +196,20 @@ impl Presence {
 
     /// What this node says of a person who is connected to it, to the other nodes only; `None` once
     /// they are not. Nothing happens before it is shared.
-    pub fn say_connected(&self, key: RollKey, record: Option<&str>) {
-        self.0.roll.put(key, record);
+    pub fn say_connected(&self, person: &Person, record: Option<&str>) {
+        self.0.roll.put(person, record);
     }
 
     /// What each other node says of a person who is connected to it: at most 250 ms old while
     /// nodes hear each other, and forgotten within 10 s of the end of a node that was killed.
-    pub fn connected_elsewhere(&self, key: RollKey) -> Vec<Box<str>> {
-        self.0.roll.elsewhere(key)
+    pub fn connected_elsewhere(&self, person: &Person) -> Vec<Box<str>> {
+        self.0.roll.elsewhere(person)
+    }
+
+    /// Those of the people connected here of whom other nodes have said something new since this
+    /// last returned. Waits until there are some; for one caller. Cancelling it loses nothing.
+    pub async fn moved_elsewhere(&self) -> Vec<Person> {
+        self.0.roll.moved().await
     }
 
     /// Whether other nodes are told of anything.

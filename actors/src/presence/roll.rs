@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_lc_rs::digest;
 use parking_lot::Mutex;
 use quikapp_storage::Person;
+use tokio::sync::Notify;
 
 use self::part::Part;
 use super::{Message, ReplicaId};
@@ -23,11 +24,11 @@ const SHARDS: u64 = 16;
 
 /// A person by name: 128 bits of SHA-256(len(workspace) as big-endian u32, workspace, user).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RollKey(u128);
+pub(super) struct RollKey(u128);
 
 impl RollKey {
     /// The key of a person, the same on every node.
-    pub fn of(person: &Person) -> Self {
+    fn of(person: &Person) -> Self {
         let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
         let length = u32::try_from(workspace.len()).unwrap_or(u32::MAX);
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -58,6 +59,8 @@ impl RollKey {
 pub(super) struct Roll {
     parts: Box<[Mutex<Part>]>,
     is_shared: AtomicBool,
+    /// Others have said something new of people who are connected here.
+    moved: Notify,
 }
 
 impl Roll {
@@ -67,6 +70,7 @@ impl Roll {
         Self {
             parts: (0..SHARDS).map(part).collect(),
             is_shared: AtomicBool::new(false),
+            moved: Notify::new(),
         }
     }
 
@@ -79,17 +83,32 @@ impl Roll {
     }
 
     /// What this node says of a person from now on; `None` once they are not connected to it.
-    pub(super) fn put(&self, key: RollKey, record: Option<&str>) {
+    pub(super) fn put(&self, person: &Person, record: Option<&str>) {
         if self.is_shared() {
-            self.parts[key.shard()].lock().put(key, record);
+            let key = RollKey::of(person);
+            self.change(key.shard(), |part| part.put(key, person, record));
         }
     }
 
     /// What the other nodes say of a person, one text for each that they are connected to.
-    pub(super) fn elsewhere(&self, key: RollKey) -> Vec<Box<str>> {
-        match self.is_shared() {
-            true => self.parts[key.shard()].lock().elsewhere(key),
-            false => Vec::new(),
+    pub(super) fn elsewhere(&self, person: &Person) -> Vec<Box<str>> {
+        if !self.is_shared() {
+            return Vec::new();
+        }
+        let key = RollKey::of(person);
+        self.parts[key.shard()].lock().elsewhere(key)
+    }
+
+    /// Those who are connected here and of whom others have said something new since this last
+    /// returned. Waits until there are some; cancelling it loses nothing.
+    pub(super) async fn moved(&self) -> Vec<Person> {
+        loop {
+            let parts = self.parts.iter();
+            let moved: Vec<_> = parts.flat_map(|part| part.lock().take_moved()).collect();
+            if !moved.is_empty() {
+                return moved;
+            }
+            self.moved.notified().await;
         }
     }
 
@@ -100,6 +119,18 @@ impl Roll {
 
     /// Takes in a message about a shard; what to ask for then.
     pub(super) fn receive(&self, shard: usize, message: Message) -> Option<Message> {
-        self.parts.get(shard)?.lock().receive(message)
+        self.change(shard, |part| part.receive(message))
+    }
+
+    fn change<T: Default>(&self, shard: usize, change: impl FnOnce(&mut Part) -> T) -> T {
+        let Some(part) = self.parts.get(shard) else {
+            return T::default();
+        };
+        let mut part = part.lock();
+        let changed = change(&mut part);
+        if part.has_moved() {
+            self.moved.notify_one();
+        }
+        changed
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     clock::ManualClock,
     fanout::{Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
     gossip_kit::Wire,
-    people::{ChooseError, Connected, People, Shown, Status, lobby_room, own_topic},
+    people::{ChooseError, Connected, People, PersonSeen, Shown, Status, lobby_room, own_topic},
     presence::{Presence, ReplicaId, room_of, workspace_room},
     supervision::{Supervisor, SupervisorSpec},
 };
@@ -24,6 +24,8 @@ use crate::{
 struct Profiles {
     kept: Mutex<HashMap<Person, Profile>>,
     is_full: AtomicBool,
+    /// Nothing can be read.
+    is_away: AtomicBool,
     /// The next write panics.
     is_poisoned: AtomicBool,
 }
@@ -57,6 +59,9 @@ impl PeopleStore for Profiles {
         workspace: &WorkspaceId,
         users: &[UserId],
     ) -> Result<Vec<Profile>, StoreError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".into()));
+        }
         let kept = self.kept.lock();
         let is_asked =
             |person: &Person| person.workspace == *workspace && users.contains(&person.user);
@@ -130,6 +135,23 @@ impl Node {
             "{:?}, not {wanted:?}",
             self.people.connected(person)
         );
+    }
+
+    async fn asks(&self, person: &Person) -> PersonSeen {
+        let users = std::slice::from_ref(&person.user);
+        let asked = self.people.ask(&person.workspace, users).await;
+        asked.unwrap().remove(0).seen
+    }
+
+    async fn comes_to_show(&self, person: &Person, wanted: Shown) {
+        let shown = || self.people.myself(person).map(|seen| seen.status);
+        let shows = async {
+            while shown() != Some(wanted) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let shows = tokio::time::timeout(Duration::from_secs(5), shows).await;
+        assert!(shows.is_ok(), "{:?}, not {wanted:?}", shown());
     }
 
     fn ear(&self, topic: &str) -> Ear {
@@ -421,10 +443,7 @@ async fn who_is_connected_to_another_node_is_known_here_invisible_or_not() {
     hides.await.unwrap();
     let hidden = connected(Some(Status::Invisible), &["phone"]);
     there.comes_to_know(&alice, &hidden).await;
-    let asked = there
-        .people
-        .ask(&alice.workspace, std::slice::from_ref(&alice.user));
-    assert_eq!(asked.await.unwrap()[0].seen.status, Shown::Offline);
+    assert_eq!(there.asks(&alice).await.status, Shown::Offline);
     assert_eq!(
         there
             .presence
@@ -437,15 +456,149 @@ async fn who_is_connected_to_another_node_is_known_here_invisible_or_not() {
     let laptop = laptop.await.unwrap();
     let both = connected(Some(Status::Invisible), &["laptop", "phone"]);
     there.comes_to_know(&alice, &both).await;
-    // What was chosen here is not known there at once: the profile is.
     let shows = there.people.choose_status(&alice, Status::Busy);
     shows.await.unwrap();
-    let unsure = connected(None, &["laptop", "phone"]);
-    there.comes_to_know(&alice, &unsure).await;
+    let both = connected(Some(Status::Busy), &["laptop", "phone"]);
+    there.comes_to_know(&alice, &both).await;
     drop(phone);
     let laptop_only = connected(Some(Status::Busy), &["laptop"]);
     there.comes_to_know(&alice, &laptop_only).await;
     here.comes_to_know(&alice, &laptop_only).await;
     drop(laptop);
     here.comes_to_know(&alice, &None).await;
+}
+
+/// Alice with a phone on one node and a laptop on another, each in a room of its own.
+async fn on_both(here: &Node, there: &Node) -> [crate::people::Joined; 2] {
+    let alice = person("alice");
+    let phone = here.people.joined(&alice, tracker(1, 1), device("phone"));
+    let laptop = there.people.joined(&alice, tracker(2, 1), device("laptop"));
+    let (phone, laptop) = (phone.await.unwrap(), laptop.await.unwrap());
+    phone.enter(&topic("presence:c")).unwrap();
+    laptop.enter(&topic("presence:d")).unwrap();
+    let both = Some(Connected {
+        status: Some(Status::Online),
+        devices: ["laptop", "phone"]
+            .iter()
+            .filter_map(|id| device(id))
+            .collect(),
+    });
+    there.comes_to_know(&alice, &both).await;
+    [phone, laptop]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_chosen_on_one_node_is_shown_and_told_by_all() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
+    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let alice = person("alice");
+    let _joined = on_both(&here, &there).await;
+    let mut own = there.ear(&own_topic(&alice));
+    let mut lobby = there.ear(&lobby_room(&alice.workspace));
+
+    here.people
+        .choose_status(&alice, Status::Away)
+        .await
+        .unwrap();
+    let (event, told) = own.hears().await;
+    assert_eq!(
+        (event.as_str(), &told["status"]),
+        ("user:status:changed", &json!("away"))
+    );
+    let shown = there.presence.list(&topic("presence:d"));
+    assert!(shown.to_payload().parse::<Value>().unwrap()["alice"]["metas"][0]["status"] == "away");
+
+    // What is chosen on two nodes in turn is laid over each other, not over what each knew.
+    let words = there
+        .people
+        .choose_custom(&alice, Some(busy_with("lunch", None)));
+    words.await.unwrap();
+    here.people
+        .choose_status(&alice, Status::Dnd)
+        .await
+        .unwrap();
+    there.comes_to_show(&alice, Shown::Dnd).await;
+    let words = |node: &Node| {
+        node.people
+            .myself(&alice)
+            .unwrap()
+            .custom_status
+            .unwrap()
+            .text
+    };
+    assert_eq!(
+        (words(&here), words(&there)),
+        ("lunch".into(), "lunch".into())
+    );
+
+    here.people
+        .choose_status(&alice, Status::Invisible)
+        .await
+        .unwrap();
+    assert_eq!(lobby.hears().await.0, "user:offline");
+    assert_eq!(there.asks(&alice).await.status, Shown::Offline);
+    assert!(there.presence.list(&topic("presence:d")).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_that_cannot_be_read_yet_is_taken_over_once_it_can() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
+    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let alice = person("alice");
+    let [phone, _laptop] = on_both(&here, &there).await;
+    here.people
+        .choose_status(&alice, Status::Invisible)
+        .await
+        .unwrap();
+    store.is_away.store(true, Ordering::SeqCst);
+    // The phone is gone before the laptop's node could read what was chosen on it.
+    drop(phone);
+    here.people.flush().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(there.people.myself(&alice).unwrap().status, Shown::Online);
+    store.is_away.store(false, Ordering::SeqCst);
+    there.comes_to_show(&alice, Shown::Invisible).await;
+}
+
+/// Somebody who joins reads their profile first, and may have chosen something else meanwhile.
+#[tokio::test(start_paused = true)]
+async fn who_comes_with_what_they_chose_before_is_corrected() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
+    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let alice = person("alice");
+    let _phone = here
+        .people
+        .joined(&alice, tracker(1, 1), device("phone"))
+        .await
+        .unwrap();
+    here.people
+        .choose_status(&alice, Status::Busy)
+        .await
+        .unwrap();
+    let busy = Some(Connected {
+        status: Some(Status::Busy),
+        devices: device("phone").into_iter().collect(),
+    });
+    there.comes_to_know(&alice, &busy).await;
+    assert_eq!(
+        there.asks(&alice).await.status,
+        Shown::Busy,
+        "without a socket there"
+    );
+
+    let written = store.kept.lock().remove(&alice);
+    let _laptop = there
+        .people
+        .joined(&alice, tracker(2, 1), device("laptop"))
+        .await
+        .unwrap();
+    assert_eq!(there.people.myself(&alice).unwrap().status, Shown::Online);
+    store
+        .kept
+        .lock()
+        .extend(written.map(|it| (alice.clone(), it)));
+    there.comes_to_show(&alice, Shown::Busy).await;
 }

@@ -5,9 +5,11 @@
 //! person's, its meta the text that is said of them, and its topic empty.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
+
+use quikapp_storage::Person;
 
 use super::{super::entry::PhxRef, RollKey};
 use crate::presence::{Delta, Entry, Message, Meta, Op, ReplicaId, Snapshot};
@@ -20,6 +22,7 @@ struct Own {
     /// The operation that wrote it.
     clock: u64,
     record: Box<str>,
+    person: Person,
 }
 
 /// What another node says, up to a clock: 32 bytes a person, and the text.
@@ -38,6 +41,8 @@ pub(crate) struct Part {
     /// Own operations up to `clock`, without holes. Empty without peers.
     log: VecDeque<Op>,
     peers: HashMap<ReplicaId, Peer>,
+    /// Own people of whom others have said something new since that was last asked.
+    moved: HashSet<RollKey>,
     nowhere: Arc<str>,
 }
 
@@ -49,6 +54,7 @@ impl Part {
             own: HashMap::new(),
             log: VecDeque::new(),
             peers: HashMap::new(),
+            moved: HashSet::new(),
             nowhere: "".into(),
         }
     }
@@ -57,8 +63,9 @@ impl Part {
         self.id
     }
 
-    /// See [`Roll::put`](super::Roll::put). Saying the same again is nothing.
-    pub(super) fn put(&mut self, key: RollKey, record: Option<&str>) {
+    /// See [`Roll::put`](super::Roll::put). Saying the same again is nothing. Who comes while others
+    /// say something of them counts as moved: it may be newer than what was read of them.
+    pub(super) fn put(&mut self, key: RollKey, person: &Person, record: Option<&str>) {
         let was = self.own.get(&key);
         if was.map(|own| own.record.as_ref()) == record {
             return;
@@ -67,14 +74,21 @@ impl Part {
         self.clock += 1;
         let clock = self.clock;
         match record {
-            Some(record) => drop(self.own.insert(
-                key,
-                Own {
+            Some(record) => {
+                let own = Own {
                     clock,
                     record: record.into(),
-                },
-            )),
-            None => drop(self.own.remove(&key)),
+                    person: person.clone(),
+                };
+                let is_new = self.own.insert(key, own).is_none();
+                if is_new && self.peers.values().any(|it| it.people.contains_key(&key)) {
+                    self.moved.insert(key);
+                }
+            }
+            None => {
+                self.own.remove(&key);
+                self.moved.remove(&key);
+            }
         }
         if !self.peers.is_empty() {
             self.log.push_back(Op {
@@ -94,6 +108,17 @@ impl Part {
         let peers = self.peers.values();
         let said = peers.filter_map(|peer| peer.people.get(&key).cloned());
         said.collect()
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// Own people of whom others have said something new since this was last asked.
+    pub(super) fn take_moved(&mut self) -> Vec<Person> {
+        let moved = std::mem::take(&mut self.moved).into_iter();
+        let own = moved.filter_map(|key| self.own.get(&key));
+        own.map(|own| own.person.clone()).collect()
     }
 
     /// See [`Replica::own_since`](super::super::Replica::own_since). What is older than `since` is
@@ -190,6 +215,9 @@ impl Part {
                 Some(meta) => drop(peer.people.insert(key, meta.members().into())),
                 None => drop(peer.people.remove(&key)),
             }
+            if self.own.contains_key(&key) {
+                self.moved.insert(key);
+            }
         }
         peer.clock = since.max(delta.to);
         None
@@ -206,9 +234,12 @@ impl Part {
         let people = entries.filter_map(|(_, key, entry)| {
             Some((RollKey::parse(&key)?, entry.meta.members().into()))
         });
+        let people: HashMap<RollKey, Box<str>> = people.collect();
+        let of_own = |key: &&RollKey| peer.people.get(*key) != people.get(*key);
+        self.moved.extend(self.own.keys().filter(of_own).copied());
         *peer = Peer {
             clock: snapshot.clock,
-            people: people.collect(),
+            people,
         };
     }
 }

@@ -7,22 +7,22 @@ use quikapp_storage::{Person, UserId, WorkspaceId};
 use tokio::time::{Instant, sleep};
 
 use super::{BEAT, BOUND, Node, PERIOD};
-use crate::{gossip_kit::Wire, presence::RollKey};
+use crate::gossip_kit::Wire;
 
-fn key(name: &str) -> RollKey {
-    RollKey::of(&Person {
+fn person(name: &str) -> Person {
+    Person {
         workspace: WorkspaceId::new("w").unwrap(),
         user: UserId::new(name).unwrap(),
-    })
+    }
 }
 
 impl Node {
     fn says(&self, name: &str, record: Option<&str>) {
-        self.presence.say_connected(key(name), record);
+        self.presence.say_connected(&person(name), record);
     }
 
     fn hears_of(&self, name: &str) -> Vec<String> {
-        let heard = self.presence.connected_elsewhere(key(name)).into_iter();
+        let heard = self.presence.connected_elsewhere(&person(name)).into_iter();
         let mut heard: Vec<_> = heard.map(String::from).collect();
         heard.sort();
         heard
@@ -134,4 +134,39 @@ async fn a_hundred_thousand_people_are_known() {
         assert!(began.elapsed() < BEAT);
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Only of one's own people, whichever way the news came, and each time once.
+#[tokio::test(start_paused = true)]
+async fn what_others_say_anew_of_own_people_is_noticed() {
+    let wire = Wire::default();
+    let (a, b) = two(&wire).await;
+    let moved = async || {
+        let mut moved = b.presence.moved_elsewhere().await;
+        moved.sort();
+        moved
+    };
+    a.says("cem", Some("o"));
+    b.comes_to_hear("cem", &["o"]).await;
+    b.says("cem", Some("o"));
+    assert_eq!(moved().await, [person("cem")], "was said before they came");
+    a.says("dan", Some("o"));
+    a.says("cem", Some("i"));
+    assert_eq!(moved().await, [person("cem")]);
+    a.says("cem", None);
+    assert_eq!(moved().await, [person("cem")]);
+
+    a.says("cem", Some("o"));
+    assert_eq!(moved().await, [person("cem")]);
+    // Too much for a delta: the whole is read.
+    b.end.cut(true);
+    for who in 0..5_000 {
+        a.says(&who.to_string(), Some("o"));
+    }
+    a.says("cem", Some("d"));
+    b.end.cut(false);
+    b.comes_to_hear("cem", &["d"]).await;
+    assert_eq!(moved().await, [person("cem")]);
+    let more = tokio::time::timeout(3 * BEAT, moved()).await;
+    assert!(more.is_err(), "{more:?}");
 }
