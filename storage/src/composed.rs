@@ -19,10 +19,13 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::{fold::Folder, registers::Detached};
-use crate::{DetachedRegisters, Health, LogKeeper, SecurityStore, SharedLog, SharedStore, Store};
+use crate::{
+    DetachedRegisters, DocumentKeeper, Health, LogKeeper, SecurityStore, SharedDocuments,
+    SharedLog, SharedStore, Store,
+};
 
 /// What a store must be able to do in order to keep any concern.
-pub trait Keeper: Store + DetachedRegisters + LogKeeper {}
+pub trait Keeper: Store + DetachedRegisters + LogKeeper + DocumentKeeper {}
 
 impl<T: Store + DetachedRegisters> Keeper for T {}
 
@@ -39,8 +42,10 @@ pub struct Keepers {
     pub registers: SharedKeeper,
     /// What is to happen later.
     pub timers: SharedKeeper,
-    /// Profiles and blocks.
+    /// Profiles, blocks and preferences.
     pub people: SharedKeeper,
+    /// Registered devices.
+    pub devices: SharedDocuments,
     /// Tickets and revocations.
     pub security: SharedKeeper,
 }
@@ -53,11 +58,12 @@ impl Keepers {
             registers: Arc::clone(keeper),
             timers: Arc::clone(keeper),
             people: Arc::clone(keeper),
+            devices: Arc::<dyn Keeper>::clone(keeper),
             security: Arc::clone(keeper),
         }
     }
 
-    /// The different stores among them, without one that keeps only the log.
+    /// The different stores among them, without one that keeps only the log, or devices.
     fn distinct(&self) -> Vec<SharedStore> {
         let mut distinct: Vec<SharedStore> = Vec::new();
         let all = [&self.registers, &self.timers, &self.people, &self.security];
@@ -82,6 +88,7 @@ pub fn compose(keepers: &Keepers) -> SharedStore {
     let distinct = keepers.distinct();
     if let [only] = distinct.as_slice()
         && same(only, &keepers.log)
+        && same(only, &keepers.devices)
     {
         return Arc::clone(only);
     }
@@ -102,8 +109,9 @@ struct Composed {
     beside: SharedStore,
     timers: SharedStore,
     people: SharedStore,
+    devices: SharedDocuments,
     security: Arc<dyn SecurityStore>,
-    /// All of them but the log's, unless it keeps something else too.
+    /// All of them but the log's and that of devices, unless it keeps something else too.
     distinct: Vec<SharedStore>,
 }
 
@@ -138,6 +146,7 @@ impl Composed {
             beside: Arc::<dyn Keeper>::clone(&keepers.registers),
             timers: Arc::<dyn Keeper>::clone(&keepers.timers),
             people: Arc::<dyn Keeper>::clone(&keepers.people),
+            devices: Arc::clone(&keepers.devices),
             security,
             distinct,
         }
@@ -153,8 +162,11 @@ impl Store for Composed {
 
     async fn health(&self) -> Health {
         let mut all = self.log.log_health().await;
+        let mut others = vec![self.devices.documents_health().await];
         for store in &self.distinct {
-            let one = store.health().await;
+            others.push(store.health().await);
+        }
+        for one in others {
             all.writable &= one.writable;
             all.detail = all.detail.or(one.detail);
             all.latency_us = all.latency_us.max(one.latency_us);
@@ -164,6 +176,7 @@ impl Store for Composed {
 
     async fn close(&self) {
         self.log.close_log().await;
+        self.devices.close_documents().await;
         for store in &self.distinct {
             store.close().await;
         }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Backend, Scheme, ServerUrl};
 
+/// The concerns that MongoDB can keep.
+const IN_MONGODB: [&str; 2] = ["log", "devices"];
+
 /// Which store keeps what, and how the embedded store keeps its data.
 ///
 /// A store is `embedded`, or the address of a server. Concerns with the same address share a
@@ -23,8 +26,11 @@ pub struct Config {
     /// The store of timers (messages sent later, messages that disappear): `embedded` or
     /// `mysql://...`.
     pub timers: Backend,
-    /// The store of profiles and blocks: `embedded` or `mysql://...`.
+    /// The store of profiles, blocks and preferences: `embedded` or `mysql://...`.
     pub people: Backend,
+    /// The store of registered devices: `embedded`, `mysql://...` or `mongodb://...`; that of
+    /// `people`, without. (The cursors of devices are in that of `registers`.)
+    pub devices: Option<Backend>,
     /// The store of tickets and revocations: `embedded` or `mysql://...`.
     pub security: Backend,
     /// A Redis beside the stores (`redis://user:password@host:port/number`, or `rediss://` for
@@ -66,6 +72,7 @@ impl Default for Config {
             registers: Backend::Embedded,
             timers: Backend::Embedded,
             people: Backend::Embedded,
+            devices: None,
             security: Backend::Embedded,
             redis: None,
             redis_roots: None,
@@ -114,14 +121,20 @@ impl Config {
     }
 
     /// Each concern with the store that was chosen for it, the log first.
-    pub fn concerns(&self) -> [(&'static str, &Backend); 5] {
+    pub fn concerns(&self) -> [(&'static str, &Backend); 6] {
         [
             ("log", &self.log),
             ("registers", &self.registers),
             ("timers", &self.timers),
             ("people", &self.people),
+            ("devices", self.devices()),
             ("security", &self.security),
         ]
+    }
+
+    /// The store of registered devices.
+    pub fn devices(&self) -> &Backend {
+        self.devices.as_ref().unwrap_or(&self.people)
     }
 
     /// Checks what types cannot say.
@@ -137,12 +150,12 @@ impl Config {
             };
             let problem = match url.scheme() {
                 // What Redis holds may be gone after a failover.
-                Scheme::Redis if key == "log" => {
+                Scheme::Redis if IN_MONGODB.contains(&key) => {
                     "must be embedded, mysql:// or mongodb://: redis:// forgets"
                 }
                 Scheme::Redis => "must be embedded or mysql://: redis:// forgets",
-                Scheme::MongoDb if key != "log" => {
-                    "must be embedded or mysql://: mongodb:// keeps the log alone"
+                Scheme::MongoDb if !IN_MONGODB.contains(&key) => {
+                    "must be embedded or mysql://: mongodb:// keeps the log and devices alone"
                 }
                 Scheme::MongoDb | Scheme::MySql => continue,
             };
@@ -221,6 +234,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -239,8 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_with_people_unless_they_are_named() {
+        let config: Config = serde_json::from_str(r#"{"people": "mysql://db/quikapp"}"#).unwrap();
+        assert_eq!(config.devices(), &config.people);
+        assert_eq!(config.kept_elsewhere(), ["people", "devices"]);
+        let text = r#"{"people": "mysql://db/quikapp", "devices": "embedded"}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        assert_eq!(config.kept_elsewhere(), ["people"]);
+    }
+
+    #[test]
+    fn mongodb_keeps_the_log_and_devices_alone() {
+        let refused = |key: &str| {
+            let text = format!(r#"{{"{key}": "mongodb://:s3cret@localhost"}}"#);
+            let config: Config = serde_json::from_str(&text).unwrap();
+            config.validate().err().map(|error| error.to_string())
+        };
+        assert_eq!([refused("log"), refused("devices")], [None, None]);
+        for key in ["registers", "timers", "people", "security"] {
+            let refusal = refused(key).expect("is refused");
+            assert!(refusal.starts_with(&format!("{key} must be")), "{refusal}");
+            assert!(!refusal.contains("s3cret"), "{refusal}");
+        }
+    }
+
+    #[test]
     fn redis_keeps_nothing_that_must_last() {
-        for key in ["log", "registers", "timers", "people", "security"] {
+        for (key, _) in Config::default().concerns() {
             let text = format!(r#"{{"{key}": "redis://:s3cret@localhost"}}"#);
             let config: Config = serde_json::from_str(&text).expect("an address");
             let refusal = config.validate().map_err(|error| error.to_string());

@@ -9,6 +9,7 @@
 
 pub mod conversations;
 pub mod devices;
+pub mod documents;
 pub mod effects;
 pub mod erasure;
 pub mod history;
@@ -104,6 +105,10 @@ where
             a_device_that_nobody_uses_is_forgotten, a_device_of_which_nothing_was_said_is_in_use,
             those_in_use_latest_are_kept, what_waited_for_a_forgotten_device_goes,
             a_device_that_writes_while_it_is_forgotten_keeps_no_older_place;
+        documents:
+            a_document_gives_way_to_a_later_one_only, writers_at_the_same_time_leave_the_latest,
+            documents_of_many_are_read_together, large_documents_survive,
+            tenants_and_kinds_are_apart, documents_of_one_person_are_forgotten;
         projections:
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
             all_conversations_are_visited, threads_count_for_their_followers,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, Config, Keeper, Keepers, MongoLog, OpenError, Scheme, Shared, SharedKeeper, SharedLog,
-    SharedStore, compose,
+    Backend, Config, Keeper, Keepers, MongoDocuments, MongoError, MongoLog, OpenError, Scheme,
+    ServerUrl, Shared, SharedDocuments, SharedKeeper, SharedLog, SharedStore, compose,
     composed::compose_with,
     mysql, open_keeper,
     redis::{Beside, RedisProbe},
@@ -59,7 +59,8 @@ pub struct Dependency {
 
 #[derive(Clone)]
 enum Probe {
-    Store(SharedLog),
+    Log(SharedLog),
+    Documents(SharedDocuments),
     Redis(RedisProbe),
 }
 
@@ -67,7 +68,8 @@ impl Dependency {
     /// Whether it takes writes, or what is wrong.
     pub async fn check(&self) -> Result<(), String> {
         let health = match &self.probe {
-            Probe::Store(store) => store.log_health().await,
+            Probe::Log(log) => log.log_health().await,
+            Probe::Documents(documents) => documents.documents_health().await,
             Probe::Redis(redis) => redis.health().await,
         };
         match health.writable {
@@ -91,6 +93,7 @@ pub async fn connect(config: &Config) -> Result<Connected, ConnectError> {
         registers: opening.keeper("registers", &config.registers).await?,
         timers: opening.keeper("timers", &config.timers).await?,
         people: opening.keeper("people", &config.people).await?,
+        devices: opening.devices(config.devices()).await?,
         security: opening.keeper("security", &config.security).await?,
     };
     let mut dependencies = dependencies(opening.opened);
@@ -124,10 +127,26 @@ struct Opening<'a> {
 
 struct Opened {
     backend: Backend,
-    store: SharedLog,
-    /// The same, if it can keep more than a log.
-    keeper: Option<SharedKeeper>,
+    store: Store,
     keeps: Vec<&'static str>,
+}
+
+/// A store that is open, by what it can keep.
+enum Store {
+    Everything(SharedKeeper),
+    /// A log, and documents beside it.
+    Mongo(Arc<MongoLog>),
+    Documents(SharedDocuments),
+}
+
+impl Store {
+    fn probe(self) -> Probe {
+        match self {
+            Self::Everything(keeper) => Probe::Log(keeper),
+            Self::Mongo(log) => Probe::Log(log),
+            Self::Documents(documents) => Probe::Documents(documents),
+        }
+    }
 }
 
 impl Opening<'_> {
@@ -138,17 +157,31 @@ impl Opening<'_> {
             _ => return Ok(self.keeper("log", backend).await?),
         };
         let log = MongoLog::open(url, self.config).await;
-        let log: SharedLog = Arc::new(log.map_err(|error| ConnectError::Server {
-            url: url.to_string(),
-            reason: error.to_string(),
-        })?);
-        self.opened.push(Opened {
-            backend: backend.clone(),
-            store: Arc::clone(&log),
-            keeper: None,
-            keeps: vec!["log"],
-        });
-        Ok(log)
+        let log = Arc::new(log.map_err(|error| unusable(url, &error))?);
+        let store: SharedLog = Arc::<MongoLog>::clone(&log);
+        self.opened(backend, Store::Mongo(log), "log");
+        Ok(store)
+    }
+
+    /// The store of registered devices, which is opened last of those that can keep more.
+    async fn devices(&mut self, backend: &Backend) -> Result<SharedDocuments, ConnectError> {
+        let url = match backend {
+            Backend::Server(url) if url.scheme() == Scheme::MongoDb => url,
+            _ => return Ok(self.keeper("devices", backend).await?),
+        };
+        if let Some(known) = self.known(backend)
+            && let Store::Mongo(log) = &known.store
+        {
+            let beside = Arc::new(MongoDocuments::beside(log));
+            known.keeps.push("devices");
+            return Ok(beside);
+        }
+        let documents = MongoDocuments::open(url, self.config).await;
+        let documents: SharedDocuments =
+            Arc::new(documents.map_err(|error| unusable(url, &error))?);
+        let store = Store::Documents(Arc::clone(&documents));
+        self.opened(backend, store, "devices");
+        Ok(documents)
     }
 
     /// The store behind an address, which is opened once.
@@ -157,21 +190,37 @@ impl Opening<'_> {
         concern: &'static str,
         backend: &Backend,
     ) -> Result<SharedKeeper, ConnectError> {
-        let mut opened = self.opened.iter_mut();
-        if let Some(known) = opened.find(|known| known.backend == *backend)
-            && let Some(keeper) = &known.keeper
+        if let Some(known) = self.known(backend)
+            && let Store::Everything(keeper) = &known.store
         {
+            let keeper = Arc::clone(keeper);
             known.keeps.push(concern);
-            return Ok(Arc::clone(keeper));
+            return Ok(keeper);
         }
         let keeper = open_one(backend, self.config).await?;
+        let store = Store::Everything(Arc::clone(&keeper));
+        self.opened(backend, store, concern);
+        Ok(keeper)
+    }
+
+    fn known(&mut self, backend: &Backend) -> Option<&mut Opened> {
+        let mut opened = self.opened.iter_mut();
+        opened.find(|known| known.backend == *backend)
+    }
+
+    fn opened(&mut self, backend: &Backend, store: Store, concern: &'static str) {
         self.opened.push(Opened {
             backend: backend.clone(),
-            store: Arc::<dyn Keeper>::clone(&keeper),
-            keeper: Some(Arc::clone(&keeper)),
+            store,
             keeps: vec![concern],
         });
-        Ok(keeper)
+    }
+}
+
+fn unusable(url: &ServerUrl, error: &MongoError) -> ConnectError {
+    ConnectError::Server {
+        url: url.to_string(),
+        reason: error.to_string(),
     }
 }
 
@@ -204,7 +253,7 @@ fn dependencies(opened: Vec<Opened>) -> Vec<Dependency> {
             name,
             keeps: one.keeps.join(", "),
             is_optional: false,
-            probe: Probe::Store(one.store),
+            probe: one.store.probe(),
         });
     }
     dependencies
@@ -224,7 +273,10 @@ mod tests {
             panic!("one store was opened");
         };
         assert_eq!(only.name, "store");
-        assert_eq!(only.keeps, "log, registers, timers, people, security");
+        assert_eq!(
+            only.keeps,
+            "log, registers, timers, people, devices, security"
+        );
         connected.store.close().await;
         let problem = only.check().await.unwrap_err();
         assert!(problem.starts_with("log, registers"), "{problem}");

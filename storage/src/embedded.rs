@@ -13,6 +13,7 @@ mod checkpoint;
 mod conversations;
 mod detached;
 mod devices;
+mod documents;
 mod effects;
 mod erasure;
 mod fault;

@@ -35,7 +35,7 @@ pub use ids::{
     ConversationId, DeviceId, EntryId, Epoch, IdError, MessageId, OwnerId, Person, Seq, Timestamp,
     UserId, WorkspaceId,
 };
-pub use mongo::{MongoError, MongoLog};
+pub use mongo::{MongoDocuments, MongoError, MongoLog};
 #[cfg(feature = "conformance")]
 pub use mongo::{Mutant, Pause, Step, Testing};
 pub use mutant::ServerMutant;
@@ -44,8 +44,9 @@ pub use shared::{
     Addresses, Advance, Channel, Gossip, Kept, NotShared, Rate, Shared, SharedCounters, Snapshots,
 };
 pub use traits::{
-    ConversationStore, DetachedRegisters, DetachedWrite, DeviceStore, ErasureStore, Fold, Health,
-    LogKeeper, LogStore, LogUpkeep, PeopleStore, ProjectionStore, QueueStore, RegisterStore,
-    SecurityStore, SharedLog, SharedStore, Store, ThreadReader, TimerStore,
+    ConversationStore, DetachedRegisters, DetachedWrite, DeviceStore, DocumentKeeper,
+    DocumentStore, ErasureStore, Fold, Health, LogKeeper, LogStore, LogUpkeep, PeopleStore,
+    ProjectionStore, QueueStore, RegisterStore, SecurityStore, SharedDocuments, SharedLog,
+    SharedStore, Store, ThreadReader, TimerStore,
 };
 pub use types::*;

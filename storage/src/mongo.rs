@@ -8,45 +8,36 @@ mod append;
 mod conversations;
 mod db;
 mod doc;
+mod documents;
 mod effects;
 mod history;
 mod log;
+mod probe;
 mod schema;
 mod stream;
 #[cfg(feature = "conformance")]
 mod testing;
 mod upkeep;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use mongodb::bson::doc as document;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::{Instant, timeout},
-};
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
-use self::{
-    db::Db,
-    doc::Fields,
-    schema::{CONVERSATIONS, META},
-    stream::Stream,
-};
+use self::{db::Db, doc::Fields, probe::Probe, schema::CONVERSATIONS, stream::Stream};
 use crate::{
     Backlog, Config, ConversationId, Epoch, Health, HotConversation, LogKeeper, Person, ServerUrl,
     StoreError, StreamCursor, position,
 };
 
+pub use self::documents::MongoDocuments;
 #[cfg(feature = "conformance")]
 pub use self::testing::{Mutant, Pause, Step, Testing};
 
 /// Conversations that can be appended to at the same time, at most.
 const TURNS: usize = 1024;
-/// A result of a probe is good for this long.
-const FRESH: Duration = Duration::from_secs(1);
-/// A probe that takes longer has failed: less than what readiness waits for an answer.
-const DEADLINE: Duration = Duration::from_millis(1500);
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +62,14 @@ pub enum MongoError {
 /// A log in MongoDB.
 #[derive(Debug)]
 pub struct MongoLog {
-    db: Db,
+    db: Arc<Db>,
     store_id: Uuid,
     stream: Stream,
     /// Appends that may be under way; one more is refused as overloaded.
     appends: Semaphore,
     /// Who appends to a conversation holds the one that its id falls on.
     turns: Vec<Mutex<()>>,
-    probe: Mutex<Option<(Instant, Health)>>,
+    probe: Probe,
     #[cfg(feature = "conformance")]
     testing: Testing,
 }
@@ -89,11 +80,11 @@ impl MongoLog {
         let db = Db::open(url, config).await?;
         Ok(Self {
             store_id: schema::prepare(&db).await?,
-            db,
+            db: Arc::new(db),
             stream: Stream::default(),
             appends: Semaphore::new(config.write_queue),
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
-            probe: Mutex::default(),
+            probe: Probe::default(),
             #[cfg(feature = "conformance")]
             testing: Testing::default(),
         })
@@ -112,25 +103,6 @@ impl MongoLog {
     pub async fn drop_database(&self) -> Result<(), StoreError> {
         self.db.drop_database().await
     }
-
-    async fn look(&self) -> Health {
-        let started = Instant::now();
-        let meta = self.db.collection(META);
-        let probe = document! { "_id": "probe" };
-        let touched = document! { "$set": { "by": Uuid::new_v4().to_string() } };
-        let write = meta.update_one(probe, touched).upsert(true);
-        let outcome = timeout(DEADLINE, self.db.write_aside(write.into_future())).await;
-        let detail = match outcome {
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("mongodb: a write took longer than {DEADLINE:?}")),
-        };
-        Health {
-            writable: detail.is_none(),
-            detail,
-            latency_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 #[async_trait]
@@ -140,15 +112,7 @@ impl LogKeeper for MongoLog {
     }
 
     async fn log_health(&self) -> Health {
-        let mut probe = self.probe.lock().await;
-        if let Some((at, health)) = &*probe
-            && at.elapsed() < FRESH
-        {
-            return health.clone();
-        }
-        let health = self.look().await;
-        *probe = Some((Instant::now(), health.clone()));
-        health
+        self.probe.health(&self.db).await
     }
 
     async fn close_log(&self) {

@@ -9,6 +9,7 @@ mod append;
 mod conversations;
 mod devices;
 mod dial;
+mod documents;
 mod effects;
 mod erasure;
 mod fault;

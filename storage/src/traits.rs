@@ -3,6 +3,7 @@
 
 mod detached;
 mod devices;
+mod documents;
 mod erasure;
 mod log_keeper;
 mod projections;
@@ -24,6 +25,7 @@ use crate::{
 
 pub use detached::{DetachedRegisters, DetachedWrite, Fold, ThreadReader};
 pub use devices::DeviceStore;
+pub use documents::{DocumentKeeper, DocumentStore};
 pub use erasure::ErasureStore;
 pub use log_keeper::LogKeeper;
 pub use projections::ProjectionStore;
@@ -339,6 +341,7 @@ pub trait Store:
     + TimerStore
     + QueueStore
     + DeviceStore
+    + DocumentStore
     + ProjectionStore
     + ErasureStore
     + 'static
@@ -358,3 +361,6 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// How the keeper of a log is handed about.
 pub type SharedLog = Arc<dyn LogKeeper>;
+
+/// How a keeper of documents is handed about.
+pub type SharedDocuments = Arc<dyn DocumentKeeper>;

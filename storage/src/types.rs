@@ -2,6 +2,7 @@
 //! a folded view of its messages, and registers beside it.
 
 mod delivery;
+mod documents;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub use delivery::*;
+pub use documents::*;
 
 /// JSON text, carried as it is.
 pub type JsonText = Arc<str>;

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use super::{Composed, Registers};
 use crate::{
     Conversation, ConversationId, ConversationStore, ConversationSummary, Created, DeviceCursor,
-    DeviceId, Marks, Member, Mute, NewConversation, PeopleStore, Person, Profile, ProfileChange,
-    RegisterStore, RegisterWrite, Registers as Kept, Revocation, RevokedSubject, Role,
-    SecurityStore, Seq, StoreError, StreamCursor, Timestamp, UserId, WorkspaceId,
+    DeviceId, Document, DocumentKind, DocumentStore, Marks, Member, Mute, NewConversation,
+    PeopleStore, Person, Profile, ProfileChange, RegisterStore, RegisterWrite, Registers as Kept,
+    Revocation, RevokedSubject, Role, SecurityStore, Seq, StoreError, StreamCursor, Timestamp,
+    UserId, WorkspaceId,
 };
 
 impl Composed {
@@ -184,6 +185,38 @@ impl PeopleStore for Composed {
 
     async fn blocks(&self, person: &Person) -> Result<Vec<UserId>, StoreError> {
         self.people.blocks(person).await
+    }
+}
+
+impl Composed {
+    fn keeper_of(&self, kind: DocumentKind) -> &dyn DocumentStore {
+        match kind {
+            DocumentKind::Preferences => &*self.people,
+            DocumentKind::Devices => &*self.devices,
+        }
+    }
+}
+
+#[async_trait]
+impl DocumentStore for Composed {
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Document>, StoreError> {
+        self.keeper_of(kind).documents(kind, workspace, users).await
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<bool, StoreError> {
+        self.keeper_of(document.kind).put_document(document).await
+    }
+
+    async fn forget_documents(&self, person: &Person) -> Result<(), StoreError> {
+        for kind in DocumentKind::ALL {
+            self.keeper_of(kind).forget_documents(person).await?;
+        }
+        Ok(())
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "when devices were last in use",
         sql: include_str!("schema_4.sql"),
     },
+    Migration {
+        version: 5,
+        name: "documents of people's own",
+        sql: include_str!("schema_5.sql"),
+    },
 ];
 
 /// Why a database cannot be brought up to date.

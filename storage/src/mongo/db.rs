@@ -84,8 +84,11 @@ impl Db {
         self.write(self.database.drop().into_future()).await
     }
 
-    /// Ends the connections.
+    /// Ends the connections, of everybody who shares them.
     pub(super) async fn close(&self) {
+        if self.permits.is_closed() {
+            return;
+        }
         self.permits.close();
         self.client.clone().shutdown().immediate(true).await;
     }
@@ -124,9 +127,18 @@ impl Db {
         &self,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<bool, StoreError> {
+        let inserted = self.unless_taken(request).await?;
+        Ok(inserted.is_some())
+    }
+
+    /// Changes something; `None` if a unique key of it is taken.
+    pub(super) async fn unless_taken<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, StoreError> {
         match self.run(request).await {
-            Ok(_) => Ok(true),
-            Err(Failure::Driver(error)) if is_duplicate(&error) => Ok(false),
+            Ok(done) => Ok(Some(done)),
+            Err(Failure::Driver(error)) if is_duplicate(&error) => Ok(None),
             Err(failure) => Err(failure.of_write(&self.url)),
         }
     }

@@ -34,7 +34,8 @@ pub(super) fn line(thread: Option<EntryId>) -> String {
     thread.map_or_else(|| MAIN_LINE.to_owned(), |root| root.to_string())
 }
 
-fn damaged(field: &str) -> StoreError {
+/// A field that is missing or of another type.
+pub(super) fn damaged(field: &str) -> StoreError {
     StoreError::Corrupt(format!("a document's field {field} does not decode"))
 }
 

@@ -21,8 +21,20 @@ pub(super) const HIDDEN: &str = "hidden";
 pub(super) const PAIRS: &str = "pairs";
 pub(super) const STREAM: &str = "stream";
 
-/// Brings a database up to date; its store id.
+/// Brings a database up to date for a log; its store id.
 pub(super) async fn prepare(db: &Db) -> Result<Uuid, MongoError> {
+    let store_id = identify(db).await?;
+    for (collection, indexes) in indexes() {
+        let collection = db.collection(collection);
+        db.write(collection.create_indexes(indexes).into_future())
+            .await?;
+    }
+    Ok(store_id)
+}
+
+/// Names a database, if it has no name yet, and sees to it that it was not written by a later
+/// program; its store id.
+pub(super) async fn identify(db: &Db) -> Result<Uuid, MongoError> {
     let meta = db.collection(META);
     let fresh = doc! { "store_id": Uuid::new_v4().to_string(), "schema": VERSION };
     let update = meta
@@ -41,11 +53,6 @@ pub(super) async fn prepare(db: &Db) -> Result<Uuid, MongoError> {
     let found = store.integer("schema")?;
     if found > VERSION {
         return Err(MongoError::Newer { found });
-    }
-    for (collection, indexes) in indexes() {
-        let collection = db.collection(collection);
-        db.write(collection.create_indexes(indexes).into_future())
-            .await?;
     }
     Uuid::try_parse(store.text("store_id")?).map_err(|_| MongoError::NoRecord)
 }

@@ -26,6 +26,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "when devices were last in use",
         sql: include_str!("schema_2.sql"),
     },
+    Migration {
+        version: 3,
+        name: "documents of people's own",
+        sql: include_str!("schema_3.sql"),
+    },
 ];
 
 /// A column is there already: a step that was interrupted had come so far.

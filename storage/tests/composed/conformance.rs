@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quikapp_storage::{Keepers, compose, conformance};
+use quikapp_storage::{Keeper, Keepers, compose, conformance};
 
 use crate::support::Place;
 
@@ -18,14 +18,16 @@ async fn registers_apart_from_the_log_keep_every_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_stores_keep_every_promise() {
-    let places: [Place; 5] = std::array::from_fn(|_| Place::new());
-    let [log, registers, timers, people, security] = places.each_ref().map(|place| &place.keeper);
+async fn six_stores_keep_every_promise() {
+    let places: [Place; 6] = std::array::from_fn(|_| Place::new());
+    let [log, registers, timers, people, devices, security] =
+        places.each_ref().map(|place| &place.keeper);
     let keepers = Keepers {
         log: log.clone(),
         registers: Arc::clone(registers),
         timers: Arc::clone(timers),
         people: Arc::clone(people),
+        devices: Arc::<dyn Keeper>::clone(devices),
         security: Arc::clone(security),
     };
     let store = compose(&keepers);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use mongodb::{Client, Collection, bson::Document};
 use quikapp_storage::{
-    AcquireError, Append, AppendError, Appended, Claim, Config, ConversationId, ConversationKind,
-    ConversationStore, EntryEffect, EntryId, EntryKind, Epoch, Key16, LogStore, Message, MongoLog,
-    NewConversation, NewEntry, OwnerId, Person, Role, Seq, ServerUrl, Testing, Timestamp, UserId,
-    WorkspaceId,
+    AcquireError, Append, AppendError, Appended, Backend, Claim, Config, ConversationId,
+    ConversationKind, ConversationStore, EntryEffect, EntryId, EntryKind, Epoch, Key16, LogStore,
+    Message, MongoLog, NewConversation, NewEntry, OwnerId, Person, Role, Seq, ServerUrl, Testing,
+    Timestamp, UserId, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -50,6 +50,11 @@ impl Place {
         let host = host_of(url);
         let url = ServerUrl::parse(&url.replacen(host, &proxy.address, 1)).unwrap();
         Arc::new(MongoLog::open(&url, config).await.unwrap())
+    }
+
+    /// Where it is, in a configuration.
+    pub(crate) fn backend(&self) -> Backend {
+        Backend::Server(self.url.clone())
     }
 
     /// A collection, as everybody else sees it.

@@ -17,7 +17,7 @@ async fn every_promise_is_kept() {
     }
 }
 
-/// Two processes again, whose logs are in MongoDB.
+/// Two processes again, whose logs and registered devices are in MongoDB.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_but_the_log_keeps_every_promise() {
     let Some(log) = LogInMongo::new() else { return };
@@ -26,6 +26,7 @@ async fn everything_but_the_log_keeps_every_promise() {
         let database = Database::on(&server).await;
         let config = Config {
             log: log.backend(),
+            devices: Some(log.backend()),
             ..database.config(std::path::Path::new("/nonexistent"))
         };
         two_processes_keep_every_promise(&config).await;

@@ -29,6 +29,7 @@ pub(crate) struct Faults {
     refuses_acquire: AtomicBool,
     refuses_hot: AtomicBool,
     hot_refused: AtomicUsize,
+    refuses_documents: AtomicBool,
     stuck: Mutex<Vec<Timer>>,
     stuck_found: AtomicUsize,
     lacking_asked: AtomicUsize,
@@ -78,6 +79,11 @@ impl Faults {
     /// How often that has failed.
     pub(crate) fn hot_refused(&self) -> usize {
         self.hot_refused.load(Ordering::SeqCst)
+    }
+
+    /// Makes keeping documents fail, until further notice.
+    pub(crate) fn refuse_documents(&self, refuse: bool) {
+        self.refuses_documents.store(refuse, Ordering::SeqCst);
     }
 
     /// From now on these timers are due, and no timer can be moved or deleted, until there are
@@ -382,6 +388,29 @@ impl DeviceStore for FaultyStore {
     ) -> Result<u64, StoreError> {
         let gone = self.inner.forget_excess_devices(person, most, in_hand);
         gone.await
+    }
+}
+
+#[async_trait]
+impl DocumentStore for FaultyStore {
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Document>, StoreError> {
+        self.inner.documents(kind, workspace, users).await
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<bool, StoreError> {
+        if self.faults.refuses_documents.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("injected".to_owned()));
+        }
+        self.inner.put_document(document).await
+    }
+
+    async fn forget_documents(&self, person: &Person) -> Result<(), StoreError> {
+        self.inner.forget_documents(person).await
     }
 }
 
