@@ -50,7 +50,7 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 if it does, 1 if it does not, 2 if it cannot be read.
     CheckHistory(HistoryArgs),
-    /// Derive a projection anew from the logs, or all of them: queue, threads, timers, history.
+    /// Derive a projection anew from the logs, or all of them: queue, threads, timers, history, documents.
     ///
     /// A server may run on the same store meanwhile. Of `feed:NAME`, a reader of the event feed, it
     /// has everything given out again, from the beginning of every conversation.

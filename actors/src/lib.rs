@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod conversation;
 pub mod delivery;
+pub mod documents;
 pub mod entities;
 pub mod fanout;
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub(crate) mod user;
 pub(crate) mod tests;
 
 use quikapp_actors::{
-    conversation::Conversations, delivery::Delivery, people::People, presence::Presence,
-    registers::Registers, typing::Typing,
+    conversation::Conversations, delivery::Delivery, documents::Documents, people::People,
+    presence::Presence, registers::Registers, typing::Typing,
 };
 use quikapp_storage::SharedStore;
 
@@ -49,6 +49,8 @@ pub struct Backend {
     pub registers: Registers,
     /// What is sent later, and what devices have acknowledged.
     pub delivery: Delivery,
+    /// Preferences and registered devices.
+    pub documents: Documents,
     /// What is read.
     pub store: SharedStore,
 }

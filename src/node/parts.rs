@@ -7,6 +7,7 @@ use quikapp_actors::{
     Clock, SystemClock,
     conversation::Conversations,
     delivery::{self, Delivery, Projection},
+    documents::Documents,
     fanout::{Fanout, NodeId},
     notify::{Notifier, Sink},
     people::People,
@@ -77,6 +78,7 @@ impl Parts {
             present(&tree, &config, &store, &hub, (node, shared.as_ref()));
         let (conversations, registers) = sequencing(&tree, &config, &store, &hub).await?;
         let changes = conversations.tails().changes().clone();
+        let documents = Documents::new(store.clone(), conversations.clone());
         let users = users(&tree, &config, &store, &people, changes, &clock).await?;
         let delivery = delivery::Parts {
             config: config.delivery.clone(),
@@ -106,6 +108,7 @@ impl Parts {
                 conversations,
                 registers,
                 delivery,
+                documents,
                 store: store.clone(),
             },
             store,
@@ -135,6 +138,7 @@ impl Parts {
             store: self.store.clone(),
             conversations: self.conversations.clone(),
             delivery: self.backend.delivery.clone(),
+            documents: self.backend.documents.clone(),
             fanout: self.hub.fanout.clone(),
             people: self.backend.people.clone(),
             users: self.users.clone(),

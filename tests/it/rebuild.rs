@@ -319,5 +319,8 @@ async fn what_there_is_not_is_refused_with_what_there_is() {
     let refused = within("the refusal", command.output()).await.unwrap();
     assert!(!refused.status.success());
     let said = said(&refused);
-    assert!(said.contains("queue, threads, timers, history"), "{said}");
+    assert!(
+        said.contains("queue, threads, timers, history, documents"),
+        "{said}"
+    );
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use quikapp_storage::{
-    ConversationId, Entry, EntryId, JsonText, OwnerId, Person, Seq, SharedStore, StoreError,
+    ConversationId, Entry, EntryId, JsonText, Key16, OwnerId, Person, Seq, SharedStore, StoreError,
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -225,6 +225,18 @@ impl Conversations {
         payload: JsonText,
     ) -> Result<Outcome, CommandError> {
         notices::notify(&self.shared, person, event, payload, None).await
+    }
+
+    /// The same under a key: where there is an entry of that key it stays as it is, and the outcome
+    /// says that it was `replayed`, whatever it says.
+    pub(crate) async fn notify_once(
+        &self,
+        person: &Person,
+        event: &str,
+        payload: JsonText,
+        key: Key16,
+    ) -> Result<Outcome, CommandError> {
+        notices::notify(&self.shared, person, event, payload, Some(key)).await
     }
 
     /// Whether a message of a person stands in a conversation, by its `client_id`. Reads only.

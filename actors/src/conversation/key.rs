@@ -1,7 +1,7 @@
 //! Idempotency keys, and the hash that tells a retry from another message under the same key.
 
 use aws_lc_rs::digest;
-use quikapp_storage::{ConversationId, EntryId, Key16, Seq, UserId};
+use quikapp_storage::{ConversationId, DocumentKind, EntryId, Key16, Person, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::SendMessage;
@@ -37,13 +37,26 @@ pub(crate) fn of_notice(
     user: &UserId,
     event: &str,
 ) -> Key16 {
+    let parts = ["notice", conversation.as_str(), user.as_str(), event];
+    of_parts(&parts, seq.0)
+}
+
+/// The key of a version of a person's document. It never changes: whoever writes first under it has
+/// made that version.
+pub(crate) fn of_document(person: &Person, kind: DocumentKind, version: u64) -> Key16 {
+    let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
+    of_parts(&["document", workspace, user, kind.as_str()], version)
+}
+
+/// Each part behind its length as big-endian u32, then the number as big-endian u64.
+fn of_parts(parts: &[&str], number: u64) -> Key16 {
     let mut hash = digest::Context::new(&digest::SHA256);
-    for part in ["notice", conversation.as_str(), user.as_str(), event] {
+    for part in parts {
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
         hash.update(&length.to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.update(&seq.0.to_be_bytes());
+    hash.update(&number.to_be_bytes());
     first_16(hash.finish().as_ref())
 }
 
@@ -185,6 +198,24 @@ mod tests {
         assert_eq!(key(7, "e"), first_16(&hash_of(text)));
         assert_ne!(key(7, "e"), key(8, "e"));
         assert_ne!(key(7, "e"), key(7, "f"));
+    }
+
+    /// Stored keys outlive the program that wrote them.
+    #[test]
+    fn the_key_of_a_document_never_changes() {
+        let ann = Person {
+            workspace: quikapp_storage::WorkspaceId::new("w").unwrap(),
+            user: UserId::new("ann").unwrap(),
+        };
+        let [preferences, devices] = DocumentKind::ALL;
+        let text = "\0\0\0\x08document\0\0\0\x01w\0\0\0\x03ann\0\0\0\x0bpreferences\
+                    \0\0\0\0\0\0\0\x07";
+        let key = |kind, version| of_document(&ann, kind, version);
+        assert_eq!(key(preferences, 7), first_16(&hash_of(text)));
+        let text = "\0\0\0\x08document\0\0\0\x01w\0\0\0\x03ann\0\0\0\x07devices\
+                    \0\0\0\0\0\0\0\x07";
+        assert_eq!(key(devices, 7), first_16(&hash_of(text)));
+        assert_ne!(key(devices, 7), key(devices, 8));
     }
 
     /// Stored hashes outlive the program that wrote them.

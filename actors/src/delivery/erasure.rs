@@ -213,6 +213,7 @@ impl Erasure {
         }
         store.forget_devices(&self.person).await?;
         store.forget_profile(&self.person).await?;
+        store.forget_documents(&self.person).await?;
         store.scrub(&[]).await?;
         self.passes += 1;
         let is_clean = self.found == 0;

@@ -7,10 +7,13 @@ use quikapp_storage::{
 };
 
 use super::{Config, Projection, Tails, handle::projections, history, projector::catch_up};
-use crate::Clock;
+use crate::{Clock, documents};
 
 /// The name of the folded view of messages, which is written with the log and has no cursor.
 const HISTORY: &str = "history";
+/// The name of the view of people's documents, which follows with the notices, but has nothing to
+/// tell anybody.
+const DOCUMENTS: &str = "documents";
 /// Conversations read at once.
 const PAGE: usize = 256;
 /// Another process keeps a conversation for so long at least after it took it.
@@ -43,7 +46,7 @@ pub struct Rebuilt {
     pub entries: u64,
 }
 
-/// Rebuilds one projection, or the history and all of them, conversation by conversation; or has a
+/// Rebuilds one projection, or the history, people's documents and all of them, conversation by conversation; or has a
 /// reader of the feed, by its full name, given everything from the beginning. Another
 /// process may work on the same store meanwhile: each conversation is taken for the moment, which
 /// keeps its sequencer out, and cursors move by compare-and-set, which keeps its projections out.
@@ -60,11 +63,12 @@ pub async fn rebuild(
     };
     let meant: Vec<_> = all.iter().filter(|it| is_meant(it)).collect();
     let with_history = name.is_none_or(|name| name == HISTORY);
+    let with_documents = name.is_none_or(|name| name == DOCUMENTS);
     // What was given out is given out again only to whoever is named.
     let feed = config.feeds().find(|feed| name == Some(feed.as_str()));
-    if meant.is_empty() && !with_history && feed.is_none() {
+    if meant.is_empty() && !with_history && !with_documents && feed.is_none() {
         let known = all.iter().map(|it| it.consumer().to_string());
-        let known = known.chain([HISTORY.to_owned()]);
+        let known = known.chain([HISTORY, DOCUMENTS].map(str::to_owned));
         let known: Vec<_> = known
             .chain(config.feeds().map(|feed| feed.to_string()))
             .collect();
@@ -99,6 +103,10 @@ pub async fn rebuild(
         projection.begin_anew().await?;
         let one = async |id: &ConversationId| work.one(&**projection, id).await;
         rebuilt.push(work.rebuild(name, one).await?);
+    }
+    if with_documents {
+        let one = async |id: &ConversationId| documents::rebuild(store, id).await;
+        rebuilt.push(work.rebuild(DOCUMENTS.to_owned(), one).await?);
     }
     if let Some(feed) = feed {
         let one = async |id: &ConversationId| work.give_again(&feed, id).await;

@@ -1,6 +1,7 @@
 //! Delivery on an embedded store, with a clock that is moved by hand.
 #![allow(clippy::unwrap_used)]
 
+mod documents;
 mod ending;
 mod erasing;
 mod feeding;

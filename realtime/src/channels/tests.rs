@@ -24,6 +24,7 @@ use std::sync::Arc;
 use quikapp_actors::{
     conversation::{self, Conversations},
     delivery,
+    documents::Documents,
     people::People,
     presence::{Presence, ReplicaId},
     registers::Registers,
@@ -102,6 +103,7 @@ impl World {
             ),
             presence,
             typing: Typing::start(node.fanout.clone(), clock.clone(), &Default::default()),
+            documents: Documents::new(node.store.clone(), conversations.clone()),
             conversations,
             registers: Registers::start(
                 &conversation::Config::default(),

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use quikapp_actors::{
-    Clock, conversation::Conversations, delivery::Delivery, fanout::Fanout, people::People,
-    supervision::Supervisor, typing::Typing, users::Users,
+    Clock, conversation::Conversations, delivery::Delivery, documents::Documents, fanout::Fanout,
+    people::People, supervision::Supervisor, typing::Typing, users::Users,
 };
 use quikapp_storage::{Person, SharedCounters, SharedStore};
 
@@ -29,6 +29,8 @@ pub struct RestParts {
     pub conversations: Conversations,
     /// What is said later.
     pub delivery: Delivery,
+    /// Preferences and registered devices.
+    pub documents: Documents,
     /// Who listens.
     pub fanout: Fanout,
     /// Who is online.

@@ -1,5 +1,6 @@
 //! What people are told of their memberships, and of messages that mention them, in their own
 //! conversations. It is told as soon as the entry is written; here it is made sure that it was.
+//! And what people decided there for all their devices, as the store keeps it.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::{
     Clock,
     conversation::{Conversations, concerns_somebody},
     delivery::Projection,
+    documents,
 };
 
 /// See the module.
@@ -33,6 +35,7 @@ impl Projection for Notices {
 
     /// The cursor follows the effect: what has been told already is known by its key.
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
+        documents::fold(&self.store, &step.conversation, entries).await?;
         let now = self.clock.now();
         let is_told = |entry: &&Entry| {
             now.since_ms(entry.at) <= self.told_within_ms && concerns_somebody(entry)

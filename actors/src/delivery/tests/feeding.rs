@@ -186,7 +186,7 @@ async fn a_rebuild_gives_a_reader_everything_from_the_beginning() {
     );
     let unknown = rebuild(&next.store, later(), &read(), Some("feed:other")).await;
     let unknown = unknown.unwrap_err().to_string();
-    assert!(unknown.contains("history, feed:kafka"), "{unknown}");
+    assert!(unknown.contains("documents, feed:kafka"), "{unknown}");
     next.stop().await;
     kit.stop().await;
 }

@@ -271,7 +271,7 @@ async fn rebuilding_comes_to_the_same() {
     // The process that sequences the conversation runs meanwhile, and goes on afterwards.
     let clock = ManualClock::at(super::kit::START);
     let rebuilt = rebuild(&kit.store, &clock, &eager(), None).await.unwrap();
-    assert_eq!(rebuilt.len(), 4);
+    assert_eq!(rebuilt.len(), 5);
     let of_threads = rebuilt
         .iter()
         .find(|it| it.projection == "threads")
@@ -286,7 +286,7 @@ async fn rebuilding_comes_to_the_same() {
     let unknown = rebuild(&kit.store, &clock, &eager(), Some("nothing")).await;
     let unknown = unknown.unwrap_err().to_string();
     assert!(
-        unknown.contains("queue, threads, timers, history"),
+        unknown.contains("queue, threads, timers, history, documents"),
         "{unknown}"
     );
     kit.stop().await;

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use quikapp_actors::{
     Clock,
     conversation::Conversations,
+    documents::Documents,
     people::People,
     presence::{Presence, ReplicaId},
     supervision::{Supervisor, SupervisorSpec},
@@ -121,6 +122,7 @@ impl Api {
         let rest = Rest::new(RestParts {
             users: users.await.unwrap(),
             delivery: node.delivery(&conversations),
+            documents: Documents::new(store.clone(), conversations.clone()),
             conversations,
             authenticator: node.authenticator.clone(),
             policy: node.policy.clone(),

@@ -1,0 +1,219 @@
+//! The handle that other modules and crates hold.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use quikapp_storage::{Document, DocumentKind, JsonText, Key16, Person, SharedStore, StoreError};
+use tokio::sync::Mutex;
+
+use super::entry::{Written, event_of};
+use crate::conversation::{CommandError, Conversations, document_key};
+
+/// How often a change is decided anew because somebody else's came first.
+const ATTEMPTS: usize = 16;
+/// Versions looked up at once.
+const WINDOW: u64 = 64;
+/// In one process people change their documents one after the other; those who share a turn wait
+/// for each other needlessly.
+const TURNS: usize = 64;
+
+/// Why a document was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError<E> {
+    /// Whoever decides refused.
+    #[error("refused")]
+    Refused(E),
+    /// The entry was not written, or nobody knows whether it was.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The store failed; nothing was done.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Others came first, again and again; nothing was done, and it may be tried again.
+    #[error("others are changing the same")]
+    Contended,
+}
+
+/// Reads and changes documents. Cheap to clone.
+#[derive(Clone)]
+pub struct Documents {
+    store: SharedStore,
+    conversations: Conversations,
+    turns: Arc<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+/// A document as far as it is known.
+struct Latest<'a> {
+    person: &'a Person,
+    kind: DocumentKind,
+    /// 0 where there never was one.
+    version: u64,
+    /// `None` where there is none, or nothing is left of it.
+    json: Option<JsonText>,
+}
+
+impl Documents {
+    /// Over these.
+    pub fn new(store: SharedStore, conversations: Conversations) -> Self {
+        Self {
+            store,
+            conversations,
+            turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// A person's document, if there is one.
+    pub async fn read(
+        &self,
+        person: &Person,
+        kind: DocumentKind,
+    ) -> Result<Option<Document>, StoreError> {
+        let users = std::slice::from_ref(&person.user);
+        let found = self.store.documents(kind, &person.workspace, users).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Changes a person's document. `decide` gets it as it is now (`None`: there is none yet) and
+    /// answers the new one (JSON), `None` when there is nothing to change, or a refusal. It is
+    /// called again when somebody else's change came first. Returns the document as it is
+    /// afterwards; that it stands in the log is durable by then.
+    pub async fn change<E>(
+        &self,
+        person: &Person,
+        kind: DocumentKind,
+        mut decide: impl FnMut(Option<&JsonText>) -> Result<Option<JsonText>, E> + Send,
+    ) -> Result<Option<Document>, ChangeError<E>> {
+        let _turn = self.turn(person).lock().await;
+        let mut latest = Latest::of(person, kind, self.read(person, kind).await?);
+        for _ in 0..ATTEMPTS {
+            match decide(latest.json.as_ref()) {
+                Ok(Some(json)) => {
+                    if self.write(&mut latest, json).await? {
+                        self.keep(&latest).await;
+                        return Ok(latest.document());
+                    }
+                    self.catch_up(&mut latest).await?;
+                }
+                // What is said of an earlier version does not hold.
+                decided => {
+                    if !self.catch_up(&mut latest).await? {
+                        let decided = decided.map(|_| latest.document());
+                        return decided.map_err(ChangeError::Refused);
+                    }
+                }
+            }
+        }
+        Err(ChangeError::Contended)
+    }
+
+    fn turn(&self, person: &Person) -> &Mutex<()> {
+        &self.turns[self.hasher.hash_one(person) as usize % TURNS]
+    }
+
+    /// Writes the next version, unless there is one; whether it is the one to be written.
+    async fn write(&self, latest: &mut Latest<'_>, json: JsonText) -> Result<bool, CommandError> {
+        let next = Written {
+            kind: latest.kind,
+            version: latest.version + 1,
+            json,
+        };
+        let (person, key) = (latest.person, latest.key(next.version));
+        let written =
+            self.conversations
+                .notify_once(person, event_of(next.kind), next.payload(), key);
+        if written.await?.replayed && !self.stands(person, key, &next).await? {
+            return Ok(false);
+        }
+        (latest.version, latest.json) = (next.version, Some(next.json));
+        Ok(true)
+    }
+
+    /// Whether the log has just this under a key: it may be one's own, of which nobody knew whether
+    /// it was written.
+    async fn stands(
+        &self,
+        person: &Person,
+        key: Key16,
+        next: &Written,
+    ) -> Result<bool, CommandError> {
+        let found = self.store.by_keys(&person.own_conversation(), &[key]).await;
+        let found = found.map_err(|error| crate::conversation::refusal_of(&error))?;
+        Ok(found.iter().filter_map(Written::of).any(|it| it == *next))
+    }
+
+    /// Goes on to the last version that the log has; whether there was a later one.
+    async fn catch_up(&self, latest: &mut Latest<'_>) -> Result<bool, StoreError> {
+        let before = latest.version;
+        let own = latest.person.own_conversation();
+        loop {
+            let versions = latest.version + 1..=latest.version + WINDOW;
+            let keys: Vec<Key16> = versions.map(|version| latest.key(version)).collect();
+            let found = self.store.by_keys(&own, &keys).await?;
+            let entries = keys
+                .iter()
+                .map_while(|key| found.iter().find(|entry| entry.key == *key));
+            let mut count = 0;
+            for entry in entries {
+                count += 1;
+                latest.version += 1;
+                // An entry that says nothing any more was a person's who has been erased since.
+                latest.json = Written::of(entry).map(|written| written.json);
+            }
+            if count < WINDOW {
+                break;
+            }
+        }
+        let is_later = latest.version > before;
+        if is_later {
+            self.keep(latest).await;
+        }
+        Ok(is_later)
+    }
+
+    /// Has the view follow. Where that fails the projection sees to it.
+    async fn keep(&self, latest: &Latest<'_>) {
+        let Some(document) = latest.document() else {
+            return;
+        };
+        if let Err(error) = self.store.put_document(&document).await {
+            let (user, kind) = (&latest.person.user, latest.kind.as_str());
+            tracing::warn!(%user, kind, %error, "a document's view is behind");
+            let own = latest.person.own_conversation();
+            self.conversations.tails().grown(&own);
+        }
+    }
+}
+
+impl<'a> Latest<'a> {
+    fn of(person: &'a Person, kind: DocumentKind, kept: Option<Document>) -> Self {
+        Self {
+            person,
+            kind,
+            version: kept.as_ref().map_or(0, |kept| kept.version),
+            json: kept.map(|kept| kept.json),
+        }
+    }
+
+    fn key(&self, version: u64) -> Key16 {
+        document_key(self.person, self.kind, version)
+    }
+
+    fn document(&self) -> Option<Document> {
+        Some(Document {
+            person: self.person.clone(),
+            kind: self.kind,
+            version: self.version,
+            json: self.json.clone()?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Documents").finish_non_exhaustive()
+    }
+}
