@@ -19,6 +19,7 @@ mod architecture;
 mod audit;
 mod bench_elsewhere;
 mod bench_over_tls;
+mod bench_progress;
 mod command_line;
 mod crowds;
 mod durability;
