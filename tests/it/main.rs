@@ -15,6 +15,7 @@ mod support;
 mod toxiproxy;
 mod tree;
 
+mod addresses;
 mod architecture;
 mod audit;
 mod bench_elsewhere;

@@ -5,6 +5,7 @@
 //!
 //! Needs the servers of `scripts/backends`, else says that it was skipped.
 
+mod addresses;
 mod network;
 mod nodes;
 mod redis;
@@ -23,7 +24,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::support::{Plan, Rest, Road, Server, Site};
+use crate::support::{PASSWORD, Plan, Rest, Road, Server, Site};
 
 /// Between two looks at something.
 const LOOK: Duration = Duration::from_millis(100);
@@ -47,7 +48,7 @@ async fn shows(server: &Server, dependency: &str, status: &str) -> Value {
             let is_ready = code.is_success();
             let is_needed = shown["optional"] != true;
             // Whoever reads it learns nothing that is secret.
-            assert!(!body.to_string().contains("quikapp:quikapp"), "{body}");
+            assert!(!body.to_string().contains(PASSWORD), "{body}");
             assert!(!(is_needed && status == "down" && is_ready), "{body}");
             return body;
         }

@@ -19,6 +19,8 @@ use crate::{disk::skipped, toxiproxy::Proxy};
 /// The node has less patience than its clients.
 const CONNECTIONS: usize = 16;
 const TIMEOUT_MS: u64 = 3000;
+/// The password of each site's own user, who keeps its tables in the SQL server.
+pub(crate) const PASSWORD: &str = "n0t-t0-be-seen";
 
 /// Where servers are, by the names of `scripts/backends`.
 #[derive(Debug, Clone)]
@@ -154,12 +156,15 @@ pub(crate) struct Site {
     storage: Config,
     sql: Opts,
     sql_database: String,
+    sql_user: String,
     mongo: Option<(String, String)>,
 }
 
 impl Site {
     async fn prepare(layout: Layout, addresses: &Addresses) -> Self {
-        let database = format!("quikapp_it_{}", Uuid::new_v4().simple());
+        // As long as the name of a user may be.
+        let sql_user = Uuid::new_v4().simple().to_string();
+        let database = format!("quikapp_it_{sql_user}");
         let mut roads = Vec::new();
         let control = addresses.of("toxiproxy");
         for name in layout.servers() {
@@ -189,7 +194,7 @@ impl Site {
             url.replacen(host_of(url), &road.proxy.address, 1)
         };
         let sql = layout.sql();
-        let sql_url = with_database(&through(sql), &database);
+        let sql_url = with_user(&with_database(&through(sql), &database), &sql_user);
         let log_url = match layout {
             Layout::Mixed => with_database(&through("mongodb"), &database),
             Layout::Sql(_) => sql_url.clone(),
@@ -204,11 +209,23 @@ impl Site {
             settings,
             sql: opts.db_name(None::<String>).into(),
             sql_database: database,
+            sql_user,
             mongo,
             roads,
         };
-        site.command("CREATE DATABASE").await;
+        site.made().await;
         site
+    }
+
+    async fn made(&self) {
+        let (database, user) = (&self.sql_database, &self.sql_user);
+        self.command(&format!("CREATE DATABASE {database}")).await;
+        self.command(&format!(
+            "CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'"
+        ))
+        .await;
+        self.command(&format!("GRANT ALL ON {database}.* TO '{user}'@'%'"))
+            .await;
     }
 
     /// Starts a node on it.
@@ -218,10 +235,21 @@ impl Site {
 
     /// Starts a node on it that listens at an address: one of several.
     pub(crate) async fn serve_at(&self, dir: &Path, listen: &str) -> Server {
-        let settings: Vec<(&str, &OsStr)> = self
-            .settings
-            .iter()
-            .map(|(name, value)| (*name, OsStr::new(value)))
+        self.serve_with(dir, listen, &[]).await
+    }
+
+    /// Starts a node on it with further settings.
+    pub(crate) async fn serve_with(
+        &self,
+        dir: &Path,
+        listen: &str,
+        further: &[(&str, &str)],
+    ) -> Server {
+        let settings = self.settings.iter();
+        let settings = settings.map(|(name, value)| (*name, value.as_str()));
+        let settings = settings.chain(further.iter().copied());
+        let settings: Vec<(&str, &OsStr)> = settings
+            .map(|(name, value)| (name, OsStr::new(value)))
             .collect();
         let data = dir.join("data");
         let mut server = Server::start_as(dir, &data, listen, &[], &settings).await;
@@ -247,7 +275,9 @@ impl Site {
     }
 
     async fn clear(&self) {
-        self.command("DROP DATABASE").await;
+        let (database, user) = (&self.sql_database, &self.sql_user);
+        self.command(&format!("DROP DATABASE {database}")).await;
+        self.command(&format!("DROP USER '{user}'@'%'")).await;
         if let Some((url, database)) = &self.mongo {
             let client = mongodb::Client::with_uri_str(url).await.unwrap();
             client.database(database).drop().await.unwrap();
@@ -258,9 +288,8 @@ impl Site {
         }
     }
 
-    async fn command(&self, what: &str) {
+    async fn command(&self, sql: &str) {
         let mut conn = Conn::new(self.sql.clone()).await.unwrap();
-        let sql = format!("{what} {}", self.sql_database);
         conn.query_drop(sql).await.unwrap();
         conn.disconnect().await.unwrap();
     }
@@ -313,6 +342,12 @@ fn host_of(url: &str) -> &str {
     let rest = url.split("//").nth(1).unwrap();
     let host = rest.split('/').next().unwrap();
     host.rsplit('@').next().unwrap()
+}
+
+fn with_user(url: &str, user: &str) -> String {
+    let (scheme, rest) = url.split_once("//").unwrap();
+    let place = rest.rsplit('@').next().unwrap();
+    format!("{scheme}//{user}:{PASSWORD}@{place}")
 }
 
 fn with_database(url: &str, database: &str) -> String {

@@ -7,7 +7,7 @@ mod powercut;
 mod rest;
 mod server;
 
-pub(crate) use backends::{Addresses, Layout, OwnServers, Road, Site, with_site};
+pub(crate) use backends::{Addresses, Layout, OwnServers, PASSWORD, Road, Site, with_site};
 pub(crate) use client::Client;
 pub(crate) use load::{Load, Plan};
 pub(crate) use powercut::{JumpingClock, PowerCut};

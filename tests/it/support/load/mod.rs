@@ -33,7 +33,7 @@ use self::{
     recorder::Recorder,
     rng::Rng,
 };
-use super::{Guest, Rest, Server};
+use super::{Guest, PASSWORD, Rest, Server};
 
 /// Acknowledgements for which there is one deadline: few, because where everything is late (200 ms
 /// an answer, a dozen answers for each batch) they come every two or three seconds.
@@ -396,6 +396,7 @@ impl Load {
             println!("the history is kept: {}", kept.display());
         }
         assert!(verdict.passed(), "promises were broken, see above");
+        assert!(!server.log().contains(PASSWORD), "a password is logged");
         assert!(verdict.counts.messages > 0 && verdict.counts.deliveries > 0);
         verdict.counts
     }
