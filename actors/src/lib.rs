@@ -15,6 +15,7 @@ mod gossip_kit;
 mod metrics_kit;
 pub mod notify;
 pub mod people;
+pub mod preferences;
 pub mod presence;
 pub mod registers;
 pub mod spread;
