@@ -27,6 +27,7 @@ export type Reason =
   | "not_found"
   | "method_not_allowed"
   | "idempotency_conflict"
+  | "version_mismatch"
   | "invalid_body"
   | "invalid_field"
   | "unknown_event"
@@ -190,6 +191,12 @@ export type CustomStatusUpdate = {
   /** When it clears itself; never, without. */
   expires_at?: string;
 };
+
+/** A day of the week. */
+export type Day = "mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun";
+
+/** Some days of the week: on the wire their names, each once, from Monday on. */
+export type Days = Array<"mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun">;
 
 /** `message:deleted`. */
 export type DeletePayload = {
@@ -540,6 +547,9 @@ export type NotificationPayload = {
   created_at: string;
 };
 
+/** Of what a person is told. What is urgent is told in any case. */
+export type Notify = "all" | "direct_and_mentions" | "nothing";
+
 /** `user:offline` */
 export type OfflinePayload = {
   /** Who. */
@@ -598,6 +608,64 @@ export type Placed = {
   seq: number;
   /** The place of the message that it is about. */
   message_seq?: number;
+};
+
+/**
+* What a person prefers. What is not said is the default; fields that a later version of this
+* program has written are passed over.
+*/
+export type Preferences = {
+  /** Of what they are told, where a conversation's mute does not decide. */
+  notify: Notify;
+  /**
+  * Whether they are told of replies in threads. Of those that mention them they are in any
+  * case.
+  */
+  threads: boolean;
+  /** What a push may show. */
+  previews: Previews;
+  /** When they are not to be disturbed. */
+  quiet_hours: QuietHours | null;
+  /** Their language: a BCP 47 tag of at most 35 characters. */
+  locale: string | null;
+  /**
+  * What clients keep of their own settings, opaque to the server: at most 4 KiB of JSON, at
+  * most 32 levels deep.
+  */
+  app: Record<string, unknown> | null;
+};
+
+/**
+* Preferences, or a JSON merge patch of them (RFC 7396): what a patch leaves out stays as it is,
+* and null restores the default. Names may be in camelCase, except within `app`.
+*/
+export type PreferencesPatch = {
+  /**
+  * Of what one is told, where a conversation's mute does not decide: `all` unless said
+  * otherwise, `direct_and_mentions` or `nothing`. What is urgent is told in any case.
+  */
+  notify?: Notify | null;
+  /**
+  * Whether one is told of replies in threads (the default). Of those that mention one, one is
+  * in any case.
+  */
+  threads?: boolean | null;
+  /** What a push may show: `full` (the default), `sender` or `none`. */
+  previews?: Previews | null;
+  /** When one is not to be disturbed. */
+  quiet_hours?: QuietHoursPatch | null;
+  /** A BCP 47 tag of at most 35 characters. */
+  locale?: string | null;
+  /** What clients keep of their own settings: at most 4 KiB of JSON, at most 32 levels deep. */
+  app?: Record<string, unknown> | null;
+};
+
+/** `preferences:changed`, and what a request about preferences is answered with. */
+export type PreferencesPayload = {
+  /** Counts the changes: 0 as long as there was none. */
+  version: number;
+  /** All of them, defaults included. */
+  preferences: Preferences;
 };
 
 /** `presence_count` */
@@ -659,6 +727,9 @@ export type PresenceMeta = {
 /** How a room is shown. */
 export type PresenceMode = "list" | "count";
 
+/** What a push may show. */
+export type Previews = "full" | "sender" | "none";
+
 /** `profile:sync`: one's own profile, as it is now. */
 export type ProfilePayload = {
   /** Oneself. */
@@ -667,6 +738,37 @@ export type ProfilePayload = {
   name: string | null;
   /** Whether everyone may see when one was last here. */
   last_seen_public: boolean;
+};
+
+/**
+* When a person is not to be disturbed: from a time of the day until the next time that it is
+* another, in their time zone; a whole day where both are the same.
+*
+* The clock on the wall counts. When it is set back, a period goes on for as long as the clock
+* shows, or will show once more, a time within it; when it is set forward over an end of the
+* period, the period ends or begins at that moment.
+*/
+export type QuietHours = {
+  /** When they begin: `"22:00"`. */
+  from: TimeOfDay;
+  /** When they end: `"07:00"`, on the next day where that is not after `from`. */
+  to: TimeOfDay;
+  /** The days on which they begin. */
+  days: Days;
+  /** A name of the IANA time zone database: `"Europe/Berlin"`. */
+  time_zone: string;
+};
+
+/** From a time of the day until the next time that it is another. */
+export type QuietHoursPatch = {
+  /** `"22:00"`. */
+  from?: string | null;
+  /** `"07:00"`, on the next day where that is not after `from`. */
+  to?: string | null;
+  /** The days on which they begin, `mon` to `sun`; all of them unless said otherwise. */
+  days?: Array<Day> | null;
+  /** A name of the IANA time zone database: `"Europe/Berlin"`. */
+  time_zone?: string | null;
 };
 
 /** `message:reaction:added` and `message:reaction:removed`. */
@@ -844,6 +946,9 @@ export type ThreadPayload = {
   /** Its newest message's place. */
   last_seq: number;
 };
+
+/** A time of the day to the minute: `"22:00"`, from `"00:00"` to `"23:59"`. */
+export type TimeOfDay = string;
 
 /** `typing:start` and `typing:stop` */
 export type TypingPayload = {
@@ -1047,6 +1152,7 @@ export interface Topics {
     in: {
       "message:ack": { payload: UserAck; reply: UserAcked | PlaceAcked };
       "stream:cursor": { payload: Empty; reply: UserAcked };
+      "preferences:set": { payload: PreferencesPatch; reply: PreferencesPayload };
     };
     out: {
       "message:new": MessagePayload & Placed;
@@ -1062,6 +1168,7 @@ export interface Topics {
       "conversation:invite": InvitePayload & Placed;
       "notification": NotificationPayload & Placed;
       "profile:sync": ProfilePayload & Placed;
+      "preferences:changed": PreferencesPayload & Placed;
       "devices:changed": DevicesPayload;
       "scheduled:changed": ScheduledChanged;
       "message:scheduled:failed": ScheduledFailed & Placed;

@@ -15,7 +15,7 @@ pub use reference::{close_codes_markdown, errors_markdown};
 use std::borrow::Cow;
 
 use http::StatusCode;
-use quikapp_actors::{conversation::CommandError, people::ChooseError};
+use quikapp_actors::{conversation::CommandError, documents::ChangeError, people::ChooseError};
 use quikapp_storage::{IdError, StoreError};
 use serde::Serialize;
 
@@ -135,6 +135,17 @@ impl From<StoreError> for Refusal {
             StoreError::Unknown(_) => Reason::OutcomeUnknown.into(),
             StoreError::Overloaded => Reason::Overloaded.into(),
             StoreError::Corrupt(_) | StoreError::Invalid(_) => Reason::Internal.into(),
+        }
+    }
+}
+
+impl<E: Into<Refusal>> From<ChangeError<E>> for Refusal {
+    fn from(error: ChangeError<E>) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Command(error) => error.into(),
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Contended => Reason::Overloaded.into(),
         }
     }
 }

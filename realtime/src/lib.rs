@@ -10,6 +10,7 @@ mod http_client;
 mod longpoll;
 pub mod page;
 pub mod policy;
+mod preferences;
 mod rate;
 pub mod rest;
 mod rooms;

@@ -20,6 +20,7 @@ mod keys;
 mod members;
 mod messages;
 mod overview;
+mod preferences;
 mod presence;
 mod problem;
 mod scheduled;
@@ -72,6 +73,7 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(admin::erasure))
         .routes(routes!(admin::release))
         .routes(routes!(account::profile, account::change_profile))
+        .routes(routes!(preferences::show, preferences::change))
         .routes(routes!(overview::show))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show, conversations::rename))

@@ -47,6 +47,10 @@ async fn leave_traces(rest: &Rest, ann: &mut Client, people: &[Guest], group: &s
         let send = json!({"content": marked(&format!("{number}"))});
         ann.done(&topic, "message:send", send).await;
     }
+    let settings = Some(json!({"app": {"note": marked("to self")}}));
+    let preferences = "/api/users/me/preferences";
+    let kept = rest.request(Method::PATCH, preferences, Some(&people[0].token), settings);
+    assert_eq!(kept.await.0, StatusCode::OK);
     let draft = json!({"text": marked("not yet")});
     ann.done(&topic, "draft:set", draft).await;
     let path = format!("/api/conversations/{group}/messages");

@@ -87,10 +87,22 @@ impl Documents {
         kind: DocumentKind,
         mut decide: impl FnMut(Option<&JsonText>) -> Result<Option<JsonText>, E> + Send,
     ) -> Result<Option<Document>, ChangeError<E>> {
+        self.change_version(person, kind, |_, json| decide(json))
+            .await
+    }
+
+    /// Like [`change`](Self::change); `decide` also gets the version of what it decides on, 0 where
+    /// there is none.
+    pub async fn change_version<E>(
+        &self,
+        person: &Person,
+        kind: DocumentKind,
+        mut decide: impl FnMut(u64, Option<&JsonText>) -> Result<Option<JsonText>, E> + Send,
+    ) -> Result<Option<Document>, ChangeError<E>> {
         let _turn = self.turn(person).lock().await;
         let mut latest = Latest::of(person, kind, self.read(person, kind).await?);
         for _ in 0..ATTEMPTS {
-            match decide(latest.json.as_ref()) {
+            match decide(latest.version, latest.json.as_ref()) {
                 Ok(Some(json)) => {
                     if self.write(&mut latest, json).await? {
                         self.keep(&latest).await;

@@ -34,6 +34,7 @@ use crate::{
     channel::{Channel, Context, Flow, JoinError, Reply, ReplyTo, json},
     errors::{Reason, Refusal},
     policy::{Action, ConversationAct},
+    preferences::{self, Expected},
 };
 use missed::{Brought, First, Urgent, place_in};
 use params::{PlaceAcked, UserAck, UserAcked, UserJoin, UserJoined};
@@ -189,6 +190,7 @@ impl UserChannel {
                 Ok(Flow::ok(acked.await?))
             }
             "stream:cursor" => self.cursor(state, cx).await,
+            "preferences:set" => Ok(Flow::ok(self.prefer(cx, payload).await?)),
             _ => Err(Reason::UnknownEvent.into()),
         }
     }
@@ -277,6 +279,17 @@ impl UserChannel {
             conversation_id: id,
             seq,
         }))
+    }
+
+    /// Changes what the person prefers, whatever it was before.
+    async fn prefer(&self, cx: &Context<Principal>, patch: &Payload) -> Result<Payload, Refusal> {
+        let patch = patch
+            .parse::<Option<_>>()
+            .map_err(|_| Refusal::invalid_field("payload", "a JSON object is needed"))?;
+        let patch = patch.unwrap_or_default();
+        let (documents, person) = (&self.backend.documents, &cx.assigns().person);
+        let changed = preferences::change(documents, person, &patch, Expected::Any);
+        Ok(json(&changed.await?))
     }
 
     /// A cursor behind what the client has been shown live. It moves over entries only once they

@@ -71,6 +71,8 @@ reasons! {
         "The path exists, but not for this HTTP method.";
     IdempotencyConflict => "idempotency_conflict", CONFLICT, false,
         "The client_id was used before for another content.";
+    VersionMismatch => "version_mismatch", PRECONDITION_FAILED, false,
+        "It was changed since the version that If-Match names; read it, then decide again.";
     InvalidBody => "invalid_body", BAD_REQUEST, false,
         "The request body is not the JSON that the route takes.";
     InvalidField => "invalid_field", UNPROCESSABLE_ENTITY, false,

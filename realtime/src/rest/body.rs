@@ -11,9 +11,13 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::errors::{Reason, Refusal};
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -22,12 +26,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Reason::UnsupportedMediaType.into());
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|rejection| unread(&rejection))?;
+        let bytes = bytes_of(request, state, &[JSON]).await?;
         Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// A JSON merge patch of an object (RFC 7396).
+pub(super) struct Patch(pub(super) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Patch {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = bytes_of(request, state, &[JSON, MERGE_PATCH]).await?;
+        let patch = serde_json::from_slice(&bytes);
+        let invalid =
+            |error: serde_json::Error| Refusal::new(Reason::InvalidBody).detail(error.to_string());
+        Ok(Self(patch.map_err(invalid)?))
     }
 }
 
@@ -57,7 +72,20 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequestParts<S> f
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// A body of one of these types.
+async fn bytes_of<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    types: &[&str],
+) -> Result<Bytes, Problem> {
+    if !is_one_of(types, request.headers()) {
+        return Err(Reason::UnsupportedMediaType.into());
+    }
+    let bytes = Bytes::from_request(request, state).await;
+    Ok(bytes.map_err(|rejection| unread(&rejection))?)
+}
+
+fn is_one_of(types: &[&str], headers: &HeaderMap) -> bool {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -67,7 +95,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .next()
         .unwrap_or_default()
         .trim();
-    kind.eq_ignore_ascii_case("application/json")
+    types.iter().any(|it| kind.eq_ignore_ascii_case(it))
 }
 
 fn unread(rejection: &BytesRejection) -> Refusal {

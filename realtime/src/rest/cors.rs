@@ -34,7 +34,7 @@ pub(super) async fn apply(State(rest): State<Rest>, request: Request, next: Next
     headers.append(VARY, HeaderValue::from_static("origin"));
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("retry-after, x-request-id"),
+        HeaderValue::from_static("etag, retry-after, x-request-id"),
     );
     response
 }
@@ -62,7 +62,7 @@ fn preflight() -> Response {
         (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, x-request-id",
+            "authorization, content-type, if-match, x-request-id",
         ),
         (ACCESS_CONTROL_MAX_AGE, "3600"),
     ];

@@ -9,3 +9,4 @@ mod matrix;
 mod messages;
 mod pages;
 mod people;
+mod preferences;

@@ -7,6 +7,7 @@ use quikapp_actors::{
     },
     delivery::payload::{ScheduledChanged, ScheduledFailed, ScheduledPayload},
     people::DevicesPayload,
+    preferences::PreferencesPayload,
     registers::payload::{DraftPayload, MutePayload, ReceiptPayload, UnreadPayload},
     typing::TypingPayload,
 };
@@ -28,6 +29,7 @@ use crate::{
         user::params::{PlaceAcked, ProfilePayload, UserAck, UserAcked, UserJoin, UserJoined},
     },
     errors::Reason,
+    preferences,
 };
 
 /// What every entry of a conversation's log carries besides its own members.
@@ -331,6 +333,14 @@ pub(super) fn user() -> Topic {
         Type::of::<UserAcked>(),
         &[],
         "A cursor behind everything that was shown so far.",
+    )
+    .takes(
+        "preferences:set",
+        Type::of::<preferences::Form>(),
+        Type::of::<PreferencesPayload>(),
+        &[],
+        "Changes what one prefers, by a JSON merge patch: what is left out stays, null restores \
+         the default.",
     );
     choices_made(told(entries(topic)))
 }
@@ -361,6 +371,11 @@ fn told(topic: Topic) -> Topic {
             "profile:sync",
             placed::<ProfilePayload>(),
             "One changed one's profile, on this device or another.",
+        )
+        .sends(
+            "preferences:changed",
+            placed::<PreferencesPayload>(),
+            "One changed what one prefers, on this device or another.",
         )
         .sends(
             "devices:changed",

@@ -12,6 +12,7 @@ use quikapp_actors::{
         DeletePayload, EditPayload, MessagePayload, PinPayload, ReactionPayload,
     },
     people::{CustomStatusPayload, OfflinePayload, OnlinePayload, StatusPayload},
+    preferences::PreferencesPayload,
     presence::PresenceCount,
     registers::payload::{DraftPayload, MutePayload, ReceiptPayload, UnreadPayload},
     typing::TypingPayload,
@@ -168,6 +169,7 @@ fn is_an_entry(received: &Received) {
         "message:deleted" => reads::<DeletePayload>(payload),
         "message:reaction:added" | "message:reaction:removed" => reads::<ReactionPayload>(payload),
         "message:pinned" | "message:unpinned" => reads::<PinPayload>(payload),
+        "preferences:changed" => reads::<PreferencesPayload>(payload),
         event => panic!("{event} has no type here"),
     }
 }
@@ -182,6 +184,10 @@ async fn what_goes_over_a_conversation_is_as_listed() {
         client.join(own, nothing()).await.ok();
         client.join(&chat, nothing()).await.ok();
     }
+    let hours = json!({"from": "22:00", "to": "07:00", "time_zone": "UTC"});
+    let patch = json!({"locale": "en", "app": {"theme": "dark"}, "quiet_hours": hours});
+    let changed = alice.push("user:alice", "preferences:set", patch).await;
+    reads::<PreferencesPayload>(&changed.ok());
     let sent = alice
         .push(&chat, "message:send", json!({"content": "hi"}))
         .await
@@ -215,6 +221,7 @@ async fn what_goes_over_a_conversation_is_as_listed() {
         seen.insert(received.event.clone());
     }
     for event in [
+        "preferences:changed",
         "message:new",
         "message:deleted",
         "message:pinned",

@@ -293,7 +293,8 @@ async fn internal_topics_cannot_be_named() {
 }
 
 fn is_about_oneself(event: &str) -> bool {
-    event.starts_with("status:") || matches!(event, "presence:get" | "stream:cursor")
+    let others = ["presence:get", "stream:cursor", "preferences:set"];
+    event.starts_with("status:") || others.contains(&event)
 }
 
 /// Every event of the product that names, or is about, a conversation, with a valid payload.
@@ -342,6 +343,7 @@ fn events(id: &str) -> Vec<(&'static str, Value)> {
         ("status:clear_custom", json!({})),
         ("presence:get", json!({"user_ids": ["ada"]})),
         ("stream:cursor", json!({})),
+        ("preferences:set", json!({"locale": "en"})),
     ]
 }
 

@@ -401,6 +401,64 @@ async fn one_learns_with_which_devices_one_is_connected() {
     assert_eq!(names(&changed), ["phone"]);
 }
 
+#[tokio::test]
+async fn what_one_prefers_reaches_all_of_ones_devices() {
+    let world = World::start().await;
+    let mut phone = world.socket("bob").await;
+    let cursor = phone.join(TOPIC, nothing()).await.ok()["cursor"].clone();
+    let mut laptop = world.socket("bob").await;
+    laptop.join(TOPIC, nothing()).await.ok();
+    let set = async |client: &mut TestClient, patch| {
+        let set = client.push(TOPIC, "preferences:set", patch).await;
+        set.ok()
+    };
+    let first = set(&mut phone, json!({"notify": "nothing"})).await;
+    holds(&first, json!({"version": 1}));
+    holds(
+        &first["preferences"],
+        json!({"notify": "nothing", "threads": true, "quiet_hours": null}),
+    );
+    let changed = laptop.event(TOPIC, "preferences:changed").await;
+    holds(&changed, first.clone());
+    assert!(changed["seq"].is_u64(), "it has a place: {changed}");
+    let second = set(&mut laptop, json!({"notify": null, "locale": "de"})).await;
+    holds(&second, json!({"version": 2}));
+    holds(
+        &second["preferences"],
+        json!({"notify": "all", "locale": "de"}),
+    );
+    assert_eq!(set(&mut phone, json!({"locale": "de"})).await, second);
+    assert_eq!(set(&mut phone, nothing()).await, second);
+
+    // Also a device that was away.
+    let mut tablet = world.socket("bob").await;
+    let joined = tablet.join(TOPIC, json!({"cursor": cursor})).await.ok();
+    let gap = joined["gap"].as_array().unwrap();
+    let changes: Vec<_> = gap
+        .iter()
+        .filter(|entry| entry["event"] == "preferences:changed")
+        .map(|entry| &entry["payload"])
+        .collect();
+    assert_eq!(changes.len(), 2, "{joined}");
+    holds(changes[0], first);
+    holds(changes[1], second);
+}
+
+#[tokio::test]
+async fn preferences_that_do_not_fit_are_refused_by_name() {
+    let world = World::start().await;
+    let mut bob = world.socket("bob").await;
+    bob.join(TOPIC, nothing()).await.ok();
+    for (patch, field) in [
+        (json!({"loudness": 11}), "loudness"),
+        (json!({"quiet_hours": {"from": "22:00"}}), "quiet_hours.to"),
+        (json!([]), "payload"),
+    ] {
+        let refused = bob.push(TOPIC, "preferences:set", patch).await.error();
+        holds(&refused, json!({"reason": "invalid_field", "field": field}));
+    }
+}
+
 /// Bob is made a member, and has not been told yet.
 async fn begin_silently(world: &World) -> Conversation {
     let user = |name: &str| (UserId::new(name).unwrap(), Role::Member);

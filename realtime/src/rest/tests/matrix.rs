@@ -66,6 +66,12 @@ fn without_conversation() -> Vec<Tried> {
         row("GET /conversations", Value::Null, [200, 200]),
         row("GET /users/me", Value::Null, [200, 200]),
         row("PATCH /users/me", json!({"name": "renamed"}), [200, 200]),
+        row("GET /users/me/preferences", Value::Null, [200, 200]),
+        row(
+            "PATCH /users/me/preferences",
+            json!({"locale": "en"}),
+            [200, 200],
+        ),
         row("GET /users/me/overview", Value::Null, [200, 200]),
         row("GET /presence/online", Value::Null, [200, 200]),
         row("GET /presence/carl", Value::Null, [200, 200]),
@@ -207,6 +213,7 @@ async fn seen_in_acme(api: &Api) -> Vec<(u16, Value)> {
         for call in [
             "GET /conversations",
             "GET /users/me",
+            "GET /users/me/preferences",
             "GET /presence/online",
             "GET /presence/carl",
         ] {
@@ -234,6 +241,8 @@ async fn routes_without_a_conversation_stay_within_the_tenant() {
     api.call(&ada, "POST /conversations", group).await;
     api.call(&ada, "PATCH /users/me", json!({"name": "secret Ada"}))
         .await;
+    let app = json!({"app": {"key": "secret setting"}});
+    api.call(&ada, "PATCH /users/me/preferences", app).await;
     let _online = connect(&api, "acme", "carl").await;
     let (room, _listening) = enter(&api, "acme", "broadcast:game");
     let before = seen_in_acme(&api).await;

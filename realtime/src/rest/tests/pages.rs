@@ -36,6 +36,8 @@ async fn pages_of_the_list_may_read_answers_and_others_are_refused() {
     );
     assert_eq!(answer.header("vary"), "origin");
     assert_eq!(answer.header("access-control-allow-credentials"), "");
+    let exposed = answer.header("access-control-expose-headers");
+    assert!(exposed.contains("etag"), "{exposed}");
     let evil = [
         "https://evil.example",
         "https://app.example.evil.example",
@@ -84,11 +86,10 @@ async fn a_preflight_is_answered_without_a_token() {
     };
     let answer = api.send(preflight("https://app.example")).await;
     assert_eq!(answer.status, 204);
-    assert!(
-        answer
-            .header("access-control-allow-headers")
-            .contains("authorization")
-    );
+    let allowed = answer.header("access-control-allow-headers");
+    for header in ["authorization", "if-match"] {
+        assert!(allowed.contains(header), "{header} of {allowed}");
+    }
     assert_eq!(
         api.send(preflight("https://evil.example")).await.status,
         403
