@@ -1,11 +1,17 @@
 //! Who may be notified of a message: decided by a node from its log, for whoever pushes.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use quikapp_storage::Timestamp;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Client, Rest, Server, within};
+use crate::support::{Client, Guest, Rest, Server, within};
 
 /// A server whose log holds the decisions.
 async fn start(dir: &Path) -> Server {
@@ -103,6 +109,75 @@ async fn members_may_be_notified_as_they_are_and_as_they_wish() {
     assert!(
         metrics.contains("quikapp_may_notify_total{reason=\"mention\"} 1"),
         "{metrics}"
+    );
+    server.terminate().await;
+}
+
+/// Changes what somebody prefers.
+async fn prefer(rest: &Rest, guest: &Guest, patch: Value) -> Value {
+    let path = "/api/users/me/preferences";
+    let asked = rest.request(Method::PATCH, path, Some(&guest.token), Some(patch));
+    let (status, body) = asked.await;
+    assert!(status.is_success(), "{status} {body}");
+    body
+}
+
+/// Quiet hours that hold now, and when they are over.
+fn quiet_hours() -> (Value, Timestamp) {
+    const HOUR_S: u64 = 3_600;
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let hour = now_s.as_secs() / HOUR_S;
+    let clock = |hour: u64| format!("{:02}:00", hour % 24);
+    let hours = json!({"from": clock(hour - 1), "to": clock(hour + 2), "time_zone": "UTC"});
+    (hours, Timestamp(((hour + 2) * HOUR_S * 1_000) as i64))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_may_be_notified_as_they_prefer() {
+    let dir = tempdir().unwrap();
+    let server = start(dir.path()).await;
+    let rest = Rest::of(&server);
+    let [ann, bob, carol] = [
+        rest.guest("ann").await,
+        rest.guest("bob").await,
+        rest.guest("carol").await,
+    ];
+    let conversation = rest.group(&[ann.clone(), bob.clone(), carol.clone()]).await;
+    let stream = format!("user:{}", carol.id);
+    let mut client = Client::connect(&server, &carol).await;
+    client.join(&stream, json!({})).await;
+    prefer(&rest, &bob, json!({"notify": "direct_and_mentions"})).await;
+    let (hours, until) = quiet_hours();
+    let patch = json!({"quiet_hours": hours, "previews": "none", "locale": "de"});
+    let changed = prefer(&rest, &carol, patch).await;
+    let told = client.expect(&stream, "preferences:changed").await;
+    assert_eq!(told["version"], 1);
+    assert_eq!(told["preferences"], changed["preferences"]);
+
+    let path = format!("/api/conversations/{conversation}/messages");
+    rest.post(&path, &ann, json!({"content": "to all"})).await;
+    let mentions = json!({"content": "to bob", "mentions": [bob.id]});
+    rest.post(&path, &ann, mentions).await;
+    let found = decided(&server, 3).await;
+    let seen: Vec<_> = found
+        .iter()
+        .map(|it| (&it["person"]["user"], &it["reason"]))
+        .collect();
+    let expected = [
+        (&json!(carol.id), &json!("group")),
+        (&json!(bob.id), &json!("mention")),
+        (&json!(carol.id), &json!("group")),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(found[0]["quiet_until"], json!(until));
+    assert_eq!(
+        (&found[0]["previews"], &found[0]["locale"]),
+        (&json!("none"), &json!("de"))
+    );
+    assert_eq!(found[1]["quiet_until"], Value::Null);
+    assert_eq!(
+        (&found[1]["previews"], &found[1]["locale"]),
+        (&json!("full"), &Value::Null)
     );
     server.terminate().await;
 }

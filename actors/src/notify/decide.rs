@@ -6,7 +6,11 @@ use quikapp_storage::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{conversation::MessageClass, people::Status};
+use crate::{
+    conversation::MessageClass,
+    people::Status,
+    preferences::{Notify, Preferences, Previews},
+};
 
 /// Why somebody may be notified: the strongest reason that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +76,8 @@ pub struct Recipient {
     pub from_seq: Seq,
     /// Their mute of the conversation.
     pub mute: Option<Mute>,
+    /// What they prefer over all conversations.
+    pub preferences: Preferences,
     /// What they chose to be.
     pub status: Status,
     /// Whether they have a socket.
@@ -108,6 +114,12 @@ pub struct MayNotify {
     pub mute: Option<Mute>,
     /// What they chose to be: `dnd` is for whoever pushes to respect.
     pub status: Status,
+    /// Until when they are not to be disturbed: for whoever pushes to respect, too.
+    pub quiet_until: Option<Timestamp>,
+    /// What a push may show.
+    pub previews: Previews,
+    /// Their language.
+    pub locale: Option<String>,
     /// Whether they have a socket, and will see it there.
     pub is_connected: bool,
     /// The devices that need no push.
@@ -151,7 +163,9 @@ impl EntrySeen {
 }
 
 /// Whether a recipient may have to be told of an entry, and why. Never the sender, nor who cannot
-/// see it. A mute lets through what is urgent, and mentions if it is for all but mentions.
+/// see it. What is urgent always comes through. Nothing else does to those who prefer `nothing`.
+/// Where there is a mute, it decides: mentions come through if it is for all but mentions. Where
+/// there is none, the preferences do.
 pub fn decide(entry: &EntrySeen, recipient: &Recipient, now: Timestamp) -> Option<MayNotify> {
     let user = &recipient.person.user;
     if *user == entry.sender || entry.seq < recipient.from_seq {
@@ -165,9 +179,12 @@ pub fn decide(entry: &EntrySeen, recipient: &Recipient, now: Timestamp) -> Optio
         (false, false, false) => Reason::Group,
     };
     let mute = recipient.mute.filter(|mute| is_in_force(mute, now));
-    let comes_through = match &mute {
-        None => true,
-        Some(mute) => entry.urgent || (mentioned && mute.mentions_only),
+    let preferences = &recipient.preferences;
+    let comes_through = match (reason, &mute) {
+        (Reason::Urgent, _) => true,
+        _ if preferences.notify == Notify::Nothing => false,
+        (reason, Some(mute)) => mute.mentions_only && reason == Reason::Mention,
+        (reason, None) => is_wanted(entry, reason, preferences),
     };
     comes_through.then(|| MayNotify {
         person: recipient.person.clone(),
@@ -182,6 +199,9 @@ pub fn decide(entry: &EntrySeen, recipient: &Recipient, now: Timestamp) -> Optio
         mentioned,
         mute,
         status: recipient.status,
+        quiet_until: preferences.quiet_until(now),
+        previews: preferences.previews,
+        locale: preferences.locale.clone(),
         is_connected: recipient.is_connected,
         active_devices: recipient.devices.clone(),
         unread: None,
@@ -189,6 +209,18 @@ pub fn decide(entry: &EntrySeen, recipient: &Recipient, now: Timestamp) -> Optio
         urgent: entry.urgent,
         at: entry.at,
     })
+}
+
+/// Whether somebody wants to be told of an entry where they have muted nothing. Of what mentions
+/// them in any case.
+fn is_wanted(entry: &EntrySeen, reason: Reason, preferences: &Preferences) -> bool {
+    let in_thread = entry.thread_root.is_some();
+    let unless_mentioned = match preferences.notify {
+        Notify::All => true,
+        Notify::DirectAndMentions => reason == Reason::Direct,
+        Notify::Nothing => false,
+    };
+    reason == Reason::Mention || (unless_mentioned && (preferences.threads || !in_thread))
 }
 
 /// Whether a mute holds still.

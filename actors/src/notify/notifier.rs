@@ -1,11 +1,11 @@
 //! The projection that decides for everybody in a conversation, batch by batch.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use quikapp_storage::{
-    Consumer, Conversation, Entry, Member, Person, Profile, ProjectionStep, SharedStore,
-    StoreError, Timestamp,
+    Consumer, Conversation, Document, DocumentKind, Entry, Member, Person, Profile, ProjectionStep,
+    SharedStore, StoreError, Timestamp, UserId, WorkspaceId,
 };
 
 use super::{EntrySeen, MayNotify, Recipient, Sink, decide};
@@ -13,6 +13,7 @@ use crate::{
     Clock,
     delivery::Projection,
     people::{Chosen, People},
+    preferences::Preferences,
 };
 
 /// Members whose snapshots are taken together.
@@ -118,6 +119,7 @@ impl Notifier {
         let (id, workspace) = (&conversation.id, &conversation.workspace);
         let users: Vec<_> = members.iter().map(|member| member.user.clone()).collect();
         let mutes = self.store.mutes(id, &users).await?;
+        let mut preferences = self.preferences(workspace, &users).await?;
         let person = |member: &Member| Person {
             workspace: workspace.clone(),
             user: member.user.clone(),
@@ -140,6 +142,7 @@ impl Notifier {
             person: person(member),
             from_seq: member.from_seq,
             mute,
+            preferences: preferences.remove(&member.user).unwrap_or_default(),
             status: match online.as_ref().and_then(|it| it.status) {
                 Some(status) => status,
                 None => chosen(member),
@@ -150,9 +153,34 @@ impl Notifier {
         Ok(recipients.collect())
     }
 
+    /// What those of them prefer who have said so.
+    async fn preferences(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Preferences>, StoreError> {
+        let kind = DocumentKind::Preferences;
+        let documents = self.store.documents(kind, workspace, users).await?;
+        let theirs = documents.into_iter().map(|document| {
+            let preferences = read(&document);
+            (document.person.user, preferences)
+        });
+        Ok(theirs.collect())
+    }
+
     fn is_fresh(&self, at: Timestamp) -> bool {
         self.clock.now().0.saturating_sub(at.0) <= FRESH_MS
     }
+}
+
+/// What cannot be read, because a later version of this program has written it, holds nobody up:
+/// they are told as if they had said nothing.
+fn read(document: &Document) -> Preferences {
+    Preferences::of(Some(&document.json)).unwrap_or_else(|error| {
+        let (user, version) = (&document.person.user, document.version);
+        tracing::warn!(%user, version, %error, "preferences not read");
+        Preferences::default()
+    })
 }
 
 #[async_trait]

@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use quikapp_storage::{
-    ConversationId, ConversationKind, DeviceId, EntryId, MessageId, Mute, NewConversation, Person,
-    RegisterChange, RegisterWrite, Role, Seq, SharedStore, Timestamp, UserId, WorkspaceId,
+    ConversationId, ConversationKind, DeviceId, Document, DocumentKind, EntryId, MessageId, Mute,
+    NewConversation, Person, RegisterChange, RegisterWrite, Role, Seq, SharedStore, Timestamp,
+    UserId, WorkspaceId,
 };
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
@@ -17,6 +18,7 @@ use crate::{
     delivery::{self, Delivery, Projection},
     fanout::{ConnectionId, Fanout, SlotKey},
     people::{Joined, People, Status},
+    preferences::{Notify, Preferences, Previews},
     presence::{Presence, ReplicaId, Tracker},
 };
 
@@ -56,6 +58,7 @@ fn bob() -> Recipient {
         person: person("bob"),
         from_seq: Seq(1),
         mute: None,
+        preferences: Preferences::default(),
         status: Status::Online,
         is_connected: false,
         devices: Vec::new(),
@@ -149,6 +152,117 @@ fn a_mute_lets_through_what_it_says_and_what_is_urgent() {
     assert!(told.mute.is_some(), "the mute that it came through");
     let told = decide(&entry(), &muted(Some(0), false), NOW).unwrap();
     assert_eq!(told.mute, None, "its time is over");
+}
+
+/// All that may be said, by name: plain, in a thread, to one alone, and so on.
+fn sayings() -> [(&'static str, EntrySeen); 7] {
+    let in_thread = Some(MessageId::from(EntryId::generate()));
+    let direct = EntrySeen {
+        is_direct: true,
+        ..entry()
+    };
+    let reply = EntrySeen {
+        thread_root: in_thread,
+        ..entry()
+    };
+    let direct_reply = EntrySeen {
+        thread_root: in_thread,
+        ..direct.clone()
+    };
+    let reply_to_bob = EntrySeen {
+        thread_root: in_thread,
+        ..mentioning("bob")
+    };
+    let call = EntrySeen {
+        urgent: true,
+        thread_root: in_thread,
+        ..entry()
+    };
+    [
+        ("plain", entry()),
+        ("reply", reply),
+        ("direct", direct),
+        ("direct_reply", direct_reply),
+        ("mention", mentioning("bob")),
+        ("reply_to_bob", reply_to_bob),
+        ("call", call),
+    ]
+}
+
+/// What of it a recipient may have to be told of.
+fn comes_through(recipient: &Recipient) -> String {
+    let all = sayings().into_iter();
+    let told = all.filter(|(_, entry)| decide(entry, recipient, NOW).is_some());
+    let names: Vec<_> = told.map(|(name, _)| name).collect();
+    names.join(" ")
+}
+
+#[test]
+fn people_are_told_of_what_they_prefer_and_of_what_is_urgent() {
+    use Notify::{All, DirectAndMentions, Nothing};
+    let everything = "plain reply direct direct_reply mention reply_to_bob call";
+    let no_threads = "plain direct mention reply_to_bob call";
+    let theirs = "direct direct_reply mention reply_to_bob call";
+    let theirs_no_threads = "direct mention reply_to_bob call";
+    let mentions = "mention reply_to_bob call";
+    let urgent = "call";
+    let but_mentions = || muted(None, true);
+    let all_of_it = || muted(None, false);
+    let table = [
+        (All, true, bob(), everything),
+        (All, false, bob(), no_threads),
+        (DirectAndMentions, true, bob(), theirs),
+        (DirectAndMentions, false, bob(), theirs_no_threads),
+        (Nothing, true, bob(), urgent),
+        // A mute stands above.
+        (All, true, but_mentions(), mentions),
+        (All, false, but_mentions(), mentions),
+        (DirectAndMentions, true, but_mentions(), mentions),
+        (Nothing, true, but_mentions(), urgent),
+        (All, true, all_of_it(), urgent),
+        (DirectAndMentions, true, all_of_it(), urgent),
+        (Nothing, true, all_of_it(), urgent),
+    ];
+    for (notify, threads, recipient, told) in table {
+        let preferences = Preferences {
+            notify,
+            threads,
+            ..Preferences::default()
+        };
+        let recipient = Recipient {
+            preferences,
+            ..recipient
+        };
+        assert_eq!(comes_through(&recipient), told, "{recipient:?}");
+    }
+}
+
+#[test]
+fn quiet_hours_hold_nothing_back_here_and_are_told() {
+    let until = Timestamp(NOW.0 + 3_600_000);
+    let to = jiff::Timestamp::from_millisecond(until.0).unwrap();
+    let hours = serde_json::json!({
+        "from": "00:00", "to": to.strftime("%H:%M").to_string(), "time_zone": "UTC",
+    });
+    let quiet = Recipient {
+        preferences: Preferences {
+            quiet_hours: serde_json::from_value(hours).unwrap(),
+            previews: Previews::Sender,
+            locale: Some("de".to_owned()),
+            ..Preferences::default()
+        },
+        ..bob()
+    };
+    let told = decide(&entry(), &quiet, NOW).unwrap();
+    assert_eq!(told.quiet_until, Some(until));
+    assert_eq!(
+        (told.previews, told.locale.as_deref()),
+        (Previews::Sender, Some("de"))
+    );
+    let later = decide(&entry(), &quiet, until).unwrap();
+    assert_eq!(later.quiet_until, None, "they are over");
+    let json = serde_json::to_string(&told).unwrap();
+    assert_eq!(serde_json::from_str::<MayNotify>(&json).unwrap(), told);
 }
 
 #[test]
@@ -254,6 +368,17 @@ impl Kit {
         self.store.write_registers(vec![write]).await.unwrap();
     }
 
+    /// What somebody prefers, as their document has it.
+    async fn prefer(&self, name: &str, json: &str) {
+        let document = Document {
+            person: person(name),
+            kind: DocumentKind::Preferences,
+            version: 1,
+            json: json.into(),
+        };
+        assert!(self.store.put_document(&document).await.unwrap());
+    }
+
     async fn online(&self, name: &str) -> Joined {
         let tracker = Tracker {
             connection: ConnectionId(7),
@@ -327,6 +452,34 @@ async fn members_are_told_with_what_is_true_of_them() {
         [user("ann"), user("carol")],
         "not dave, and each once"
     );
+}
+
+#[tokio::test]
+async fn members_are_told_as_they_prefer() {
+    let mut kit = Kit::new(64).await;
+    let id = kit.group(&["ann", "bob", "carol", "dave", "eve"]).await;
+    kit.prefer("bob", r#"{"notify": "nothing"}"#).await;
+    kit.prefer(
+        "carol",
+        r#"{"notify": "direct_and_mentions", "locale": "de"}"#,
+    )
+    .await;
+    // As a later version of this program may write.
+    kit.prefer("dave", r#"{"notify": "now_and_then"}"#).await;
+    kit.send("ann", &id, text("to all")).await;
+    let told = [kit.next().await, kit.next().await].map(|told| told.person.user);
+    assert_eq!(told, [user("dave"), user("eve")]);
+    let mentions = vec![user("bob"), user("carol")];
+    let message = SendMessage {
+        mentions,
+        ..text("to two")
+    };
+    kit.send("eve", &id, message).await;
+    let told = [kit.next().await, kit.next().await, kit.next().await];
+    let names = told.each_ref().map(|told| told.person.user.as_str());
+    assert_eq!(names, ["ann", "carol", "dave"]);
+    assert_eq!(told[1].locale.as_deref(), Some("de"));
+    assert_eq!(told[0].locale, None);
 }
 
 #[tokio::test]
