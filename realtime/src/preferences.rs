@@ -97,7 +97,7 @@ pub(crate) async fn change(
     documents: &Documents,
     person: &Person,
     patch: &Map<String, Value>,
-    expected: Expected,
+    expected: &Expected,
 ) -> Result<PreferencesPayload, Refusal> {
     let decide = |version, json: Option<&JsonText>| {
         if !expected.allows(version) {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Preferences, QuietHours, quiet};
 
 /// The fields of the document, and of its quiet hours.
-const FIELDS: [&str; 6] = [
+pub(super) const FIELDS: [&str; 6] = [
     "notify",
     "threads",
     "previews",
@@ -43,7 +43,7 @@ impl Preferences {
         merge(&mut document, &Value::Object(patch));
         let mut patched: Self = serde_path_to_error::deserialize(document).map_err(|error| {
             let path = error.path().to_string();
-            misfit(path, &error.into_inner().to_string())
+            misfit(&path, &error.into_inner().to_string())
         })?;
         patched.check()?;
         Ok(patched)
@@ -152,11 +152,11 @@ fn depth_of(value: &Value) -> usize {
 }
 
 /// A missing field is named by the error, not by the path to it.
-fn misfit(path: String, detail: &str) -> Unfit {
+fn misfit(path: &str, detail: &str) -> Unfit {
     let missing = detail.strip_prefix("missing field `");
     let field = match missing.and_then(|rest| rest.split('`').next()) {
         Some(missing) => Cow::Owned(format!("{path}.{missing}")),
-        None => Cow::Borrowed(path.as_str()),
+        None => Cow::Borrowed(path),
     };
     unfit(&field, detail)
 }

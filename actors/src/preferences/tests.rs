@@ -2,9 +2,10 @@
 
 mod quiet;
 
+use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::{patch::FIELDS, *};
 
 fn object(value: Value) -> Map<String, Value> {
     match value {
@@ -209,4 +210,84 @@ fn a_document_is_read_as_it_was_written() {
     let document = preferences.document();
     assert_eq!(Preferences::of(Some(&document)).unwrap(), preferences);
     assert!(document.len() < 5_000);
+}
+
+/// Words that mean something, and one that does not.
+const WORDS: [&str; 8] = [
+    "all", "sender", "22:00", "07:30", "mon", "UTC", "de", "nonsense",
+];
+
+/// Any JSON, of words that may fit where they stand.
+fn any_json() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        select(WORDS.to_vec()).prop_map(Value::from),
+    ];
+    scalar.prop_recursive(3, 24, 4, |inner| {
+        let names = vec(
+            select(vec!["from", "to", "days", "time_zone", "timeZone", "x"]),
+            0..5,
+        );
+        let members = names.prop_flat_map({
+            let inner = inner.clone();
+            move |names| (Just(names.clone()), vec(inner.clone(), names.len()))
+        });
+        let object = members.prop_map(|(names, values)| {
+            let names = names.into_iter().map(str::to_owned);
+            Value::Object(names.zip(values).collect())
+        });
+        prop_oneof![vec(inner, 0..4).prop_map(Value::from), object]
+    })
+}
+
+/// Patches, of which many fit.
+fn any_patch() -> impl Strategy<Value = Map<String, Value>> {
+    let hours = || {
+        let time = || {
+            select(vec![
+                json!("22:00"),
+                json!("07:30"),
+                json!(null),
+                json!("7"),
+            ])
+        };
+        let days = select(vec![json!(["fri", "mon"]), json!([]), json!(null)]);
+        (time(), time(), days).prop_map(
+            |(from, to, days)| json!({"from": from, "to": to, "days": days, "timeZone": "utc"}),
+        )
+    };
+    let member = prop_oneof![
+        4 => select(vec!["all", "nothing", "x"]).prop_map(|it| ("notify", json!(it))),
+        4 => any::<bool>().prop_map(|it| ("threads", json!(it))),
+        4 => hours().prop_map(|it| ("quiet_hours", it)),
+        4 => any_json().prop_map(|it| ("app", json!({"a": it.clone(), "b": {"c": it}}))),
+        1 => select(FIELDS.to_vec()).prop_flat_map(|name| (Just(name), any_json())),
+        2 => select(FIELDS.to_vec()).prop_map(|name| (name, Value::Null)),
+    ];
+    let members = vec(member, 0..5);
+    members.prop_map(|all| {
+        all.into_iter()
+            .map(|(name, it)| (name.to_owned(), it))
+            .collect()
+    })
+}
+
+proptest! {
+    /// Whatever the patches are: what comes of them is read back as it is, and the last one,
+    /// applied again, changes nothing.
+    #[test]
+    fn patches_can_be_repeated_and_what_they_make_can_be_kept(patches in vec(any_patch(), 1..6)) {
+        let mut preferences = Preferences::default();
+        for patch in &patches {
+            let Ok(patched) = preferences.patched(patch) else {
+                continue;
+            };
+            prop_assert_eq!(&patched.patched(patch).unwrap(), &patched);
+            let read = Preferences::of(Some(&patched.document())).unwrap();
+            prop_assert_eq!(&read, &patched);
+            preferences = patched;
+        }
+    }
 }

@@ -288,7 +288,7 @@ impl UserChannel {
             .map_err(|_| Refusal::invalid_field("payload", "a JSON object is needed"))?;
         let patch = patch.unwrap_or_default();
         let (documents, person) = (&self.backend.documents, &cx.assigns().person);
-        let changed = preferences::change(documents, person, &patch, Expected::Any);
+        let changed = preferences::change(documents, person, &patch, &Expected::Any);
         Ok(json(&changed.await?))
     }
 

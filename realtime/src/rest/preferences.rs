@@ -76,7 +76,8 @@ pub(super) async fn change(
     rest.policy
         .check(&principal, Action::OwnStream { user })
         .await?;
-    let changed = preferences::change(&rest.documents, person, &patch, expected(&headers));
+    let expected = expected(&headers);
+    let changed = preferences::change(&rest.documents, person, &patch, &expected);
     Ok(answer(changed.await?))
 }
 
