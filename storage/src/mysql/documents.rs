@@ -1,18 +1,21 @@
 //! Documents of people's own.
 
 use async_trait::async_trait;
-use mysql_async::Value;
+use mysql_async::{Params, Value, params};
 
 use super::{
     MySqlStore,
-    fault::Sql,
-    pool::{Db, run, transact},
+    pool::{run, transact},
     row::{self, Columns, int, p},
 };
 use crate::{Document, DocumentKind, DocumentStore, Person, StoreError, UserId, WorkspaceId};
 
 /// People asked about with one statement.
 const PEOPLE: usize = 500;
+const ADVANCE: &str = "UPDATE documents SET version = :version, json = :json
+     WHERE workspace = :workspace AND user = :user AND kind = :kind AND version < :version";
+const INSERT: &str = "INSERT IGNORE INTO documents (workspace, user, kind, version, json)
+     VALUES (:workspace, :user, :kind, :version, :json)";
 
 #[async_trait]
 impl DocumentStore for MySqlStore {
@@ -52,8 +55,18 @@ impl DocumentStore for MySqlStore {
         Ok(documents)
     }
 
+    /// Two that put the first one at the same time both find none: whoever is not first to insert it
+    /// looks again at which of them is later. Each step commits by itself: whoever finds the row
+    /// taken would hold a lock that the others wait for.
     async fn put_document(&self, document: &Document) -> Result<bool, StoreError> {
-        transact!(self.pool, |db| put(db, document).await).await
+        for step in [ADVANCE, INSERT, ADVANCE] {
+            let record = record(document);
+            let kept = transact!(self.pool, |db| db.run(step, record.clone()).await);
+            if kept.await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn forget_documents(&self, person: &Person) -> Result<(), StoreError> {
@@ -63,40 +76,13 @@ impl DocumentStore for MySqlStore {
     }
 }
 
-/// Two that put the first one at the same time both find none: whoever is not first to insert it
-/// looks again at which of them is later.
-async fn put(db: &mut Db<'_>, document: &Document) -> Sql<bool> {
-    Ok(
-        advance(db, document).await?
-            || insert(db, document).await?
-            || advance(db, document).await?,
-    )
-}
-
-async fn advance(db: &mut Db<'_>, document: &Document) -> Sql<bool> {
-    let sql = "UPDATE documents SET version = ?, json = ?
-               WHERE workspace = ? AND user = ? AND kind = ? AND version < ?";
-    let version = int(document.version);
-    let record = (
-        version,
-        &*document.json,
-        document.person.workspace.as_str(),
-        document.person.user.as_str(),
-        document.kind.as_str(),
-        version,
-    );
-    Ok(db.run(sql, record).await? > 0)
-}
-
-async fn insert(db: &mut Db<'_>, document: &Document) -> Sql<bool> {
-    let sql = "INSERT IGNORE INTO documents (workspace, user, kind, version, json)
-               VALUES (?, ?, ?, ?, ?)";
-    let record = (
-        document.person.workspace.as_str(),
-        document.person.user.as_str(),
-        document.kind.as_str(),
-        int(document.version),
-        &*document.json,
-    );
-    Ok(db.run(sql, record).await? > 0)
+/// The parameters of [`ADVANCE`] and [`INSERT`].
+fn record(document: &Document) -> Params {
+    params! {
+        "workspace" => document.person.workspace.as_str(),
+        "user" => document.person.user.as_str(),
+        "kind" => document.kind.as_str(),
+        "version" => int(document.version),
+        "json" => &*document.json,
+    }
 }
