@@ -1,11 +1,14 @@
 //! The handle that other modules and crates hold.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
-use quikapp_storage::{Document, DocumentKind, JsonText, Key16, Person, SharedStore, StoreError};
+use quikapp_storage::{
+    Document, DocumentKind, Entry, JsonText, Key16, Person, SharedStore, StoreError,
+};
 use tokio::sync::Mutex;
 
 use super::entry::{Written, event_of};
@@ -163,21 +166,17 @@ impl Documents {
         let own = latest.person.own_conversation();
         loop {
             let versions = latest.version + 1..=latest.version + WINDOW;
-            let keys: Vec<Key16> = versions.map(|version| latest.key(version)).collect();
-            let found = self.store.by_keys(&own, &keys).await?;
-            let entries = keys
-                .iter()
-                .map_while(|key| found.iter().find(|entry| entry.key == *key));
-            let mut count = 0;
-            for entry in entries {
-                count += 1;
-                latest.version += 1;
-                // An entry that says nothing any more was a person's who has been erased since.
-                latest.json = Written::of(entry).map(|written| written.json);
-            }
-            if count < WINDOW {
+            let keys = versions.map(|version| (latest.key(version), version));
+            let keys: HashMap<Key16, u64> = keys.collect();
+            let asked: Vec<Key16> = keys.keys().copied().collect();
+            let found = self.store.by_keys(&own, &asked).await?;
+            let version_of = |entry: &Entry| keys.get(&entry.key).copied();
+            let Some(entry) = found.iter().max_by_key(|entry| version_of(entry)) else {
                 break;
-            }
+            };
+            latest.version = version_of(entry).unwrap_or(latest.version);
+            // An entry that says nothing any more was a person's who has been erased since.
+            latest.json = Written::of(entry).map(|written| written.json);
         }
         let is_later = latest.version > before;
         if is_later {
