@@ -13,6 +13,7 @@ pub mod documents;
 pub mod effects;
 pub mod erasure;
 pub mod history;
+pub mod ids;
 pub mod log;
 pub mod people;
 pub mod projections;
@@ -109,6 +110,9 @@ where
             a_document_gives_way_to_a_later_one_only, writers_at_the_same_time_leave_the_latest,
             documents_of_many_are_read_together, large_documents_survive,
             tenants_and_kinds_are_apart, documents_of_one_person_are_forgotten;
+        ids:
+            members_are_told_apart, pairs_are_told_apart, what_is_kept_of_people_is_told_apart,
+            tenants_are_told_apart;
         projections:
             a_cursor_moves_by_compare_and_set, a_reset_begins_anew, hot_is_what_was_not_released,
             all_conversations_are_visited, threads_count_for_their_followers,

@@ -4,6 +4,14 @@
 //! majority that has journaled what it acknowledges. No transactions, no change streams, no TTL,
 //! no `$text`, no partial indexes. See `docs/mongodb.md`.
 
+/// Where a test can let something happen between two writes.
+macro_rules! step {
+    ($log:ident, $step:ident) => {
+        #[cfg(feature = "conformance")]
+        $log.testing.done($crate::mongo::testing::Step::$step).await;
+    };
+}
+
 mod append;
 mod conversations;
 mod db;
@@ -49,10 +57,15 @@ pub enum MongoError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database was written by a later program.
-    #[error("the database has shape {found}, which is later than this program's")]
+    #[error(
+        "the database has schema version {found}, this program knows versions up to {known}; \
+         use a newer program or another database"
+    )]
     Newer {
         /// Its version.
         found: i64,
+        /// The newest version that this program knows.
+        known: i64,
     },
     /// The record that names the store does not decode.
     #[error("the record that names the store is damaged")]

@@ -31,15 +31,7 @@ use crate::{
 };
 
 #[cfg(feature = "conformance")]
-use super::testing::{Mutant, Step};
-
-/// Where a test can stop an append.
-macro_rules! step {
-    ($store:ident, $step:ident) => {
-        #[cfg(feature = "conformance")]
-        $store.testing.done(Step::$step).await;
-    };
-}
+use super::testing::Mutant;
 
 /// Entries that are settled at a time.
 const PAGE: i64 = 500;

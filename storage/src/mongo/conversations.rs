@@ -28,6 +28,7 @@ impl ConversationStore for MongoLog {
             // Whoever holds the pair names the conversation; if they did not come to make it, it
             // is made under that name now.
             new.id = self.hold_pair(&pair, &new.id).await?;
+            step!(self, Held);
         }
         let document = conversation_document(&new);
         let conversations = self.db.collection(CONVERSATIONS);
@@ -36,6 +37,7 @@ impl ConversationStore for MongoLog {
             .insert_new(conversations.insert_one(&document).into_future())
             .await?;
         if inserted {
+            step!(self, Made);
             self.complete(&document).await?;
             return doc::conversation(&document).map(Created::New);
         }

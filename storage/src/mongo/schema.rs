@@ -52,7 +52,8 @@ pub(super) async fn identify(db: &Db) -> Result<Uuid, MongoError> {
     let store = store.ok_or(MongoError::NoRecord)?;
     let found = store.integer("schema")?;
     if found > VERSION {
-        return Err(MongoError::Newer { found });
+        let known = VERSION;
+        return Err(MongoError::Newer { found, known });
     }
     Uuid::try_parse(store.text("store_id")?).map_err(|_| MongoError::NoRecord)
 }

@@ -14,10 +14,16 @@ pub enum Mutant {
     CountThenInsert,
 }
 
-/// A step of an append.
+/// A step after which a process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Everything was looked up, nothing is written.
+    /// Of a creation: the pair is held.
+    Held,
+    /// Of a creation: the conversation is there, its members are not.
+    Made,
+    /// Of a redaction: one entry more is redacted.
+    Redacted,
+    /// Of an append: everything was looked up, nothing is written.
     Checked,
     /// The entries are inserted.
     Inserted,
@@ -32,11 +38,11 @@ pub enum Step {
 pub struct Testing {
     /// A mutant.
     pub mutant: Option<Mutant>,
-    /// Appends stop behind a step.
+    /// What comes to a step stops behind it.
     pub pause: Option<Pause>,
 }
 
-/// Stops an append behind a step, until it is told to go on, or cancelled.
+/// Stops whatever comes to a step behind it, until it is told to go on, or cancelled.
 #[derive(Debug, Clone)]
 pub struct Pause {
     behind: Step,
@@ -54,7 +60,7 @@ impl Pause {
         }
     }
 
-    /// Waits until an append has come there.
+    /// Waits until something has come there.
     pub async fn reached(&self) {
         self.reached.notified().await;
     }

@@ -51,6 +51,7 @@ impl LogUpkeep for MongoLog {
             let place = doc! { "conv": id.as_str(), "seq": int(seq.0) };
             let change = doc! { "$set": { "payload": &*payload }, "$unset": { "effects": "" } };
             self.update(ENTRIES, place, change).await?;
+            step!(self, Redacted);
         }
         Ok(())
     }

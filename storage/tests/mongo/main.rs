@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod faults;
 mod mutants;
+mod schema;
 mod sequencers;
 mod support;
 #[path = "../../../tests/support/toxiproxy.rs"]

@@ -57,6 +57,13 @@ impl Place {
         Backend::Server(self.url.clone())
     }
 
+    /// What it has.
+    pub(crate) async fn collections(&self) -> Vec<String> {
+        let client = Client::with_uri_str(self.url.with_secrets()).await;
+        let database = client.unwrap().default_database().unwrap();
+        database.list_collection_names().await.unwrap()
+    }
+
     /// A collection, as everybody else sees it.
     pub(crate) async fn collection(&self, name: &str) -> Collection<Document> {
         let client = Client::with_uri_str(self.url.with_secrets()).await;
@@ -255,9 +262,16 @@ pub(crate) fn entry(kind: EntryKind, effects: Vec<EntryEffect>) -> NewEntry {
 /// A message with its view.
 pub(crate) fn message(text: &str) -> NewEntry {
     let mut entry = entry(EntryKind::Message, Vec::new());
-    entry.effects.push(EntryEffect::PutMessage(Message {
+    let view = view_of(&entry, text, Seq(0));
+    entry.effects.push(EntryEffect::PutMessage(view));
+    entry
+}
+
+/// The folded view of a message entry at a place.
+pub(crate) fn view_of(entry: &NewEntry, text: &str, seq: Seq) -> Message {
+    Message {
         id: entry.id,
-        seq: Seq(0),
+        seq,
         sender: entry.sender.clone(),
         at: entry.at,
         thread_root: None,
@@ -266,6 +280,5 @@ pub(crate) fn message(text: &str) -> NewEntry {
         text: text.to_owned(),
         body: "{}".into(),
         applied_seq: Seq(0),
-    }));
-    entry
+    }
 }
