@@ -13,7 +13,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use quikapp_storage::{Backend, Config, ServerUrl};
 use uuid::Uuid;
 
-use super::Server;
+use super::{Server, quikapp, said, within};
 use crate::{disk::skipped, toxiproxy::Proxy};
 
 /// The node has less patience than its clients.
@@ -113,7 +113,7 @@ impl Drop for OwnServers {
 /// Which server keeps what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// The log in MongoDB, everything else in MySQL, Redis beside them.
+    /// The log and registered devices in MongoDB, everything else in MySQL, Redis beside them.
     Mixed,
     /// Everything in this server, `mysql` or `mariadb`, and Redis beside it.
     Sql(&'static str),
@@ -260,6 +260,31 @@ impl Site {
         server
     }
 
+    /// Runs a command of the binary on it, which must succeed; what it wrote to standard output.
+    pub(crate) async fn run(&self, dir: &Path, args: &[&str]) -> String {
+        let mut command = quikapp();
+        command.args(args).arg("--data-dir").arg(dir.join("data"));
+        command.envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        let output = within("the command", command.output()).await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A connection to its SQL database, beside the nodes.
+    pub(crate) async fn sql(&self) -> Conn {
+        let opts = OptsBuilder::from_opts(self.sql.clone());
+        Conn::new(opts.db_name(Some(&self.sql_database)))
+            .await
+            .unwrap()
+    }
+
+    /// Its database in MongoDB, if it has one.
+    pub(crate) async fn mongo(&self) -> Option<mongodb::Database> {
+        let (url, database) = self.mongo.as_ref()?;
+        let client = mongodb::Client::with_uri_str(url).await.unwrap();
+        Some(client.database(database))
+    }
+
     /// The way to a server.
     pub(crate) fn road(&self, name: &str) -> &Road {
         self.roads.iter().find(|road| road.name == name).unwrap()
@@ -317,6 +342,7 @@ fn settings(log: &str, sql: &str, redis: &str) -> Vec<(&'static str, String)> {
         ("QUIKAPP_STORAGE__REGISTERS", sql.to_owned()),
         ("QUIKAPP_STORAGE__TIMERS", sql.to_owned()),
         ("QUIKAPP_STORAGE__PEOPLE", sql.to_owned()),
+        ("QUIKAPP_STORAGE__DEVICES", log.to_owned()),
         ("QUIKAPP_STORAGE__SECURITY", sql.to_owned()),
         ("QUIKAPP_STORAGE__REDIS", redis.to_owned()),
         ("QUIKAPP_STORAGE__CONNECTIONS", CONNECTIONS.to_string()),
@@ -332,6 +358,7 @@ fn storage(log: &str, sql: &str) -> Config {
         registers: server(sql),
         timers: server(sql),
         people: server(sql),
+        devices: Some(server(log)),
         security: server(sql),
         ..Config::default()
     }
