@@ -12,8 +12,10 @@ use crate::support::{Client, Guest, Rest, Server, quikapp, run, said, within};
 
 mod backends;
 
+const PREFERENCES: &str = "/api/users/me/preferences";
+
 /// Each projection, and how to damage it. Where its cursor is, nobody looks at the log again.
-const DAMAGE: [(&str, &str); 7] = [
+const DAMAGE: [(&str, &str); 8] = [
     (
         "history",
         "DELETE FROM messages WHERE pos % 2 = 0;
@@ -28,6 +30,7 @@ const DAMAGE: [(&str, &str); 7] = [
     ("queue", "UPDATE pending_totals SET total = total + 9;"),
     ("queue", "UPDATE pending_totals SET total = total - 9;"),
     ("timers", "DELETE FROM timers;"),
+    ("documents", "DELETE FROM documents;"),
 ];
 
 fn open(data_dir: &Path) -> Connection {
@@ -117,6 +120,9 @@ impl Chat {
         }
         let hidden = json!({ "message_id": sent[4], "scope": "me" });
         his.done(&topic, "message:delete", hidden).await;
+        let (token, rarely) = (Some(&*bob.token), json!({ "notify": "nothing" }));
+        let preferred = rest.request(Method::PATCH, PREFERENCES, token, Some(rarely));
+        assert_eq!(preferred.await.0, StatusCode::OK);
         Self {
             people,
             id,
@@ -139,6 +145,7 @@ impl Chat {
             "found": get(&format!("{messages}/search?q=needle")).await,
             "listed": get("/api/conversations").await,
             "overview": get("/api/users/me/overview").await,
+            "preferences": get(PREFERENCES).await,
             "missed": joined["gap"],
             "registers": joined["registers"],
             "page": page.await.unwrap().1,
@@ -154,6 +161,7 @@ impl Chat {
             ("found", format!("{messages}/search?q=needle")),
             ("thread", format!("{messages}?thread_root={}", self.root)),
             ("overview", "/api/users/me/overview".to_owned()),
+            ("preferences", PREFERENCES.to_owned()),
         ] {
             let asked = rest.request(Method::GET, &path, Some(&bob.token), None);
             if asked.await.1 != before[part] {

@@ -11,7 +11,7 @@ use super::{Chat, differing};
 use crate::support::{Addresses, Layout, Server, Site, with_site, within};
 
 /// Each projection, and how to damage it in SQL.
-const DAMAGE: [(&str, &str); 4] = [
+const DAMAGE: [(&str, &str); 5] = [
     (
         "history",
         "DELETE FROM messages WHERE seq % 2 = 0;
@@ -23,6 +23,7 @@ const DAMAGE: [(&str, &str); 4] = [
     ),
     ("queue", "DELETE FROM pending; DELETE FROM pending_totals"),
     ("timers", "DELETE FROM timers"),
+    ("documents", "DELETE FROM documents"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
