@@ -105,7 +105,8 @@ where
         devices:
             a_device_that_nobody_uses_is_forgotten, a_device_of_which_nothing_was_said_is_in_use,
             those_in_use_latest_are_kept, what_waited_for_a_forgotten_device_goes,
-            a_device_that_writes_while_it_is_forgotten_keeps_no_older_place;
+            a_device_that_writes_while_it_is_forgotten_keeps_no_older_place,
+            one_device_is_forgotten_and_no_other, when_devices_were_last_used_is_told;
         documents:
             a_document_gives_way_to_a_later_one_only, writers_at_the_same_time_leave_the_latest,
             documents_of_many_are_read_together, large_documents_survive,

@@ -78,6 +78,18 @@ impl DeviceStore for Composed {
         let gone = self.beside.forget_excess_devices(person, most, in_hand);
         gone.await
     }
+
+    async fn forget_device(&self, person: &Person, device: &DeviceId) -> Result<bool, StoreError> {
+        self.beside.forget_device(person, device).await
+    }
+
+    async fn last_used(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.beside.last_used(person, devices).await
+    }
 }
 
 #[async_trait]

@@ -249,3 +249,47 @@ pub async fn a_device_that_writes_while_it_is_forgotten_keeps_no_older_place(sto
     assert_eq!(place, Ok(None));
     assert_eq!(store.devices(&bob).await, Ok(Vec::new()));
 }
+
+/// With all of its cursors, and of its own person's only; it comes back as new.
+pub async fn one_device_is_forgotten_and_no_other(store: SharedStore) {
+    let room = room(&store).await;
+    let bob = room.person("bob");
+    for (name, id) in [("bob", "phone"), ("bob", "Phone"), ("ana", "phone")] {
+        reached(&room, name, id, 2).await;
+        used(&room, name, id, NOW).await;
+    }
+    let phone = device("phone");
+    assert_eq!(store.forget_device(&bob, &phone).await, Ok(true));
+    assert_eq!(known(&room, "bob").await, ["Phone"]);
+    assert_eq!(places(&room, "bob", "phone").await, (false, false));
+    assert_eq!(places(&room, "bob", "Phone").await, (true, true));
+    assert_eq!(places(&room, "ana", "phone").await, (true, true));
+    assert_eq!(store.forget_device(&bob, &phone).await, Ok(false));
+    // One of which nothing was said goes like any other.
+    reached(&room, "bob", "phone", 1).await;
+    assert_eq!(places(&room, "bob", "phone").await, (true, true));
+    assert_eq!(store.forget_device(&bob, &phone).await, Ok(true));
+    assert_eq!(known(&room, "bob").await, ["Phone"]);
+}
+
+/// In the order of the question, of one person; nothing is told of a device that is not known.
+pub async fn when_devices_were_last_used_is_told(store: SharedStore) {
+    let room = room(&store).await;
+    let later = Timestamp(NOW.0 + 5);
+    for (name, id, at) in [("bob", "a", NOW), ("bob", "é", later), ("ana", "c", NOW)] {
+        reached(&room, name, id, 1).await;
+        used(&room, name, id, at).await;
+    }
+    let told = async |ids: &[&str]| {
+        let devices: Vec<_> = ids.iter().map(|id| device(id)).collect();
+        let told = store.last_used(&room.person("bob"), &devices).await;
+        told.expect("reads")
+    };
+    let expected = [Some(later), None, Some(NOW), None, None];
+    assert_eq!(told(&["é", "c", "a", "A", "e\u{301}"]).await, expected);
+    assert_eq!(told(&[]).await, []);
+    reached(&room, "bob", "new", 1).await;
+    assert_eq!(told(&["new"]).await, [None], "nothing was said of it");
+    used(&room, "bob", "new", NOW).await;
+    assert_eq!(told(&["new"]).await, [Some(NOW)]);
+}

@@ -83,6 +83,30 @@ impl DeviceStore for EmbeddedStore {
         })
         .await
     }
+
+    async fn forget_device(&self, person: &Person, device: &DeviceId) -> Result<bool, StoreError> {
+        let (person, device) = (person.clone(), device.clone());
+        self.write(move |conn| forget(conn, &person, &device)).await
+    }
+
+    async fn last_used(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let (person, devices) = (person.clone(), devices.to_vec());
+        self.read(move |conn| {
+            let sql = "SELECT used_at FROM devices
+                       WHERE workspace = ?1 AND user = ?2 AND device = ?3 AND used_at > 0";
+            let used = devices.iter().map(|device| {
+                let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
+                let key = (workspace, user, device.as_str());
+                row::first(conn, sql, key, |row| Ok(Timestamp(row.get(0)?)))
+            });
+            used.collect()
+        })
+        .await
+    }
 }
 
 /// How many devices a person has beyond so many.
@@ -123,15 +147,18 @@ fn device(row: &rusqlite::Row<'_>) -> Sql<(Person, DeviceId)> {
     Ok((person, DeviceId::new(row.text(2)?).map_err(corrupt)?))
 }
 
-fn forget(conn: &Connection, person: &Person, device: &DeviceId) -> Sql<()> {
+/// Forgets a device; whether it was known.
+fn forget(conn: &Connection, person: &Person, device: &DeviceId) -> Sql<bool> {
+    let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
+    let key = (workspace, user, device.as_str());
+    let sql = "DELETE FROM devices WHERE workspace = ?1 AND user = ?2 AND device = ?3";
+    let was_known = row::run(conn, sql, key)? > 0;
     for rows in [
-        "DELETE FROM devices WHERE workspace = ?1 AND user = ?2 AND device = ?3",
         "DELETE FROM device_cursors WHERE workspace = ?1 AND user = ?2 AND device = ?3",
         "DELETE FROM stream_cursors WHERE workspace = ?1 AND user = ?2 AND device = ?3",
         "DELETE FROM detached_stream_cursors WHERE workspace = ?1 AND user = ?2 AND device = ?3",
     ] {
-        let (workspace, user) = (person.workspace.as_str(), person.user.as_str());
-        row::run(conn, rows, (workspace, user, device.as_str()))?;
+        row::run(conn, rows, key)?;
     }
-    Ok(())
+    Ok(was_known)
 }

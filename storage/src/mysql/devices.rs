@@ -1,5 +1,7 @@
 //! Devices that are in use, and forgetting those that are not.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::{
@@ -14,6 +16,8 @@ use crate::{DeviceId, DeviceStore, Person, StoreError, Timestamp};
 const UNSAID: i64 = 1_000;
 /// Devices of one person that are forgotten at once.
 const EXCESS: usize = 1_000;
+/// After every use.
+const NEVER: Timestamp = Timestamp(i64::MAX);
 
 #[async_trait]
 impl DeviceStore for MySqlStore {
@@ -100,6 +104,23 @@ impl DeviceStore for MySqlStore {
             gone += u64::from(forgotten.await?);
         }
         Ok(gone)
+    }
+
+    async fn forget_device(&self, person: &Person, device: &DeviceId) -> Result<bool, StoreError> {
+        transact!(self.pool, |db| forget(db, person, device, NEVER).await).await
+    }
+
+    async fn last_used(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let sql = "SELECT device, used_at FROM devices
+                   WHERE workspace = ? AND user = ? AND used_at > 0";
+        let key = (person.workspace.as_str(), person.user.as_str());
+        let used = run!(self.pool, |db| db.all(sql, key, use_of).await);
+        let used: HashMap<_, _> = used.await?.into_iter().collect();
+        Ok(devices.iter().map(|it| used.get(it).copied()).collect())
     }
 }
 

@@ -41,4 +41,15 @@ pub trait DeviceStore: Send + Sync {
         most: usize,
         in_hand: &[DeviceId],
     ) -> Result<u64, StoreError>;
+
+    /// Forgets one device of a person; whether it was known.
+    async fn forget_device(&self, person: &Person, device: &DeviceId) -> Result<bool, StoreError>;
+
+    /// When devices of a person were last in use, in the order in which they are named; `None` for
+    /// one that is not known, or of which nothing has been said.
+    async fn last_used(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError>;
 }

@@ -389,6 +389,18 @@ impl DeviceStore for FaultyStore {
         let gone = self.inner.forget_excess_devices(person, most, in_hand);
         gone.await
     }
+
+    async fn forget_device(&self, person: &Person, device: &DeviceId) -> Result<bool, StoreError> {
+        self.inner.forget_device(person, device).await
+    }
+
+    async fn last_used(
+        &self,
+        person: &Person,
+        devices: &[DeviceId],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.inner.last_used(person, devices).await
+    }
 }
 
 #[async_trait]
