@@ -24,10 +24,12 @@ export type Reason =
   | "conversation_not_found"
   | "message_not_found"
   | "user_not_found"
+  | "device_not_found"
   | "not_found"
   | "method_not_allowed"
   | "idempotency_conflict"
   | "version_mismatch"
+  | "max_devices_reached"
   | "invalid_body"
   | "invalid_field"
   | "unknown_event"
@@ -610,6 +612,9 @@ export type Placed = {
   message_seq?: number;
 };
 
+/** What it runs on. */
+export type Platform = "ios" | "android" | "web" | "desktop" | "other";
+
 /**
 * What a person prefers. What is not said is the default; fields that a later version of this
 * program has written are passed over.
@@ -807,6 +812,37 @@ export type ReceiptPayload = {
   delivered_at?: string;
   /** When, of reading. */
   read_at?: string;
+};
+
+/** A device that its person has registered. */
+export type RegisteredDevice = {
+  /** As its sockets name it. */
+  device_id: string;
+  /** What it runs on. */
+  platform: Platform;
+  /** What its person calls it. */
+  name?: string;
+  /** Of the application. */
+  app_version?: string;
+  /** Of the operating system, or the browser. */
+  os_version?: string;
+  /** As its maker calls it. */
+  model?: string;
+  /** Since when it is in the list. */
+  registered_at: string;
+  /** When something of it changed, or, at most once a day, it said that it is in use. */
+  updated_at: string;
+};
+
+/**
+* `devices:registered`, an entry of one's own conversation: the devices that one has registered,
+* all of them.
+*/
+export type RegisteredPayload = {
+  /** Counts the changes, from 1. */
+  version: number;
+  /** In the order in which they were registered; at most 10. */
+  devices: Array<RegisteredDevice>;
 };
 
 /** The registers that a joining client is told. */
@@ -1170,6 +1206,7 @@ export interface Topics {
       "profile:sync": ProfilePayload & Placed;
       "preferences:changed": PreferencesPayload & Placed;
       "devices:changed": DevicesPayload;
+      "devices:registered": RegisteredPayload & Placed;
       "scheduled:changed": ScheduledChanged;
       "message:scheduled:failed": ScheduledFailed & Placed;
       "message:hidden": HiddenPayload & Placed;

@@ -17,6 +17,7 @@ pub mod notify;
 pub mod people;
 pub mod preferences;
 pub mod presence;
+pub mod registered;
 pub mod registers;
 pub mod spread;
 pub mod supervision;

@@ -15,7 +15,12 @@ pub use reference::{close_codes_markdown, errors_markdown};
 use std::borrow::Cow;
 
 use http::StatusCode;
-use quikapp_actors::{conversation::CommandError, documents::ChangeError, people::ChooseError};
+use quikapp_actors::{
+    conversation::CommandError,
+    documents::ChangeError,
+    people::ChooseError,
+    registered::{InvalidDevice, Refused},
+};
 use quikapp_storage::{IdError, StoreError};
 use serde::Serialize;
 
@@ -159,6 +164,25 @@ impl From<ChooseError> for Refusal {
             ChooseError::Overloaded => Reason::Overloaded.into(),
             ChooseError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full(_) => Reason::MaxDevicesReached.into(),
+            Refused::Unknown(_) => Reason::DeviceNotFound.into(),
+            Refused::Unreadable(error) => {
+                tracing::error!(%error, "the registered devices of a person cannot be read");
+                Reason::Internal.into()
+            }
+        }
+    }
+}
+
+impl From<InvalidDevice> for Refusal {
+    fn from(invalid: InvalidDevice) -> Self {
+        Self::invalid_field(invalid.field, invalid.detail)
     }
 }
 

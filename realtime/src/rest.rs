@@ -14,6 +14,7 @@ mod conversations;
 mod cors;
 mod cursor;
 mod development;
+mod devices;
 mod docs;
 mod identity;
 mod keys;
@@ -75,6 +76,9 @@ fn documented(rest: &Rest) -> OpenApiRouter<Rest> {
         .routes(routes!(account::profile, account::change_profile))
         .routes(routes!(preferences::show, preferences::change))
         .routes(routes!(overview::show))
+        .routes(routes!(devices::list, devices::register))
+        .routes(routes!(devices::update, devices::remove))
+        .routes(routes!(devices::heartbeat))
         .routes(routes!(conversations::list, conversations::create))
         .routes(routes!(conversations::show, conversations::rename))
         .routes(routes!(members::list, members::add))

@@ -16,7 +16,7 @@ use quikapp_actors::{
     spread,
     supervision::{ChildSpec, Ending, StartError, Supervisor, SupervisorSpec},
     typing::Typing,
-    users::{self, Changes, Users},
+    users::{self, Users},
 };
 use quikapp_config::NodeConfig;
 use quikapp_realtime::{
@@ -77,9 +77,9 @@ impl Parts {
         let (presence, people, typing) =
             present(&tree, &config, &store, &hub, (node, shared.as_ref()));
         let (conversations, registers) = sequencing(&tree, &config, &store, &hub).await?;
-        let changes = conversations.tails().changes().clone();
         let documents = Documents::new(store.clone(), conversations.clone());
-        let users = users(&tree, &config, &store, &people, changes, &clock).await?;
+        let said = (&conversations, &documents);
+        let users = users(&tree, &config, &store, &people, said, &clock).await?;
         let delivery = delivery::Parts {
             config: config.delivery.clone(),
             store: store.clone(),
@@ -297,14 +297,15 @@ async fn users(
     config: &NodeConfig,
     store: &SharedStore,
     people: &People,
-    changes: Changes,
+    (conversations, documents): (&Conversations, &Documents),
     clock: &Arc<dyn Clock>,
 ) -> Result<Users, StartError> {
     let parts = users::Parts {
         delivery: config.delivery.clone(),
         store: store.clone(),
+        documents: documents.clone(),
         people: people.clone(),
-        changes,
+        changes: conversations.tails().changes().clone(),
         clock: clock.clone(),
     };
     Users::start_under(tree, &config.entities, parts).await

@@ -76,6 +76,8 @@ async fn leave_traces(rest: &Rest, ann: &mut Client, people: &[Guest], group: &s
         Some(profile),
     );
     assert_eq!(asked.await.0, StatusCode::OK);
+    let device = json!({"device_id": marked("phone"), "platform": "ios", "name": marked("phone")});
+    rest.post("/api/devices", &people[0], device).await;
     sent
 }
 

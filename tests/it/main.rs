@@ -23,6 +23,7 @@ mod bench_over_tls;
 mod bench_progress;
 mod command_line;
 mod crowds;
+mod devices;
 mod durability;
 mod erasure;
 mod faults;

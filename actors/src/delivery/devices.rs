@@ -119,6 +119,19 @@ pub(super) async fn round(
     Ok(whose.len())
 }
 
+/// Forgets one device; whether it was known.
+pub(super) async fn forget(
+    shared: &Shared,
+    person: &Person,
+    device: &DeviceId,
+) -> Result<bool, StoreError> {
+    let was_known = shared.store.forget_device(person, device).await?;
+    if was_known {
+        forgotten(shared, person, "removed", 1);
+    }
+    Ok(was_known)
+}
+
 /// What waited only for devices that are gone goes, too.
 fn forgotten(shared: &Shared, person: &Person, reason: &'static str, devices: u64) {
     metrics::counter!("quikapp_devices_forgotten_total", "reason" => reason).increment(devices);

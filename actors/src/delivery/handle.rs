@@ -195,6 +195,16 @@ impl Delivery {
         self.used(person, device, false);
     }
 
+    /// Forgets a device of a person with its cursors, as one that nobody uses; whether it was known.
+    /// What waits only for it goes a moment later.
+    pub async fn forget_device(
+        &self,
+        person: &Person,
+        device: &DeviceId,
+    ) -> Result<bool, StoreError> {
+        devices::forget(&self.shared, person, device).await
+    }
+
     fn used(&self, person: &Person, device: &DeviceId, is_known: bool) {
         self.shared.acks.used(devices::Used {
             person: person.clone(),

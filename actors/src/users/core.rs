@@ -10,7 +10,7 @@ use quikapp_storage::{
 };
 
 use super::overview::{DeviceBehind, InConversation, InThread, Overview, Pending};
-use crate::notify::is_in_force;
+use crate::{notify::is_in_force, registered::Registered};
 
 /// For how long what is known counts without reading all of it again, in milliseconds: by then it
 /// includes what other processes on the same store wrote, which raise no count here.
@@ -140,10 +140,16 @@ impl Core {
         }
     }
 
-    /// What is known, as it is shown. `connected` are the devices that have a socket.
-    pub(super) fn overview(&self, connected: &[DeviceId], now: Timestamp) -> Overview {
+    /// What is known, as it is shown. `connected` are the devices that have a socket, `registered`
+    /// those that have names.
+    pub(super) fn overview(
+        &self,
+        connected: &[DeviceId],
+        registered: &Registered,
+        now: Timestamp,
+    ) -> Overview {
         let mut shown = Overview {
-            pending: self.waiting.shown(connected),
+            pending: self.waiting.shown(connected, registered),
             ..Overview::default()
         };
         for known in &self.conversations {
@@ -333,9 +339,11 @@ impl Standing {
 }
 
 impl Waiting {
-    fn shown(&self, connected: &[DeviceId]) -> Pending {
+    fn shown(&self, connected: &[DeviceId], registered: &Registered) -> Pending {
         let behind = |device: &Device| DeviceBehind {
             device_id: device.id.clone(),
+            platform: registered.get(&device.id).map(|it| it.platform),
+            name: registered.get(&device.id).and_then(|it| it.name.clone()),
             is_connected: connected.contains(&device.id),
             reset_required: device.is_beyond == Some(true),
         };

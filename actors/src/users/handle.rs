@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Clock, delivery,
+    documents::Documents,
     entities::{self, Entities, EntityError, Quarantined},
     people::People,
     supervision::{StartError, Supervisor},
@@ -21,6 +22,8 @@ pub struct Parts {
     pub delivery: delivery::Config,
     /// Where everything is kept.
     pub store: SharedStore,
+    /// What they call their devices.
+    pub documents: Documents,
     /// Who is connected.
     pub people: People,
     /// The counts that writers raise:

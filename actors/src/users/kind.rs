@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quikapp_storage::{ConversationId, Person, StoreError};
+use quikapp_storage::{ConversationId, DocumentKind, Person, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,8 +11,8 @@ use super::{
     read,
 };
 use crate::{
-    delivery::{Reach, reach},
     entities::{ActivateError, Kind},
+    registered::Registered,
 };
 
 /// How often a question looks at the counts. The first look finds what has changed, the second
@@ -127,18 +127,17 @@ impl Persons {
                     .collect()
             }
             Effect::ReadWaiting => {
-                let (queue, devices) = read::waiting(store, person).await?;
+                let most = self.0.delivery.devices_per_person;
+                let (queue, devices) = read::waiting(store, person, most).await?;
                 vec![Input::Waiting { queue, devices }]
             }
             Effect::Measure(devices) => {
-                let mut measured = Vec::with_capacity(devices.len());
-                for (device, cursor) in devices {
-                    let (config, now) = (&self.0.delivery, self.0.clock.now());
-                    let reach = reach(store, config, now, person, Some(&device), &cursor);
-                    let is_beyond = matches!(reach.await?, Reach::Beyond);
-                    measured.push(Input::Measured(device, is_beyond));
-                }
-                measured
+                let (config, now) = (&self.0.delivery, self.0.clock.now());
+                let measured = read::measured(store, config, now, person, devices).await?;
+                let inputs = measured.into_iter();
+                inputs
+                    .map(|(device, is_beyond)| Input::Measured(device, is_beyond))
+                    .collect()
             }
         })
     }
@@ -147,10 +146,22 @@ impl Persons {
         self.refresh(person, active).await?;
         let connected = self.0.people.connected(person);
         let connected = connected.map(|it| it.devices).unwrap_or_default();
+        let registered = self.registered(person).await?;
+        let now = self.0.clock.now();
         Ok(Overview {
             chosen: self.0.people.chosen(person).await?,
-            ..active.core.overview(&connected, self.0.clock.now())
+            ..active.core.overview(&connected, &registered, now)
         })
+    }
+
+    /// What people call their devices. A list that cannot be read keeps nobody from seeing the rest.
+    async fn registered(&self, person: &Person) -> Result<Registered, StoreError> {
+        let kept = self.0.documents.read(person, DocumentKind::Devices).await?;
+        let list = Registered::of(kept.as_ref());
+        Ok(list.unwrap_or_else(|error| {
+            tracing::error!(%error, "the registered devices of a person cannot be read");
+            Registered::default()
+        }))
     }
 }
 

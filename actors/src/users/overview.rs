@@ -3,7 +3,7 @@
 use quikapp_storage::{ConversationId, DeviceId, MessageId, Mute, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::people::Chosen;
+use crate::{people::Chosen, registered::Platform};
 
 /// What waits for a person, over all of their conversations.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +61,10 @@ pub struct Pending {
 pub struct DeviceBehind {
     /// Which.
     pub device_id: DeviceId,
+    /// What it runs on, if it is registered.
+    pub platform: Option<Platform>,
+    /// What its person calls it.
+    pub name: Option<String>,
     /// Whether it has a socket.
     pub is_connected: bool,
     /// Whether it lacks more, or older, than is replayed: it will be told to begin anew.

@@ -3,17 +3,17 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use quikapp_storage::{
     ConversationId, DeviceId, PendingQueue, Person, SharedStore, StoreError, StreamCursor,
+    Timestamp,
 };
 
 use super::core::Tally;
+use crate::delivery::{self, Reach, reach};
 
 /// Threads of a conversation that are looked at for something unread.
 const THREADS: usize = 100;
 /// Conversations of a queue that are looked at for its oldest entry.
 const QUEUED: usize = 1_000;
-/// Devices that are looked at.
-const DEVICES: usize = 16;
-/// Conversations counted at the same time.
+/// Conversations counted, and devices looked at, at the same time.
 const CONCURRENCY: usize = 8;
 
 /// The conversations that a person is in.
@@ -54,16 +54,34 @@ async fn tally(
     })
 }
 
-/// What waits for a person, and up to where their devices have acknowledged the stream.
+/// What waits for a person, and up to where their devices, at most so many, have acknowledged the
+/// stream.
 pub(super) async fn waiting(
     store: &SharedStore,
     person: &Person,
+    most: usize,
 ) -> Result<(PendingQueue, Vec<(DeviceId, Option<StreamCursor>)>), StoreError> {
     let queue = store.queue(person, QUEUED).await?;
-    let mut devices = Vec::new();
-    for device in store.devices(person).await?.into_iter().take(DEVICES) {
+    let devices = store.devices(person).await?.into_iter().take(most);
+    let devices = stream::iter(devices).map(|device| async move {
         let cursor = store.stream_cursor(person, &device).await?;
-        devices.push((device, cursor));
-    }
-    Ok((queue, devices))
+        Ok((device, cursor))
+    });
+    let devices = devices.buffer_unordered(CONCURRENCY).try_collect().await;
+    devices.map(|devices| (queue, devices))
+}
+
+/// Whether what follows the places of devices is too much or too old to be replayed.
+pub(super) async fn measured(
+    store: &SharedStore,
+    config: &delivery::Config,
+    now: Timestamp,
+    person: &Person,
+    devices: Vec<(DeviceId, StreamCursor)>,
+) -> Result<Vec<(DeviceId, bool)>, StoreError> {
+    let measured = stream::iter(devices).map(|(device, cursor)| async move {
+        let reach = reach(store, config, now, person, Some(&device), &cursor).await?;
+        Ok((device, matches!(reach, Reach::Beyond)))
+    });
+    measured.buffer_unordered(CONCURRENCY).try_collect().await
 }

@@ -16,6 +16,7 @@ use crate::{
     clock::ManualClock,
     conversation::{self, Command, Conversations, SendMessage},
     delivery::{self, Delivery, Projection},
+    documents::Documents,
     entities::{self, EntityError},
     fanout::{ConnectionId, Fanout, SlotKey},
     notify::{MayNotify, Notifier, Sink},
@@ -85,6 +86,7 @@ impl Kit {
         let supervisor = Supervisor::start(SupervisorSpec::new("test"));
         let parts = Parts {
             delivery: delivery::Config::default(),
+            documents: Documents::new(store.clone(), conversations.clone()),
             store: store.clone(),
             people: people.clone(),
             changes: changes.clone(),
@@ -320,6 +322,8 @@ async fn what_waits_for_a_device_is_shown_with_how_far_it_is() {
     let pending = kit.overview("bob").await.pending;
     let shown = |is_connected, reset_required| DeviceBehind {
         device_id: phone.clone(),
+        platform: None,
+        name: None,
         is_connected,
         reset_required,
     };
@@ -353,6 +357,25 @@ async fn what_waits_for_a_device_is_shown_with_how_far_it_is() {
     while kit.overview("bob").await.pending.count > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+/// As many as a person may have, each as it stands.
+#[tokio::test]
+async fn all_devices_are_shown() {
+    const ALL: usize = 40;
+    let kit = Kit::new().await;
+    let bob = person("bob");
+    let cursor = kit.store.cursor_now().await.unwrap();
+    let mut expected = Vec::new();
+    for nth in 0..ALL {
+        let device = DeviceId::new(format!("device-{nth:02}")).unwrap();
+        let written = kit.store.write_stream_cursor(&bob, &device, &cursor);
+        written.await.unwrap();
+        expected.push(device);
+    }
+    let shown = kit.overview("bob").await.pending.devices.into_iter();
+    let shown: Vec<_> = shown.map(|it| it.device_id).collect();
+    assert_eq!(shown, expected);
 }
 
 /// A walk of many steps, compared after each with what other queries of the store say.

@@ -65,6 +65,8 @@ reasons! {
         "There is no such message in the conversation.";
     UserNotFound => "user_not_found", NOT_FOUND, false,
         "There is no such person, or none that may be seen.";
+    DeviceNotFound => "device_not_found", NOT_FOUND, false,
+        "One has registered no such device.";
     NotFound => "not_found", NOT_FOUND, false,
         "There is nothing under this path or id.";
     MethodNotAllowed => "method_not_allowed", METHOD_NOT_ALLOWED, false,
@@ -73,6 +75,8 @@ reasons! {
         "The client_id was used before for another content.";
     VersionMismatch => "version_mismatch", PRECONDITION_FAILED, false,
         "It was changed since the version that If-Match names; read it, then decide again.";
+    MaxDevicesReached => "max_devices_reached", CONFLICT, false,
+        "One has registered as many devices as one may, and none may be replaced.";
     InvalidBody => "invalid_body", BAD_REQUEST, false,
         "The request body is not the JSON that the route takes.";
     InvalidField => "invalid_field", UNPROCESSABLE_ENTITY, false,

@@ -1,7 +1,9 @@
 //! What waits for oneself, over all conversations.
 
 use axum::{Json, extract::State};
-use quikapp_actors::{entities::EntityError, people::Chosen, users::Overview};
+use quikapp_actors::{
+    entities::EntityError, people::Chosen, registered::Platform, users::Overview,
+};
 use quikapp_storage::{Mute, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -73,6 +75,11 @@ struct PendingOverview {
 #[derive(Serialize, ToSchema)]
 struct DeviceOverview {
     device_id: String,
+    /// ios, android, web, desktop or other, if it is registered.
+    #[schema(value_type = Option<String>)]
+    platform: Option<Platform>,
+    /// What one calls it.
+    name: Option<String>,
     /// Whether it has a socket.
     is_connected: bool,
     /// Whether it lacks more, or older, than is replayed, and will have to begin anew.
@@ -120,6 +127,8 @@ impl From<Overview> for OverviewAnswer {
         let devices = overview.pending.devices.into_iter();
         let devices = devices.map(|it| DeviceOverview {
             device_id: it.device_id.to_string(),
+            platform: it.platform,
+            name: it.name,
             is_connected: it.is_connected,
             reset_required: it.reset_required,
         });

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use quikapp_actors::{
     Clock, conversation::Conversations, delivery::Delivery, documents::Documents, fanout::Fanout,
-    people::People, supervision::Supervisor, typing::Typing, users::Users,
+    people::People, registered::Devices, supervision::Supervisor, typing::Typing, users::Users,
 };
 use quikapp_storage::{Person, SharedCounters, SharedStore};
 
@@ -63,6 +63,7 @@ pub(super) struct Shared {
     parts: RestParts,
     by_person: Limiter,
     by_address: Limiter,
+    devices: Devices,
 }
 
 impl Rest {
@@ -73,11 +74,24 @@ impl Rest {
             Limiter::per_minute(name, limit, parts.counters.clone())
         };
         let (by_person, by_address) = (limiter("rest_person"), limiter("rest_address"));
+        let devices = Devices {
+            documents: parts.documents.clone(),
+            store: parts.store.clone(),
+            people: parts.people.clone(),
+            delivery: parts.delivery.clone(),
+            clock: parts.clock.clone(),
+        };
         Self(Arc::new(Shared {
             parts,
             by_person,
             by_address,
+            devices,
         }))
+    }
+
+    /// The devices that people have registered.
+    pub(super) fn devices(&self) -> &Devices {
+        &self.0.devices
     }
 
     pub(super) async fn admit_person(&self, person: &Person) -> Result<(), Refusal> {

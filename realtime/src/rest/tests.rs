@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod conversations;
+mod devices;
 mod document;
 mod kit;
 mod matrix;

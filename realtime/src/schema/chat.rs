@@ -8,6 +8,7 @@ use quikapp_actors::{
     delivery::payload::{ScheduledChanged, ScheduledFailed, ScheduledPayload},
     people::DevicesPayload,
     preferences::PreferencesPayload,
+    registered::payload::RegisteredPayload,
     registers::payload::{DraftPayload, MutePayload, ReceiptPayload, UnreadPayload},
     typing::TypingPayload,
 };
@@ -381,6 +382,12 @@ fn told(topic: Topic) -> Topic {
             "devices:changed",
             Type::of::<DevicesPayload>(),
             "One is connected with other devices than before.",
+        )
+        .sends(
+            "devices:registered",
+            placed::<RegisteredPayload>(),
+            "One has registered, changed or removed a device: all that are registered now, whether \
+             or not they are connected.",
         )
         .sends(
             "scheduled:changed",

@@ -192,7 +192,9 @@ fn is_certain(world: &World) -> bool {
 }
 
 fn check(shell: &Shell, world: &World) -> Result<(), TestCaseError> {
-    let shown = shell.core.overview(&[], world.now());
+    let shown = shell
+        .core
+        .overview(&[], &Registered::default(), world.now());
     let member = world.member.iter().filter(|(_, is_member)| **is_member);
     let unread = member.map(|(it, _)| world.unread.get(it).copied().unwrap_or_default());
     let expected: Vec<u64> = unread.filter(|unread| *unread > 0).collect();

@@ -3,6 +3,7 @@
 use quikapp_storage::{EntryId, PendingConversation, Seq};
 
 use super::*;
+use crate::registered::{Details, Platform, Registration};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -63,7 +64,7 @@ fn known() -> Core {
 fn what_is_known_is_not_read_again() {
     let mut core = known();
     assert_eq!(core.handle(look(0, &[("a", 0), ("b", 0)]), NOW), []);
-    let shown = core.overview(&[], NOW);
+    let shown = core.overview(&[], &Registered::default(), NOW);
     assert_eq!((shown.badge, shown.unread, shown.more), (2, 2, false));
     assert_eq!(shown.conversations.len(), 1, "what is read is not listed");
 }
@@ -97,7 +98,11 @@ fn memberships_come_and_go() {
     let expected = [Effect::Unwatch(ids(&["a"])), Effect::Watch(ids(&["c"]))];
     assert_eq!(watches, expected);
     core.handle(nothing_waits(), NOW);
-    assert_eq!(core.overview(&[], NOW).unread, 0, "what was left is gone");
+    assert_eq!(
+        core.overview(&[], &Registered::default(), NOW).unread,
+        0,
+        "what was left is gone"
+    );
     let next = core.handle(look(1, &[("b", 0), ("c", 0)]), NOW);
     assert_eq!(next, [Effect::Count(ids(&["c"])), Effect::ReadWaiting]);
 }
@@ -149,14 +154,14 @@ fn the_badge_leaves_out_what_is_muted_while_it_is() {
         }),
     };
     core.handle(Input::Counted(id("b"), tally), NOW);
-    let shown = core.overview(&[], NOW);
+    let shown = core.overview(&[], &Registered::default(), NOW);
     assert_eq!((shown.badge, shown.unread), (2, 10));
     assert_eq!(
         shown.conversations[1].threads,
         [InThread { root, unread: 3 }]
     );
     assert!(shown.conversations[1].mute.is_some());
-    let shown = core.overview(&[], until);
+    let shown = core.overview(&[], &Registered::default(), until);
     assert_eq!((shown.badge, shown.unread), (10, 10));
     assert!(shown.conversations[1].mute.is_none());
 }
@@ -169,7 +174,7 @@ fn a_long_list_is_cut_and_its_sums_are_not() {
     for id in all {
         core.handle(Input::Counted(id, unread(1)), NOW);
     }
-    let shown = core.overview(&[], NOW);
+    let shown = core.overview(&[], &Registered::default(), NOW);
     assert_eq!(shown.conversations.len(), LISTED);
     assert!(shown.more);
     assert_eq!(shown.badge, LISTED as u64 + 5);
@@ -195,7 +200,8 @@ fn a_device_beyond_reach_is_measured_once_for_each_place() {
     assert_eq!(core.handle(waiting(cursor("1")), NOW), measure("1"));
     core.handle(Input::Measured(device("phone"), true), NOW);
     assert_eq!(core.handle(waiting(cursor("1")), NOW), []);
-    let pending = core.overview(&[device("laptop")], NOW).pending;
+    let nothing = Registered::default();
+    let pending = core.overview(&[device("laptop")], &nothing, NOW).pending;
     assert_eq!((pending.count, pending.oldest), (7, Some(Timestamp(4))));
     let shown = pending.devices.iter();
     let shown: Vec<_> = shown
@@ -205,6 +211,40 @@ fn a_device_beyond_reach_is_measured_once_for_each_place() {
     assert_eq!(core.handle(waiting(cursor("2")), NOW), measure("2"));
     core.handle(Input::Measured(device("phone"), false), NOW);
     assert_eq!(core.handle(waiting(cursor("2")), NOW), measure("2"));
+}
+
+/// Registered or not, known devices are shown; others are not.
+#[test]
+fn registered_devices_are_shown_with_what_they_are() {
+    let mut core = known();
+    let waiting = Input::Waiting {
+        queue: PendingQueue::default(),
+        devices: vec![(device("phone"), None), (device("laptop"), None)],
+    };
+    core.handle(waiting, NOW);
+    let mut registered = Registered::default();
+    for name in ["phone", "tablet"] {
+        let registration = Registration {
+            device_id: device(name),
+            platform: Platform::Ios,
+            details: Details {
+                name: Some(Some(format!("my {name}"))),
+                ..Details::default()
+            },
+        };
+        let done = registered.register(registration, None, NOW);
+        assert!(done.is_ok());
+    }
+    let shown = core.overview(&[], &registered, NOW).pending.devices;
+    let shown = shown.iter();
+    let shown: Vec<_> = shown
+        .map(|it| (it.device_id.as_str(), it.platform, it.name.as_deref()))
+        .collect();
+    let expected = [
+        ("laptop", None, None),
+        ("phone", Some(Platform::Ios), Some("my phone")),
+    ];
+    assert_eq!(shown, expected);
 }
 
 fn part(oldest: i64) -> PendingConversation {

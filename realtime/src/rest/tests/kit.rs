@@ -106,10 +106,12 @@ impl Api {
             clock.clone(),
         );
         let conversations = conversations.await.unwrap();
+        let documents = Documents::new(store.clone(), conversations.clone());
         let is_broken = Arc::<AtomicBool>::default();
         let users = users::Parts {
             delivery: Default::default(),
             store: store.clone(),
+            documents: documents.clone(),
             people: people.clone(),
             changes: conversations.tails().changes().clone(),
             clock: Arc::new(FragileClock {
@@ -122,7 +124,7 @@ impl Api {
         let rest = Rest::new(RestParts {
             users: users.await.unwrap(),
             delivery: node.delivery(&conversations),
-            documents: Documents::new(store.clone(), conversations.clone()),
+            documents,
             conversations,
             authenticator: node.authenticator.clone(),
             policy: node.policy.clone(),

@@ -61,6 +61,7 @@ fn without_conversation() -> Vec<Tried> {
     };
     let said = json!({"topic": "broadcast:game", "event": "move", "payload": {}});
     let begun = json!({"type": "group", "members": ["carl"]});
+    let phone = json!({"device_id": "tablet", "platform": "ios"});
     vec![
         row("POST /conversations", begun, [201, 201]),
         row("GET /conversations", Value::Null, [200, 200]),
@@ -73,6 +74,11 @@ fn without_conversation() -> Vec<Tried> {
             [200, 200],
         ),
         row("GET /users/me/overview", Value::Null, [200, 200]),
+        row("GET /devices", Value::Null, [200, 200]),
+        row("POST /devices", phone, [201, 201]),
+        row("PATCH /devices/tablet", json!({"name": "mine"}), [200, 200]),
+        row("POST /devices/tablet/heartbeat", Value::Null, [204, 204]),
+        row("DELETE /devices/tablet", Value::Null, [204, 204]),
         row("GET /presence/online", Value::Null, [200, 200]),
         row("GET /presence/carl", Value::Null, [200, 200]),
         row("POST /broadcast", said, [202, 202]),
@@ -126,6 +132,7 @@ async fn the_matrix_is_complete() {
             .replace("/users/carl/", "/users/{id}/")
             .replace("/presence/carl", "/presence/{user_id}")
             .replace("/erasures/carl", "/erasures/{user}")
+            .replace("/devices/tablet", "/devices/{device_id}")
     }));
     assert_eq!(tried, described);
 }
@@ -214,6 +221,7 @@ async fn seen_in_acme(api: &Api) -> Vec<(u16, Value)> {
             "GET /conversations",
             "GET /users/me",
             "GET /users/me/preferences",
+            "GET /devices",
             "GET /presence/online",
             "GET /presence/carl",
         ] {
@@ -243,6 +251,8 @@ async fn routes_without_a_conversation_stay_within_the_tenant() {
         .await;
     let app = json!({"app": {"key": "secret setting"}});
     api.call(&ada, "PATCH /users/me/preferences", app).await;
+    let tablet = json!({"device_id": "tablet", "platform": "web", "name": "secret tablet"});
+    api.call(&ada, "POST /devices", tablet).await;
     let _online = connect(&api, "acme", "carl").await;
     let (room, _listening) = enter(&api, "acme", "broadcast:game");
     let before = seen_in_acme(&api).await;

@@ -98,7 +98,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_devices_forgotten_total",
         Counter,
         &["reason"],
-        "Devices that were forgotten with their cursors, because they were `unused`, or their person had `too_many`.",
+        "Devices that were forgotten with their cursors, because they were `unused`, their person had `too_many`, or had them `removed`.",
     ),
     metric(
         "quikapp_entities_quarantined",
