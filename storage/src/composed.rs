@@ -153,6 +153,15 @@ impl Composed {
     }
 }
 
+impl Composed {
+    /// The store of devices, if it is none of those that keep something else too.
+    fn devices_apart(&self) -> Option<&SharedDocuments> {
+        let mut others = self.distinct.iter();
+        let is_apart = !others.any(|store| same(store, &self.devices));
+        is_apart.then_some(&self.devices)
+    }
+}
+
 #[async_trait]
 impl Store for Composed {
     /// Cursors are issued by the store of the log, so its name counts.
@@ -162,7 +171,10 @@ impl Store for Composed {
 
     async fn health(&self) -> Health {
         let mut all = self.log.log_health().await;
-        let mut others = vec![self.devices.documents_health().await];
+        let mut others = Vec::new();
+        if let Some(devices) = self.devices_apart() {
+            others.push(devices.documents_health().await);
+        }
         for store in &self.distinct {
             others.push(store.health().await);
         }

@@ -46,7 +46,10 @@ impl LogUpkeep for Composed {
         for store in &self.distinct {
             store.scrub(ids).await?;
         }
-        Ok(())
+        match self.devices_apart() {
+            Some(devices) => devices.scrub_documents().await,
+            None => Ok(()),
+        }
     }
 }
 

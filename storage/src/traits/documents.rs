@@ -29,6 +29,9 @@ pub trait DocumentKeeper: DocumentStore + 'static {
     /// As [`Store::health`].
     async fn documents_health(&self) -> Health;
 
+    /// As [`LogUpkeep::scrub`](crate::LogUpkeep::scrub), of what was forgotten.
+    async fn scrub_documents(&self) -> Result<(), StoreError>;
+
     /// As [`Store::close`].
     async fn close_documents(&self);
 }
@@ -37,6 +40,10 @@ pub trait DocumentKeeper: DocumentStore + 'static {
 impl<T: Store> DocumentKeeper for T {
     async fn documents_health(&self) -> Health {
         self.health().await
+    }
+
+    async fn scrub_documents(&self) -> Result<(), StoreError> {
+        self.scrub(&[]).await
     }
 
     async fn close_documents(&self) {

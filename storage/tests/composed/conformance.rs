@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use quikapp_storage::{Keeper, Keepers, compose, conformance};
+use quikapp_storage::{
+    Document, DocumentKind, Keeper, Keepers, Person, WorkspaceId, compose, conformance,
+};
 
-use crate::support::Place;
+use crate::support::{Place, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn registers_apart_from_the_log_keep_every_promise() {
@@ -32,6 +34,32 @@ async fn six_stores_keep_every_promise() {
     };
     let store = compose(&keepers);
     conformance::run_all(|| std::future::ready(store.clone())).await;
+}
+
+/// Who is erased leaves nothing on the disk of a store that keeps devices alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_devices_alone_is_cleaned() {
+    let (all, devices) = (Place::new(), Place::new());
+    let keepers = Keepers {
+        devices: Arc::<dyn Keeper>::clone(&devices.keeper),
+        ..Keepers::all(&all.keeper)
+    };
+    let store = compose(&keepers);
+    let person = Person {
+        workspace: WorkspaceId::new("w").unwrap(),
+        user: user("ana"),
+    };
+    let document = Document {
+        person: person.clone(),
+        kind: DocumentKind::Devices,
+        version: 1,
+        json: r#"["xyzzy"]"#.into(),
+    };
+    store.put_document(&document).await.unwrap();
+    assert!(devices.holds("xyzzy") && !all.holds("xyzzy"));
+    store.forget_documents(&person).await.unwrap();
+    store.scrub(&[]).await.unwrap();
+    assert!(!devices.holds("xyzzy"));
 }
 
 /// One store for everything is that store, with its own transactions.

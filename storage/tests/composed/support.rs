@@ -27,6 +27,13 @@ impl Place {
         }
     }
 
+    /// Whether something stands in one of its files.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let files = std::fs::read_dir(self.dir.path().join("data")).unwrap();
+        let mut files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files.any(|file| file.windows(text.len()).any(|it| it == text.as_bytes()))
+    }
+
     /// Keeps everybody from writing until the connection is dropped.
     pub(crate) fn lock(&self) -> rusqlite::Connection {
         let conn = rusqlite::Connection::open(self.dir.path().join("data/quikapp.db")).unwrap();
