@@ -10,6 +10,7 @@
 //! ([`People::connected`]): nodes tell each other apart from presence. So they do of what people
 //! chose, and each node shows its people as they chose last, wherever that was.
 
+mod asking;
 mod connected;
 mod core;
 mod effect;
@@ -24,10 +25,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use asking::Asked;
 pub use connected::Connected;
 pub use core::{Core, NotConnected};
 pub use effect::{Effect, Publicly};
-pub use handle::{Asked, ChooseError, Joined, People};
+pub use handle::{ChooseError, Joined, People};
 pub use payload::{
     CustomStatusPayload, DevicesPayload, OfflinePayload, OnlinePayload, StatusPayload,
 };

@@ -35,4 +35,7 @@ pub use handle::Presence;
 pub use message::{Delta, Message, Op, Snapshot};
 pub use rooms::{count_outlet, room_of, workspace_room};
 
+pub(crate) use roll::SEPARATOR;
+#[cfg(test)]
+pub(crate) use roll::says_alike;
 pub(crate) use rooms::{Outlet, outlets};

@@ -132,10 +132,12 @@ impl Notifier {
         let unsure = (0..members.len()).filter(|at| status(*at).is_none());
         let unsure: Vec<_> = unsure.map(|at| members[at].user.clone()).collect();
         let profiles = self.store.profiles(workspace, &unsure).await?;
+        let now = self.clock.now();
         let chosen = |member: &Member| {
             let is_theirs = |profile: &&Profile| profile.person.user == member.user;
             let profile = profiles.iter().find(is_theirs);
-            profile.map(Chosen::of).unwrap_or_default().status
+            let chosen = profile.map(|profile| Chosen::of(profile, now));
+            chosen.unwrap_or_default().status
         };
         let all = members.iter().zip(mutes).zip(online);
         let recipients = all.map(|((member, mute), online)| Recipient {

@@ -4,11 +4,10 @@ use aws_lc_rs::digest;
 use quikapp_storage::DeviceId;
 
 use super::{Chosen, Status};
+use crate::presence::SEPARATOR;
 
 /// Devices of a person that other nodes are told of.
 const DEVICES: usize = 16;
-/// Between the parts of what is written: no id holds it.
-const SEPARATOR: char = '\u{1f}';
 
 /// A person with at least one socket, invisible or not. Not for others to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +34,6 @@ impl Mark {
             text.push_str(&format!("{:08x}", u32::from_be_bytes(first)));
         }
         Self(text)
-    }
-
-    /// Whether this is what a node wrote of a person ([`Connected::write`]).
-    pub(super) fn is_that_of(&self, text: &str) -> bool {
-        text.split(SEPARATOR).next() == Some(&self.0)
     }
 }
 
@@ -105,7 +99,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::people::CustomStatus;
+    use crate::{people::CustomStatus, presence::says_alike};
 
     fn connected(status: Option<Status>, devices: &[&str]) -> Connected {
         let devices = devices.iter().map(|id| DeviceId::new(id).unwrap());
@@ -154,7 +148,8 @@ mod tests {
         for (at, mark) in marks.iter().enumerate() {
             let written = connected(None, &["phone"]).write(mark);
             for (other, known) in marks.iter().enumerate() {
-                assert_eq!(known.is_that_of(&written), at == other, "{written}");
+                let known = connected(None, &["laptop"]).write(known);
+                assert_eq!(says_alike(&known, &written), at == other, "{written}");
             }
         }
     }

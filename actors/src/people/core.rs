@@ -182,6 +182,12 @@ impl Core {
         effects
     }
 
+    /// Those whose custom statuses have had their time.
+    pub(super) fn expiring(&self, now: Timestamp) -> Vec<Person> {
+        let due = self.expiries.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, person)| person.clone()).collect()
+    }
+
     /// The next moment at which [`Core::expire`] has something to do.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         self.expiries.first().map(|(at, _)| *at)
@@ -211,24 +217,21 @@ impl Core {
         })
     }
 
-    /// What tells the choice of a connected person from others.
-    pub(super) fn mark(&self, person: &Person) -> Option<Mark> {
+    /// What other nodes are told of a connected person.
+    pub(super) fn line(&self, person: &Person) -> Option<String> {
         let entry = self.entry(person)?;
-        Some(Mark::of(&entry.chosen, entry.last_seen_public))
+        let mark = Mark::of(&entry.chosen, entry.last_seen_public);
+        Some(self.connected(person)?.write(&mark))
     }
 
     /// What a person chose elsewhere, as the store has it, is taken over here. Nothing happens
-    /// without a socket, or if it is known.
-    pub fn adopt(
-        &mut self,
-        person: &Person,
-        profile: Option<&Profile>,
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        let mut chosen = profile.map(Chosen::of).unwrap_or_default();
-        chosen.custom.take_if(|custom| custom.has_expired(now));
-        self.set_last_seen_public(person, profile.is_some_and(|it| it.last_seen_public));
-        self.choose(person, chosen, now).unwrap_or_default()
+    /// without a socket, if it is known, or if it cannot be read.
+    pub fn adopt(&mut self, profile: &Profile, now: Timestamp) -> Vec<Effect> {
+        let person = &profile.person;
+        self.set_last_seen_public(person, profile.last_seen_public);
+        let chosen = Chosen::read(profile, now);
+        let taken = chosen.map(|chosen| self.choose(person, chosen, now));
+        taken.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The devices that people are connected with here.

@@ -62,12 +62,9 @@ const LEFT: usize = 32;
 
 impl Entry {
     pub(super) fn new(profile: Option<&Profile>, socket: Socket) -> Self {
-        let mut chosen = profile.map(Chosen::of).unwrap_or_default();
-        chosen
-            .custom
-            .take_if(|custom| custom.has_expired(socket.since));
+        let chosen = profile.map(|profile| Chosen::of(profile, socket.since));
         Self {
-            chosen,
+            chosen: chosen.unwrap_or_default(),
             last_seen: profile.and_then(|profile| profile.last_seen),
             last_seen_public: profile.is_some_and(|profile| profile.last_seen_public),
             sockets: vec![socket],

@@ -42,24 +42,15 @@ pub enum ChooseError {
     Store(#[from] StoreError),
 }
 
-/// A person as one asks for them, and what decides who may see all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// The person, last seen included.
-    pub seen: PersonSeen,
-    /// Whether everyone may see when they were last here.
-    pub last_seen_public: bool,
-}
-
 /// Who is online. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct People(Arc<Inner>);
+pub struct People(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     fanout: Fanout,
     presence: Presence,
-    store: Arc<dyn PeopleStore>,
-    clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn PeopleStore>,
+    pub(super) clock: Arc<dyn Clock>,
     shards: Box<[Mutex<Core>]>,
     hasher: RandomState,
     keeper: Keeper,
@@ -136,7 +127,7 @@ impl People {
     ) -> Result<Joined, StoreError> {
         if !self.0.join_known(person, tracker, device.clone()) {
             // Without the profile an invisible person would show: no profile, no join.
-            let profile = self.profile(person).await?;
+            let profile = self.0.profile(person).await?;
             self.0.join(person, profile.as_ref(), tracker, device);
         }
         Ok(Joined {
@@ -171,35 +162,14 @@ impl People {
         self.0.keeper.choose(person, Choice::Custom(custom)).await
     }
 
-    /// People as others see them, in the order asked for. Who is not known looks offline. Of those
-    /// who are connected to other nodes only, which devices they use is not told.
-    pub async fn ask(
-        &self,
-        workspace: &WorkspaceId,
-        users: &[UserId],
-    ) -> Result<Vec<Asked>, StoreError> {
-        let mut asked: Vec<_> = users
-            .iter()
-            .map(|user| self.0.asked(workspace, user))
-            .collect();
-        let is_missing =
-            |(user, asked): (&UserId, &Option<Asked>)| asked.is_none().then(|| user.clone());
-        let missing: Vec<_> = users.iter().zip(&asked).filter_map(is_missing).collect();
-        if !missing.is_empty() {
-            let profiles = self.0.store.profiles(workspace, &missing).await?;
-            for (user, asked) in users.iter().zip(&mut asked) {
-                asked.get_or_insert_with(|| self.0.asked_elsewhere(workspace, user, &profiles));
-            }
-        }
-        Ok(asked.into_iter().flatten().collect())
-    }
-
-    /// A person's profile was changed, and the store knows it.
+    /// Everyone may see when a person was last here, or may no longer, and the store knows it. It
+    /// is read again wherever they are connected.
     pub fn last_seen_shown(&self, person: &Person, public: bool) {
         self.0.change(person, |core| {
             core.set_last_seen_public(person, public);
             Vec::new()
         });
+        self.0.presence.unsettle(person);
     }
 
     /// How a connected person sees themselves.
@@ -231,8 +201,9 @@ impl People {
         if let Ok(chosen) = self.0.chosen(person) {
             return Ok(chosen);
         }
-        let profile = self.profile(person).await?;
-        Ok(profile.as_ref().map(Chosen::of).unwrap_or_default())
+        let profile = self.0.profile(person).await?;
+        let chosen = profile.map(|profile| Chosen::of(&profile, self.0.clock.now()));
+        Ok(chosen.unwrap_or_default())
     }
 
     /// Whether a connected person looks offline to others.
@@ -265,12 +236,6 @@ impl People {
     /// Returns when everything that was to be written down before is. Call it before stopping.
     pub async fn flush(&self) {
         self.0.keeper.flush().await;
-    }
-
-    async fn profile(&self, person: &Person) -> Result<Option<Profile>, StoreError> {
-        let users = std::slice::from_ref(&person.user);
-        let profiles = self.0.store.profiles(&person.workspace, users).await?;
-        Ok(profiles.into_iter().next())
     }
 }
 
@@ -313,31 +278,28 @@ impl Inner {
         if !self.presence.is_shared() {
             return Ok(known);
         }
-        let users = std::slice::from_ref(&person.user);
-        let profiles = self.store.profiles(&person.workspace, users).await?;
-        Ok(profiles.first().map(Chosen::of).unwrap_or_default())
-    }
-
-    /// Whether another node says that a connected person chose something else than is known here,
-    /// or has nothing to say of them any more.
-    pub(super) fn is_doubtful(&self, person: &Person) -> bool {
-        let Some(mark) = self.shard(person).lock().mark(person) else {
-            return false;
-        };
-        let said = self.presence.connected_elsewhere(person);
-        said.is_empty() || said.iter().any(|said| !mark.is_that_of(said))
+        let profile = self.profile(person).await?;
+        let kept = profile.map(|profile| Chosen::read(&profile, self.clock.now()));
+        Ok(kept.unwrap_or_default().unwrap_or(known))
     }
 
     /// Takes over what the store has of a person.
-    pub(super) fn adopt(&self, person: &Person, profile: Option<&Profile>) {
+    pub(super) fn adopt(&self, profile: &Profile) {
         let now = self.clock.now();
-        self.change(person, |core| core.adopt(person, profile, now));
+        self.change(&profile.person, |core| core.adopt(profile, now));
     }
 
-    /// A choice has been written down.
+    async fn profile(&self, person: &Person) -> Result<Option<Profile>, StoreError> {
+        let users = std::slice::from_ref(&person.user);
+        let profiles = self.store.profiles(&person.workspace, users).await?;
+        Ok(profiles.into_iter().next())
+    }
+
+    /// A choice has been written down. Who has gone meanwhile may be connected elsewhere.
     pub(super) fn choose(&self, person: &Person, chosen: Chosen) -> Result<(), NotConnected> {
         let now = self.clock.now();
-        self.try_change(person, |core| core.choose(person, chosen, now))
+        let taken = self.try_change(person, |core| core.choose(person, chosen, now));
+        taken.inspect_err(|_| self.presence.unsettle(person))
     }
 
     /// Clears custom statuses; returns when the next one is due.
@@ -345,8 +307,12 @@ impl Inner {
         let now = self.clock.now();
         for core in &self.shards {
             let mut core = core.lock();
+            let expiring = core.expiring(now);
             let effects = core.expire(now);
             self.run(effects);
+            for person in expiring {
+                self.enroll(&person, &core);
+            }
         }
         let expiries = self.shards.iter();
         expiries.filter_map(|core| core.lock().next_expiry()).min()
@@ -375,32 +341,15 @@ impl Inner {
     /// lock, so that the last word is the last.
     fn enroll(&self, person: &Person, core: &Core) {
         if self.presence.is_shared() {
-            let (connected, mark) = (core.connected(person), core.mark(person));
-            let said = connected.zip(mark).map(|(it, mark)| it.write(&mark));
+            let said = core.line(person);
             self.presence.say_connected(person, said.as_deref());
         }
     }
 
     /// How a person is connected to other nodes, one item each.
-    fn elsewhere(&self, person: &Person) -> impl Iterator<Item = Connected> + use<> {
+    pub(super) fn elsewhere(&self, person: &Person) -> impl Iterator<Item = Connected> + use<> {
         let said = self.presence.connected_elsewhere(person).into_iter();
         said.map(|said| Connected::read(&said))
-    }
-
-    /// A person who is not connected here.
-    fn asked_elsewhere(
-        &self,
-        workspace: &WorkspaceId,
-        user: &UserId,
-        profiles: &[Profile],
-    ) -> Asked {
-        let person = Person {
-            workspace: workspace.clone(),
-            user: user.clone(),
-        };
-        let profile = profiles.iter().find(|profile| profile.person.user == *user);
-        let connected = self.elsewhere(&person).reduce(Connected::and);
-        from_profile(user, profile, connected, self.clock.now())
     }
 
     /// Under the shard's lock, so that effects happen in the order of their causes.
@@ -437,19 +386,7 @@ impl Inner {
         }
     }
 
-    fn asked(&self, workspace: &WorkspaceId, user: &UserId) -> Option<Asked> {
-        let person = Person {
-            workspace: workspace.clone(),
-            user: user.clone(),
-        };
-        let core = self.shard(&person).lock();
-        Some(Asked {
-            seen: core.seen(&person)?,
-            last_seen_public: core.last_seen_public(&person)?,
-        })
-    }
-
-    fn shard(&self, person: &Person) -> &Mutex<Core> {
+    pub(super) fn shard(&self, person: &Person) -> &Mutex<Core> {
         let number = self.hasher.hash_one(person) % SHARDS;
         &self.shards[number as usize]
     }
@@ -463,29 +400,4 @@ impl std::fmt::Debug for Inner {
 
 fn key(user: &UserId) -> Arc<str> {
     user.as_str().into()
-}
-
-/// What others see of somebody by their profile, and by how they are connected to other nodes.
-fn from_profile(
-    user: &UserId,
-    profile: Option<&Profile>,
-    connected: Option<Connected>,
-    now: Timestamp,
-) -> Asked {
-    let mut chosen = profile.map(Chosen::of).unwrap_or_default();
-    chosen.custom.take_if(|custom| custom.has_expired(now));
-    let status = connected.map(|it| it.status.unwrap_or(chosen.status));
-    let shown = status.filter(|status| *status != Status::Invisible);
-    let last_seen = profile.and_then(|profile| profile.last_seen);
-    let custom = chosen.custom.filter(|_| shown.is_some());
-    Asked {
-        seen: PersonSeen {
-            user_id: user.clone(),
-            status: shown.map_or(Shown::Offline, Shown::from),
-            last_seen: last_seen.filter(|_| shown.is_none()),
-            custom_status: custom.map(|custom| *custom),
-            devices: Vec::new(),
-        },
-        last_seen_public: profile.is_some_and(|profile| profile.last_seen_public),
-    }
 }

@@ -6,7 +6,10 @@ use std::{sync::Arc, sync::Weak, time::Duration};
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use quikapp_storage::{PeopleStore, Person, ProfileChange, Timestamp};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -68,10 +71,10 @@ impl Keeper {
         let (wishes, queue) = mpsc::channel(QUEUE);
         let queued = wishes.downgrade();
         let work = Arc::new(Mutex::new(Work {
-            people: people.clone(),
-            store: store.clone(),
+            people,
+            store,
             queue,
-            settling: Settling::new(people, store, presence),
+            settling: Settling::new(presence),
         }));
         let task = ChildSpec::task("people", "people", move |stop| {
             let work = work.clone();
@@ -126,9 +129,18 @@ impl Work {
     /// first.
     async fn run(&mut self, stop: &CancellationToken) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wishes = Vec::new();
         loop {
             tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                _ = looks.tick() => {
+                    if let Some(people) = self.people.upgrade() {
+                        people.expire();
+                    }
+                    self.settling.try_again();
+                }
                 received = self.queue.recv_many(&mut wishes, BATCH) => {
                     if received == 0 {
                         return;
@@ -136,13 +148,11 @@ impl Work {
                     let batch = Batch::of(&self.people, wishes.drain(..));
                     batch.write(&self.people, self.store.as_ref()).await;
                 }
-                () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
-                () = self.settling.doubts() => self.settling.settle().await,
-                _ = looks.tick() => {
+                // Who waits for an answer comes first.
+                () = self.settling.doubts() => {
                     if let Some(people) = self.people.upgrade() {
-                        people.expire();
+                        self.settling.settle(&people, self.store.as_ref()).await;
                     }
-                    self.settling.settle().await;
                 }
             }
         }

@@ -1,14 +1,11 @@
 //! What people choose on one node is known on the others that they are connected to.
 //!
 //! Nodes tell each other a mark of what each person has chosen ([`Mark`](super::connected::Mark)),
-//! after the store has it. A node that hears of another mark than its own reads the profile and
-//! takes that over; so whoever was last to write is believed everywhere, whichever node hears of
-//! it first, and a node that heard of nothing (a lost frame) finds out by the next beat.
+//! after the store has it. A node that has reason to doubt what it knows
+//! ([`Presence::doubtful`]) reads the profile and takes that over; so whoever was last to write is
+//! believed everywhere, whichever node hears of it first.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Weak},
-};
+use std::collections::HashSet;
 
 use quikapp_storage::{PeopleStore, Person, StoreError, UserId, WorkspaceId};
 
@@ -18,77 +15,74 @@ use crate::presence::Presence;
 /// Profiles that are read together.
 const BATCH: usize = 256;
 
-/// The connected people of whom others say something else. As many as are connected here, at most.
+/// Those of whom others may know better: of the people who are connected here, and of some who
+/// have just gone.
 pub(super) struct Settling {
-    people: Weak<Inner>,
-    store: Arc<dyn PeopleStore>,
     presence: Presence,
     doubtful: HashSet<Person>,
+    /// The store could not say.
+    is_waiting: bool,
 }
 
 impl Settling {
-    pub(super) fn new(
-        people: Weak<Inner>,
-        store: Arc<dyn PeopleStore>,
-        presence: Presence,
-    ) -> Self {
+    pub(super) fn new(presence: Presence) -> Self {
         Self {
-            people,
-            store,
             presence,
             doubtful: HashSet::new(),
+            is_waiting: false,
         }
     }
 
-    /// Until others have said something new. Cancelling it loses nothing.
-    pub(super) async fn doubts(&mut self) {
-        let moved = self.presence.moved_elsewhere().await;
-        self.doubtful.extend(moved);
+    /// What the store could not say is asked again.
+    pub(super) fn try_again(&mut self) {
+        self.is_waiting = false;
     }
 
-    /// Reads what is doubtful. What the store cannot say now is asked again the next time. Between
-    /// the reading and the taking over nothing may be written here: the caller is the one who
-    /// writes.
-    pub(super) async fn settle(&mut self) {
-        let Some(people) = self.people.upgrade() else {
+    /// Until there is something to settle. Cancelling it loses nothing.
+    pub(super) async fn doubts(&mut self) {
+        while self.doubtful.is_empty() || self.is_waiting {
+            let more = self.presence.doubtful().await;
+            self.doubtful.extend(more);
+        }
+    }
+
+    /// Settles some of it. Between reading and taking over nothing may be written down here: the
+    /// caller is the one who writes.
+    pub(super) async fn settle(&mut self, people: &Inner, store: &dyn PeopleStore) {
+        let Some((workspace, users)) = self.some() else {
             return;
         };
-        self.doubtful.retain(|person| people.is_doubtful(person));
-        for (workspace, users) in by_workspace(&self.doubtful) {
-            for users in users.chunks(BATCH) {
-                if let Err(error) = self.take_over(&people, &workspace, users).await {
-                    tracing::warn!(%error, "what was chosen on another node cannot be read yet");
-                    return;
+        let taken = take_over(people, store, &workspace, &users).await;
+        self.is_waiting = taken.is_err();
+        match taken {
+            Ok(()) => {
+                for user in users {
+                    let workspace = workspace.clone();
+                    self.doubtful.remove(&Person { workspace, user });
                 }
             }
+            Err(error) => tracing::warn!(%error, "what was chosen elsewhere cannot be read yet"),
         }
     }
 
-    async fn take_over(
-        &mut self,
-        people: &Inner,
-        workspace: &WorkspaceId,
-        users: &[UserId],
-    ) -> Result<(), StoreError> {
-        let profiles = self.store.profiles(workspace, users).await?;
-        for user in users {
-            let person = Person {
-                workspace: workspace.clone(),
-                user: user.clone(),
-            };
-            let profile = profiles.iter().find(|it| it.person.user == *user);
-            people.adopt(&person, profile);
-            self.doubtful.remove(&person);
-        }
-        Ok(())
+    /// Some of one workspace.
+    fn some(&self) -> Option<(WorkspaceId, Vec<UserId>)> {
+        let workspace = &self.doubtful.iter().next()?.workspace;
+        let people = self.doubtful.iter();
+        let people = people.filter(|person| person.workspace == *workspace);
+        let users = people.take(BATCH).map(|person| person.user.clone());
+        Some((workspace.clone(), users.collect()))
     }
 }
 
-fn by_workspace(people: &HashSet<Person>) -> HashMap<WorkspaceId, Vec<UserId>> {
-    let mut all: HashMap<_, Vec<_>> = HashMap::new();
-    for person in people {
-        let users = all.entry(person.workspace.clone()).or_default();
-        users.push(person.user.clone());
+async fn take_over(
+    people: &Inner,
+    store: &dyn PeopleStore,
+    workspace: &WorkspaceId,
+    users: &[UserId],
+) -> Result<(), StoreError> {
+    for profile in store.profiles(workspace, users).await? {
+        people.adopt(&profile);
     }
-    all
+    Ok(())
 }

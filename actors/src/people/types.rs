@@ -114,11 +114,20 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// What a profile says; nothing chosen if it says nothing (or nothing readable).
-    pub fn of(profile: &Profile) -> Self {
-        let text = profile.presence.as_deref();
-        text.and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
+    /// What a profile says that holds still; nothing chosen if it says nothing (or nothing
+    /// readable).
+    pub fn of(profile: &Profile, now: Timestamp) -> Self {
+        Self::read(profile, now).unwrap_or_default()
+    }
+
+    /// The same, and `None` where the profile says something that this version cannot read.
+    pub(super) fn read(profile: &Profile, now: Timestamp) -> Option<Self> {
+        let Some(text) = profile.presence.as_deref() else {
+            return Some(Self::default());
+        };
+        let mut chosen: Self = serde_json::from_str(text).ok()?;
+        chosen.custom.take_if(|custom| custom.has_expired(now));
+        Some(chosen)
     }
 }
 

@@ -206,10 +206,17 @@ impl Presence {
         self.0.roll.elsewhere(person)
     }
 
-    /// Those of the people connected here of whom other nodes have said something new since this
-    /// last returned. Waits until there are some; for one caller. Cancelling it loses nothing.
-    pub async fn moved_elsewhere(&self) -> Vec<Person> {
-        self.0.roll.moved().await
+    /// What is kept of a person has changed while it may not show in what this node says of them:
+    /// whichever nodes they are connected to, this one included, doubt what they know.
+    pub fn unsettle(&self, person: &Person) {
+        self.0.roll.unsettle(person);
+    }
+
+    /// Those of the people connected here of whom other nodes may know better since this last
+    /// returned: something else is said of them than here, or nothing any more, or something may
+    /// have been missed. Waits until there are some; for one caller. Cancelling it loses nothing.
+    pub async fn doubtful(&self) -> Vec<Person> {
+        self.0.roll.doubtful().await
     }
 
     /// Whether other nodes are told of anything.
@@ -274,8 +281,8 @@ impl Presence {
             let diffs = shard.replica.replica_down(shard_of(node, number));
             self.publish(&mut shard, diffs);
         }
-        for (number, part) in (SHARDS..).zip(self.0.roll.parts()) {
-            part.lock().down(shard_of(node, number));
+        for (shard, number) in (SHARDS..).take(self.0.roll.parts().len()).enumerate() {
+            self.0.roll.down(shard, shard_of(node, number));
         }
     }
 

@@ -22,6 +22,15 @@ use super::{Message, ReplicaId};
 /// A power of two: the lowest bits of a key say which shard it belongs to, on every node.
 const SHARDS: u64 = 16;
 
+/// Between the parts of what is said of a person: no id holds it.
+pub(crate) const SEPARATOR: char = '\u{1f}';
+
+/// Whether two nodes say the same of a person, whichever devices are connected to them: the parts
+/// before the first [`SEPARATOR`].
+pub(crate) fn says_alike(one: &str, other: &str) -> bool {
+    one.split(SEPARATOR).next() == other.split(SEPARATOR).next()
+}
+
 /// A person by name: 128 bits of SHA-256(len(workspace) as big-endian u32, workspace, user).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RollKey(u128);
@@ -59,8 +68,8 @@ impl RollKey {
 pub(super) struct Roll {
     parts: Box<[Mutex<Part>]>,
     is_shared: AtomicBool,
-    /// Others have said something new of people who are connected here.
-    moved: Notify,
+    /// Others may know better of people who are connected here.
+    doubts: Notify,
 }
 
 impl Roll {
@@ -70,7 +79,7 @@ impl Roll {
         Self {
             parts: (0..SHARDS).map(part).collect(),
             is_shared: AtomicBool::new(false),
-            moved: Notify::new(),
+            doubts: Notify::new(),
         }
     }
 
@@ -99,16 +108,30 @@ impl Roll {
         self.parts[key.shard()].lock().elsewhere(key)
     }
 
-    /// Those who are connected here and of whom others have said something new since this last
-    /// returned. Waits until there are some; cancelling it loses nothing.
-    pub(super) async fn moved(&self) -> Vec<Person> {
+    /// Whoever is connected to any node is doubtful there, and here: what is kept of them has
+    /// changed beside what is said.
+    pub(super) fn unsettle(&self, person: &Person) {
+        if self.is_shared() {
+            let key = RollKey::of(person);
+            self.change(key.shard(), |part| part.unsettle(key, person));
+        }
+    }
+
+    /// Another node is gone, or cut off.
+    pub(super) fn down(&self, shard: usize, peer: ReplicaId) {
+        self.change(shard, |part| part.down(peer));
+    }
+
+    /// Those who are connected here and of whom others may know better since this last returned.
+    /// Waits until there are some; cancelling it loses nothing.
+    pub(super) async fn doubtful(&self) -> Vec<Person> {
         loop {
             let parts = self.parts.iter();
-            let moved: Vec<_> = parts.flat_map(|part| part.lock().take_moved()).collect();
-            if !moved.is_empty() {
-                return moved;
+            let doubtful: Vec<_> = parts.flat_map(|part| part.lock().take_doubtful()).collect();
+            if !doubtful.is_empty() {
+                return doubtful;
             }
-            self.moved.notified().await;
+            self.doubts.notified().await;
         }
     }
 
@@ -128,8 +151,8 @@ impl Roll {
         };
         let mut part = part.lock();
         let changed = change(&mut part);
-        if part.has_moved() {
-            self.moved.notify_one();
+        if part.has_doubts() {
+            self.doubts.notify_one();
         }
         changed
     }

@@ -26,6 +26,8 @@ struct Profiles {
     is_full: AtomicBool,
     /// Nothing can be read.
     is_away: AtomicBool,
+    /// The next write takes [`SLOWLY`].
+    is_slow: AtomicBool,
     /// The next write panics.
     is_poisoned: AtomicBool,
 }
@@ -39,6 +41,9 @@ impl PeopleStore for Profiles {
         if self.is_full.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("disk full".into()));
         }
+        if self.is_slow.swap(false, Ordering::SeqCst) {
+            tokio::time::sleep(SLOWLY).await;
+        }
         let mut kept = self.kept.lock();
         let profile = kept.entry(person.clone()).or_insert_with(|| Profile {
             person: person.clone(),
@@ -48,6 +53,7 @@ impl PeopleStore for Profiles {
             last_seen_public: false,
         });
         profile.last_seen = change.last_seen.or(profile.last_seen);
+        profile.last_seen_public = change.last_seen_public.unwrap_or(profile.last_seen_public);
         if let Some(presence) = change.presence {
             profile.presence = presence;
         }
@@ -86,6 +92,8 @@ impl PeopleStore for Profiles {
         Ok(Vec::new())
     }
 }
+
+const SLOWLY: Duration = Duration::from_secs(2);
 
 struct Node {
     fanout: Fanout,
@@ -601,4 +609,117 @@ async fn who_comes_with_what_they_chose_before_is_corrected() {
         .lock()
         .extend(written.map(|it| (alice.clone(), it)));
     there.comes_to_show(&alice, Shown::Busy).await;
+}
+
+/// A choice whose socket closed before it was written, and one that was told for a moment only.
+#[tokio::test(start_paused = true)]
+async fn who_hides_and_leaves_is_hidden_on_all_other_nodes() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let nodes = [1, 2, 3].map(|number| Node::of(&store, number));
+    let _trees = nodes.each_ref().map(|node| node.shares(&wire));
+    let alice = person("alice");
+    let [here, there, yonder] = &nodes;
+    let [phone, _laptop] = on_both(here, there).await;
+    let _tablet = yonder
+        .people
+        .joined(&alice, tracker(3, 1), device("tablet"))
+        .await
+        .unwrap();
+    here.people
+        .choose_status(&alice, Status::Invisible)
+        .await
+        .unwrap();
+    drop(phone);
+    for node in [there, yonder] {
+        node.comes_to_show(&alice, Shown::Invisible).await;
+    }
+
+    let phone = here
+        .people
+        .joined(&alice, tracker(1, 2), device("phone"))
+        .await
+        .unwrap();
+    here.comes_to_show(&alice, Shown::Invisible).await;
+    store.is_slow.store(true, Ordering::SeqCst);
+    let (chosen, ()) = tokio::join!(here.people.choose_status(&alice, Status::Busy), async {
+        tokio::time::sleep(SLOWLY / 2).await;
+        drop(phone);
+    });
+    assert!(
+        matches!(chosen, Err(ChooseError::NotConnected(_))),
+        "{chosen:?}"
+    );
+    for node in [there, yonder] {
+        node.comes_to_show(&alice, Shown::Busy).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_last_seen_is_public_is_known_wherever_it_was_changed() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let nodes = [1, 2, 3].map(|number| Node::of(&store, number));
+    let _trees = nodes.each_ref().map(|node| node.shares(&wire));
+    let alice = person("alice");
+    let [here, there, yonder] = &nodes;
+    let _joined = on_both(here, there).await;
+    // By REST, at a node where she has no socket.
+    for public in [true, false] {
+        let change = ProfileChange {
+            last_seen_public: Some(public),
+            ..ProfileChange::default()
+        };
+        store.put_profile(&alice, change).await.unwrap();
+        yonder.people.last_seen_shown(&alice, public);
+        for node in [here, there] {
+            let users = std::slice::from_ref(&alice.user);
+            let began = tokio::time::Instant::now();
+            while node.people.ask(&alice.workspace, users).await.unwrap()[0].last_seen_public
+                != public
+            {
+                assert!(began.elapsed() < Duration::from_secs(5));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_that_had_their_time_do_not_come_back_and_those_of_the_hidden_are_not_told() {
+    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
+    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
+    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let alice = person("alice");
+    let _phone = here
+        .people
+        .joined(&alice, tracker(1, 1), device("phone"))
+        .await
+        .unwrap();
+    let lunch = busy_with("lunch", Some(Timestamp(31_000)));
+    here.people
+        .choose_custom(&alice, Some(lunch))
+        .await
+        .unwrap();
+    here.clock.advance_ms(30_000);
+    let mut own = here.ear(&own_topic(&alice));
+    assert_eq!(own.hears().await.1["custom_status"], Value::Null);
+    here.people
+        .choose_status(&alice, Status::Busy)
+        .await
+        .unwrap();
+    assert_eq!(own.hears().await.0, "user:status:changed");
+    here.people
+        .choose_status(&alice, Status::Invisible)
+        .await
+        .unwrap();
+    assert_eq!(own.hears().await.1["status"], "invisible");
+    assert!(own.hears_nothing());
+
+    let words = busy_with("not for all", None);
+    here.people
+        .choose_custom(&alice, Some(words))
+        .await
+        .unwrap();
+    // What this node has heard of her is older than what the store has.
+    let seen = there.asks(&alice).await;
+    assert_eq!((seen.status, seen.custom_status), (Shown::Offline, None));
 }

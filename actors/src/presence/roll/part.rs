@@ -11,7 +11,7 @@ use std::{
 
 use quikapp_storage::Person;
 
-use super::{super::entry::PhxRef, RollKey};
+use super::{super::entry::PhxRef, RollKey, says_alike};
 use crate::presence::{Delta, Entry, Message, Meta, Op, ReplicaId, Snapshot};
 
 /// Operations that are remembered until they are kept elsewhere; beyond, all is written anew.
@@ -41,8 +41,8 @@ pub(crate) struct Part {
     /// Own operations up to `clock`, without holes. Empty without peers.
     log: VecDeque<Op>,
     peers: HashMap<ReplicaId, Peer>,
-    /// Own people of whom others have said something new since that was last asked.
-    moved: HashSet<RollKey>,
+    /// Own people of whom others may know better, since that was last asked.
+    doubtful: HashSet<RollKey>,
     nowhere: Arc<str>,
 }
 
@@ -54,7 +54,7 @@ impl Part {
             own: HashMap::new(),
             log: VecDeque::new(),
             peers: HashMap::new(),
-            moved: HashSet::new(),
+            doubtful: HashSet::new(),
             nowhere: "".into(),
         }
     }
@@ -63,8 +63,7 @@ impl Part {
         self.id
     }
 
-    /// See [`Roll::put`](super::Roll::put). Saying the same again is nothing. Who comes while others
-    /// say something of them counts as moved: it may be newer than what was read of them.
+    /// See [`Roll::put`](super::Roll::put). Saying the same again is nothing.
     pub(super) fn put(&mut self, key: RollKey, person: &Person, record: Option<&str>) {
         let was = self.own.get(&key);
         if was.map(|own| own.record.as_ref()) == record {
@@ -81,13 +80,15 @@ impl Part {
                     person: person.clone(),
                 };
                 let is_new = self.own.insert(key, own).is_none();
-                if is_new && self.peers.values().any(|it| it.people.contains_key(&key)) {
-                    self.moved.insert(key);
+                // What others say may be newer than what was read of who comes.
+                let said = self.elsewhere(key);
+                if is_new && said.iter().any(|said| !says_alike(said, record)) {
+                    self.doubtful.insert(key);
                 }
             }
             None => {
                 self.own.remove(&key);
-                self.moved.remove(&key);
+                self.doubtful.remove(&key);
             }
         }
         if !self.peers.is_empty() {
@@ -110,14 +111,30 @@ impl Part {
         said.collect()
     }
 
-    pub(super) fn has_moved(&self) -> bool {
-        !self.moved.is_empty()
+    /// See [`Roll::unsettle`](super::Roll::unsettle): it is said, and taken back, or the other way
+    /// round. Operations are told one by one, and one that takes something back is a doubt.
+    pub(super) fn unsettle(&mut self, key: RollKey, person: &Person) {
+        match self.own.get(&key).map(|own| own.record.clone()) {
+            Some(record) => {
+                self.put(key, person, None);
+                self.put(key, person, Some(&record));
+                self.doubtful.insert(key);
+            }
+            None => {
+                self.put(key, person, Some(""));
+                self.put(key, person, None);
+            }
+        }
     }
 
-    /// Own people of whom others have said something new since this was last asked.
-    pub(super) fn take_moved(&mut self) -> Vec<Person> {
-        let moved = std::mem::take(&mut self.moved).into_iter();
-        let own = moved.filter_map(|key| self.own.get(&key));
+    pub(super) fn has_doubts(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
+    /// Own people of whom others may know better, since this was last asked.
+    pub(super) fn take_doubtful(&mut self) -> Vec<Person> {
+        let doubtful = std::mem::take(&mut self.doubtful).into_iter();
+        let own = doubtful.filter_map(|key| self.own.get(&key));
         own.map(|own| own.person.clone()).collect()
     }
 
@@ -172,7 +189,11 @@ impl Part {
 
     /// Another node is gone, or cut off: nobody is connected to it, as far as is known here.
     pub(in crate::presence) fn down(&mut self, peer: ReplicaId) {
-        self.peers.remove(&peer);
+        // The last that its people chose there may not have come here.
+        let gone = self.peers.remove(&peer).unwrap_or_default();
+        let own = gone.people.into_keys();
+        self.doubtful
+            .extend(own.filter(|key| self.own.contains_key(key)));
         if self.peers.is_empty() {
             self.log = VecDeque::new();
         }
@@ -211,12 +232,17 @@ impl Part {
             let Some(key) = RollKey::parse(&op.key) else {
                 continue;
             };
+            let own = self.own.get(&key);
+            let is_doubt = own.is_some_and(|own| match &op.adds {
+                Some(meta) => !says_alike(meta.members(), &own.record),
+                None => true,
+            });
+            if is_doubt {
+                self.doubtful.insert(key);
+            }
             match op.adds {
                 Some(meta) => drop(peer.people.insert(key, meta.members().into())),
                 None => drop(peer.people.remove(&key)),
-            }
-            if self.own.contains_key(&key) {
-                self.moved.insert(key);
             }
         }
         peer.clock = since.max(delta.to);
@@ -234,12 +260,11 @@ impl Part {
         let people = entries.filter_map(|(_, key, entry)| {
             Some((RollKey::parse(&key)?, entry.meta.members().into()))
         });
-        let people: HashMap<RollKey, Box<str>> = people.collect();
-        let of_own = |key: &&RollKey| peer.people.get(*key) != people.get(*key);
-        self.moved.extend(self.own.keys().filter(of_own).copied());
         *peer = Peer {
             clock: snapshot.clock,
-            people,
+            people: people.collect(),
         };
+        // What was said and taken back before it is in no snapshot.
+        self.doubtful.extend(self.own.keys().copied());
     }
 }

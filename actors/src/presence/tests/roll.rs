@@ -136,37 +136,67 @@ async fn a_hundred_thousand_people_are_known() {
     }
 }
 
-/// Only of one's own people, whichever way the news came, and each time once.
+/// Only of one's own people, and each time once.
 #[tokio::test(start_paused = true)]
-async fn what_others_say_anew_of_own_people_is_noticed() {
+async fn whoever_others_may_know_better_is_doubtful() {
     let wire = Wire::default();
     let (a, b) = two(&wire).await;
-    let moved = async || {
-        let mut moved = b.presence.moved_elsewhere().await;
-        moved.sort();
-        moved
+    let doubtful = async || {
+        let mut doubtful = b.presence.doubtful().await;
+        doubtful.sort();
+        doubtful
     };
-    a.says("cem", Some("o"));
-    b.comes_to_hear("cem", &["o"]).await;
-    b.says("cem", Some("o"));
-    assert_eq!(moved().await, [person("cem")], "was said before they came");
+    let cem = [person("cem")];
+    a.says("cem", Some("i\u{1f}phone"));
+    b.comes_to_hear("cem", &["i\u{1f}phone"]).await;
+    b.says("cem", Some("o\u{1f}laptop"));
+    assert_eq!(doubtful().await, cem, "was said before they came");
+    b.says("cem", Some("i\u{1f}laptop"));
     a.says("dan", Some("o"));
+    // Only the devices are others: no doubt.
     a.says("cem", Some("i"));
-    assert_eq!(moved().await, [person("cem")]);
+    b.comes_to_hear("cem", &["i"]).await;
+    a.says("cem", Some("d"));
+    assert_eq!(doubtful().await, cem);
     a.says("cem", None);
-    assert_eq!(moved().await, [person("cem")]);
+    assert_eq!(doubtful().await, cem, "nothing is said any more");
+    // What was said for a moment only, beside a third who says what is said here.
+    let c = Node::on(&wire, 3);
+    c.says("cem", Some("i"));
+    b.comes_to_hear("cem", &["i"]).await;
+    a.says("cem", Some("d"));
+    a.says("cem", None);
+    assert_eq!(doubtful().await, cem);
+    // From where they are not connected.
+    a.presence.unsettle(&cem[0]);
+    assert_eq!(doubtful().await, cem);
+    b.presence.unsettle(&cem[0]);
+    assert_eq!(doubtful().await, cem);
 
-    a.says("cem", Some("o"));
-    assert_eq!(moved().await, [person("cem")]);
-    // Too much for a delta: the whole is read.
-    b.end.cut(true);
+    c.tree.stop().await;
+    assert_eq!(doubtful().await, cem, "a node is gone");
+    let more = tokio::time::timeout(3 * BEAT, doubtful()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_hole_everybody_is_doubtful() {
+    let wire = Wire::default();
+    let (a, b) = two(&wire).await;
+    b.says("cem", Some("o"));
+    a.comes_to_hear("cem", &["o"]).await;
+    a.end.lose(true);
+    a.says("cem", Some("i"));
+    a.says("cem", None);
+    // Something that is to be heard, in the same shard: what was lost is in no record.
     for who in 0..5_000 {
         a.says(&who.to_string(), Some("o"));
     }
-    a.says("cem", Some("d"));
-    b.end.cut(false);
-    b.comes_to_hear("cem", &["d"]).await;
-    assert_eq!(moved().await, [person("cem")]);
-    let more = tokio::time::timeout(3 * BEAT, moved()).await;
-    assert!(more.is_err(), "{more:?}");
+    sleep(PERIOD).await;
+    a.end.lose(false);
+    b.comes_to_hear("0", &["o"]).await;
+    let began = Instant::now();
+    while !b.presence.doubtful().await.contains(&person("cem")) {
+        assert!(began.elapsed() < BOUND);
+    }
 }
