@@ -88,7 +88,7 @@ pub(crate) async fn of(
     person: &Person,
 ) -> Result<PreferencesPayload, Refusal> {
     let document = documents.read(person, KIND).await?;
-    of_document(document.as_ref())
+    Ok(of_document(document.as_ref()))
 }
 
 /// Changes what a person prefers; all of their devices learn of it. A patch that changes nothing
@@ -103,26 +103,19 @@ pub(crate) async fn change(
         if !expected.allows(version) {
             return Err(Refusal::new(Reason::VersionMismatch));
         }
-        let before = parsed(json)?;
+        let before = Preferences::of(json);
         let after = before.patched(patch)?;
-        Ok((after != before).then(|| after.document()))
+        Ok((after != before).then(|| after.written_over(json)))
     };
     let document = documents.change_version(person, KIND, decide).await?;
-    of_document(document.as_ref())
+    Ok(of_document(document.as_ref()))
 }
 
-fn of_document(document: Option<&Document>) -> Result<PreferencesPayload, Refusal> {
-    Ok(PreferencesPayload {
+fn of_document(document: Option<&Document>) -> PreferencesPayload {
+    PreferencesPayload {
         version: document.map_or(0, |it| it.version),
-        preferences: parsed(document.map(|it| &it.json))?,
-    })
-}
-
-fn parsed(json: Option<&JsonText>) -> Result<Preferences, Refusal> {
-    Preferences::of(json).map_err(|error| {
-        tracing::error!(%error, "preferences not read");
-        Reason::Internal.into()
-    })
+        preferences: Preferences::of(document.map(|it| &it.json)),
+    }
 }
 
 impl From<Unfit> for Refusal {

@@ -4,14 +4,18 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
+    time::Duration,
 };
 
 use quikapp_storage::{
     Document, DocumentKind, Entry, JsonText, Key16, Person, SharedStore, StoreError,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
-use super::entry::{Written, event_of};
+use super::{
+    entry::{Written, event_of},
+    view,
+};
 use crate::conversation::{CommandError, Conversations, document_key};
 
 /// How often a change is decided anew because somebody else's came first.
@@ -21,6 +25,10 @@ const WINDOW: u64 = 64;
 /// In one process people change their documents one after the other; those who share a turn wait
 /// for each other needlessly.
 const TURNS: usize = 64;
+/// For so long a change waits for its turn; then it is told to come again.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
+/// A document's size in bytes, at most: all of it is in each entry, and clients catch up on many.
+const MAX_BYTES: usize = 64 * 1024;
 
 /// Why a document was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,23 +103,31 @@ impl Documents {
     }
 
     /// Like [`change`](Self::change); `decide` also gets the version of what it decides on, 0 where
-    /// there is none.
+    /// there is none or nothing is left of it.
     pub async fn change_version<E>(
         &self,
         person: &Person,
         kind: DocumentKind,
         mut decide: impl FnMut(u64, Option<&JsonText>) -> Result<Option<JsonText>, E> + Send,
     ) -> Result<Option<Document>, ChangeError<E>> {
-        let _turn = self.turn(person).lock().await;
+        let turn = timeout(TURN_WITHIN, self.turn(person).lock()).await;
+        let _turn = turn.map_err(|_| ChangeError::Contended)?;
         let mut latest = Latest::of(person, kind, self.read(person, kind).await?);
         for _ in 0..ATTEMPTS {
-            match decide(latest.version, latest.json.as_ref()) {
+            let version = latest.json.as_ref().map_or(0, |_| latest.version);
+            match decide(version, latest.json.as_ref()) {
                 Ok(Some(json)) => {
-                    if self.write(&mut latest, json).await? {
+                    let next = latest.next(json)?;
+                    if self.write(&latest, &next).await? {
+                        latest.become_next(next);
                         self.keep(&latest).await;
                         return Ok(latest.document());
                     }
                     self.catch_up(&mut latest).await?;
+                    // One's own, of which nobody knew whether it was written; if nothing followed.
+                    if latest.is(&next) {
+                        return Ok(latest.document());
+                    }
                 }
                 // What is said of an earlier version does not hold.
                 decided => {
@@ -129,35 +145,12 @@ impl Documents {
         &self.turns[self.hasher.hash_one(person) as usize % TURNS]
     }
 
-    /// Writes the next version, unless there is one; whether it is the one to be written.
-    async fn write(&self, latest: &mut Latest<'_>, json: JsonText) -> Result<bool, CommandError> {
-        let next = Written {
-            kind: latest.kind,
-            version: latest.version + 1,
-            json,
-        };
+    /// Writes the next version, unless there is one.
+    async fn write(&self, latest: &Latest<'_>, next: &Written) -> Result<bool, CommandError> {
         let (person, key) = (latest.person, latest.key(next.version));
-        let written =
-            self.conversations
-                .notify_once(person, event_of(next.kind), next.payload(), key);
-        if written.await?.replayed && !self.stands(person, key, &next).await? {
-            return Ok(false);
-        }
-        (latest.version, latest.json) = (next.version, Some(next.json));
-        Ok(true)
-    }
-
-    /// Whether the log has just this under a key: it may be one's own, of which nobody knew whether
-    /// it was written.
-    async fn stands(
-        &self,
-        person: &Person,
-        key: Key16,
-        next: &Written,
-    ) -> Result<bool, CommandError> {
-        let found = self.store.by_keys(&person.own_conversation(), &[key]).await;
-        let found = found.map_err(|error| crate::conversation::refusal_of(&error))?;
-        Ok(found.iter().filter_map(Written::of).any(|it| it == *next))
+        let (event, payload) = (event_of(next.kind), next.payload());
+        let written = self.conversations.notify_once(person, event, payload, key);
+        Ok(!written.await?.replayed)
     }
 
     /// Goes on to the last version that the log has; whether there was a later one.
@@ -190,7 +183,7 @@ impl Documents {
         let Some(document) = latest.document() else {
             return;
         };
-        if let Err(error) = self.store.put_document(&document).await {
+        if let Err(error) = view::put(&self.store, &document).await {
             let (user, kind) = (&latest.person.user, latest.kind.as_str());
             tracing::warn!(%user, kind, %error, "a document's view is behind");
             let own = latest.person.own_conversation();
@@ -207,6 +200,27 @@ impl<'a> Latest<'a> {
             version: kept.as_ref().map_or(0, |kept| kept.version),
             json: kept.map(|kept| kept.json),
         }
+    }
+
+    /// The version behind it.
+    fn next(&self, json: JsonText) -> Result<Written, StoreError> {
+        if json.len() > MAX_BYTES {
+            let problem = format!("a document is at most {MAX_BYTES} bytes");
+            return Err(StoreError::Invalid(problem));
+        }
+        Ok(Written {
+            kind: self.kind,
+            version: self.version + 1,
+            json,
+        })
+    }
+
+    fn become_next(&mut self, next: Written) {
+        (self.version, self.json) = (next.version, Some(next.json));
+    }
+
+    fn is(&self, written: &Written) -> bool {
+        self.version == written.version && self.json.as_ref() == Some(&written.json)
     }
 
     fn key(&self, version: u64) -> Key16 {

@@ -37,6 +37,10 @@ pub(crate) async fn rebuild(
     let Some(person) = owner_of(store, id).await? else {
         return Ok(None);
     };
+    // Before the log is read: of what others write meanwhile, the log has it first.
+    if !is_in_log(store, &person).await? {
+        store.forget_documents(&person).await?;
+    }
     let (mut latest, mut count, mut after) = (Latest::default(), 0, Seq(0));
     loop {
         let page = store.entries(id, after, PAGE).await?;
@@ -46,11 +50,17 @@ pub(crate) async fn rebuild(
             _ => break,
         }
     }
-    if !is_in_log(store, &person).await? {
-        store.forget_documents(&person).await?;
-    }
     latest.put(store, &person).await?;
     Ok(Some(count))
+}
+
+/// Keeps a document that was read from the log. If nothing is left of it there by now, its person
+/// is being erased, and nothing stays here that came after everything was forgotten.
+pub(super) async fn put(store: &SharedStore, document: &Document) -> Result<(), StoreError> {
+    if store.put_document(document).await? && !stands(store, document).await? {
+        store.forget_documents(&document.person).await?;
+    }
+    Ok(())
 }
 
 /// The last version of each document.
@@ -80,7 +90,7 @@ impl Latest {
                 version: written.version,
                 json: written.json,
             };
-            store.put_document(&document).await?;
+            put(store, &document).await?;
         }
         Ok(())
     }
@@ -98,19 +108,22 @@ async fn owner_of(store: &SharedStore, id: &ConversationId) -> Result<Option<Per
 
 /// Whether all that is kept of a person stands in the log just so.
 async fn is_in_log(store: &SharedStore, person: &Person) -> Result<bool, StoreError> {
-    let (own, users) = (
-        person.own_conversation(),
-        std::slice::from_ref(&person.user),
-    );
+    let users = std::slice::from_ref(&person.user);
     for kind in DocumentKind::ALL {
         for kept in store.documents(kind, &person.workspace, users).await? {
-            let key = document_key(person, kind, kept.version);
-            let found = store.by_keys(&own, &[key]).await?;
-            let mut written = found.iter().filter_map(Written::of);
-            if !written.any(|it| it.version == kept.version && it.json == kept.json) {
+            if !stands(store, &kept).await? {
                 return Ok(false);
             }
         }
     }
     Ok(true)
+}
+
+/// Whether a document stands in the log just so.
+async fn stands(store: &SharedStore, document: &Document) -> Result<bool, StoreError> {
+    let person = &document.person;
+    let key = document_key(person, document.kind, document.version);
+    let found = store.by_keys(&person.own_conversation(), &[key]).await?;
+    let mut written = found.iter().filter_map(Written::of);
+    Ok(written.any(|it| it.version == document.version && it.json == document.json))
 }

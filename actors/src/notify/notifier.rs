@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use quikapp_storage::{
-    Consumer, Conversation, Document, DocumentKind, Entry, Member, Person, Profile, ProjectionStep,
+    Consumer, Conversation, DocumentKind, Entry, Member, Person, Profile, ProjectionStep,
     SharedStore, StoreError, Timestamp, UserId, WorkspaceId,
 };
 
@@ -164,7 +164,7 @@ impl Notifier {
         let kind = DocumentKind::Preferences;
         let documents = self.store.documents(kind, workspace, users).await?;
         let theirs = documents.into_iter().map(|document| {
-            let preferences = read(&document);
+            let preferences = Preferences::of(Some(&document.json));
             (document.person.user, preferences)
         });
         Ok(theirs.collect())
@@ -173,16 +173,6 @@ impl Notifier {
     fn is_fresh(&self, at: Timestamp) -> bool {
         self.clock.now().0.saturating_sub(at.0) <= FRESH_MS
     }
-}
-
-/// What cannot be read, because a later version of this program has written it, holds nobody up:
-/// they are told as if they had said nothing.
-fn read(document: &Document) -> Preferences {
-    Preferences::of(Some(&document.json)).unwrap_or_else(|error| {
-        let (user, version) = (&document.person.user, document.version);
-        tracing::warn!(%user, version, %error, "preferences not read");
-        Preferences::default()
-    })
 }
 
 #[async_trait]

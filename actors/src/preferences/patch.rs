@@ -39,26 +39,29 @@ impl Preferences {
         if let Some(Value::Object(hours)) = patch.get_mut("quiet_hours") {
             *hours = known(hours, &QUIET_HOURS, "quiet_hours.")?;
         }
+        let fields: Vec<String> = patch.keys().cloned().collect();
         let mut document = serde_json::to_value(self).unwrap_or_default();
         merge(&mut document, &Value::Object(patch));
         let mut patched: Self = serde_path_to_error::deserialize(document).map_err(|error| {
             let path = error.path().to_string();
             misfit(&path, &error.into_inner().to_string())
         })?;
-        patched.check()?;
+        patched.check(&fields)?;
         Ok(patched)
     }
 
-    /// What types do not say.
-    fn check(&mut self) -> Result<(), Unfit> {
-        if let Some(hours) = &mut self.quiet_hours {
+    /// What types do not say of these fields. (Others were checked when they were written, perhaps
+    /// by a version that knows more time zones.)
+    fn check(&mut self, fields: &[String]) -> Result<(), Unfit> {
+        let is_new = |field: &str| fields.iter().any(|it| it == field);
+        if let Some(hours) = self.quiet_hours.as_mut().filter(|_| is_new("quiet_hours")) {
             check_quiet_hours(hours)?;
         }
-        if let Some(locale) = &self.locale {
+        if let Some(locale) = self.locale.as_ref().filter(|_| is_new("locale")) {
             let detail = "a BCP 47 tag of at most 35 characters is needed";
             ensure(is_language_tag(locale), "locale", detail)?;
         }
-        if let Some(app) = &self.app {
+        if let Some(app) = self.app.as_ref().filter(|_| is_new("app")) {
             let size = serde_json::to_string(app).map_or(usize::MAX, |text| text.len());
             ensure(size <= MAX_APP_BYTES, "app", "at most 4 KiB are kept")?;
             let depth = app.values().map(depth_of).max().unwrap_or_default();

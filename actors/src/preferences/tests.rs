@@ -40,10 +40,35 @@ fn what_is_not_said_is_the_default() {
         "quiet_hours": null, "locale": null, "app": null,
     });
     assert_eq!(shown(&Preferences::default()), defaults);
-    assert_eq!(Preferences::of(None).unwrap(), Preferences::default());
+    assert_eq!(Preferences::of(None), Preferences::default());
     let later = r#"{"notify": "nothing", "from_a_later_version": 1}"#.into();
-    let read = Preferences::of(Some(&later)).unwrap();
+    let read = Preferences::of(Some(&later));
     assert_eq!((read.notify, read.threads), (Notify::Nothing, true));
+}
+
+/// Of a field that cannot be read the default is taken, and of nothing else; what stood there stays
+/// until somebody changes it.
+#[test]
+fn what_a_later_version_has_written_is_neither_in_the_way_nor_lost() {
+    let mut hours = night();
+    hours["time_zone"] = "Mars/Olympus_Mons".into();
+    let written = json!({
+        "notify": "now_and_then", "previews": "none", "quiet_hours": hours, "more": [1],
+    });
+    let written = written.to_string().into();
+    let read = Preferences::of(Some(&written));
+    assert_eq!((read.notify, read.previews), (Notify::All, Previews::None));
+    assert!(read.quiet_hours.is_some());
+    let patch = json!({"locale": "de"});
+    let patched = read.patched(patch.as_object().unwrap()).unwrap();
+    let after: Value = serde_json::from_str(&patched.written_over(Some(&written))).unwrap();
+    let expected = json!({
+        "notify": "now_and_then", "previews": "none", "quiet_hours": hours, "more": [1],
+        "locale": "de", "threads": true, "app": null,
+    });
+    assert_eq!(after, expected);
+    let broken = "[1]".into();
+    assert_eq!(Preferences::of(Some(&broken)), Preferences::default());
 }
 
 #[test]
@@ -208,7 +233,7 @@ fn a_document_is_read_as_it_was_written() {
         "quiet_hours": night(), "app": {"a": deep, "b": "x".repeat(3_900)},
     })]);
     let document = preferences.document();
-    assert_eq!(Preferences::of(Some(&document)).unwrap(), preferences);
+    assert_eq!(Preferences::of(Some(&document)), preferences);
     assert!(document.len() < 5_000);
 }
 
@@ -285,7 +310,7 @@ proptest! {
                 continue;
             };
             prop_assert_eq!(&patched.patched(patch).unwrap(), &patched);
-            let read = Preferences::of(Some(&patched.document())).unwrap();
+            let read = Preferences::of(Some(&patched.document()));
             prop_assert_eq!(&read, &patched);
             preferences = patched;
         }

@@ -7,8 +7,7 @@ use ts_rs::TS;
 
 use super::QuietHours;
 
-/// What a person prefers. What is not said is the default; fields that a later version of this
-/// program has written are passed over.
+/// What a person prefers. What is not said is the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
 pub struct Preferences {
@@ -78,14 +77,51 @@ pub struct PreferencesPayload {
 }
 
 impl Preferences {
-    /// What a document holds; the defaults where there is none.
-    pub fn of(document: Option<&JsonText>) -> Result<Self, serde_json::Error> {
-        document.map_or_else(|| Ok(Self::default()), |text| serde_json::from_str(text))
+    /// What a document holds; the defaults where there is none. Fields that a later version of this
+    /// program has written are passed over, and so is what this one cannot read of a field: nobody
+    /// is disturbed at night, or locked out of their preferences, for the sake of another field.
+    pub fn of(document: Option<&JsonText>) -> Self {
+        let Some(text) = document else {
+            return Self::default();
+        };
+        serde_json::from_str(text).unwrap_or_else(|_| Self::as_far_as_readable(text))
+    }
+
+    fn as_far_as_readable(text: &str) -> Self {
+        let members: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let alone = |member: (String, Value)| Value::Object(Map::from_iter([member]));
+        let is_readable = |(name, value): &(String, Value)| {
+            let alone = alone((name.clone(), value.clone()));
+            serde_json::from_value::<Self>(alone).is_ok()
+        };
+        let readable = members.into_iter().filter(is_readable);
+        serde_json::from_value(Value::Object(readable.collect())).unwrap_or_default()
     }
 
     /// The document.
     pub fn document(&self) -> JsonText {
-        serde_json::to_string(self).unwrap_or_default().into()
+        self.written_over(None)
+    }
+
+    /// The document, in place of another. What a later version of this program has written there
+    /// stays: fields that are not known here, and those that were not changed.
+    pub fn written_over(&self, document: Option<&JsonText>) -> JsonText {
+        let before = Self::of(document).members();
+        let text = document.map_or("{}", |text| text);
+        let mut members: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        for (name, value) in self.members() {
+            if before.get(&name) != Some(&value) || !members.contains_key(&name) {
+                members.insert(name, value);
+            }
+        }
+        Value::Object(members).to_string().into()
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        }
     }
 
     /// When the quiet hours are over that hold now, if any do.

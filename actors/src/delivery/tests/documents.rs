@@ -4,7 +4,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use quikapp_storage::{
-    Consumer, Document, DocumentKind, EntryKind, JsonText, Seq, SharedStore, StoreError,
+    Consumer, Document, DocumentKind, EntryKind, JsonText, SharedStore, StoreError,
 };
 use serde_json::{Value, json};
 
@@ -239,6 +239,15 @@ async fn versions_of_which_nothing_is_left_are_stepped_over() {
     assert_eq!(kept(&kit.store, "bob").await, Some((1, json!(["one"]))));
     projected(&kit, "ann").await;
     assert_eq!(kept(&kit.store, "ann").await, None, "nor does it come back");
+    let mut decided_on = Vec::new();
+    let decide = |version, json: Option<&JsonText>| {
+        decided_on.push((version, json.cloned()));
+        Err::<Option<JsonText>, _>("for version 0 only")
+    };
+    let ann = person("ann");
+    let refused = documents.change_version(&ann, KIND, decide).await;
+    assert!(refused.is_err());
+    assert_eq!(decided_on.last(), Some(&(0, None)), "as it is read");
     let anew = add(&documents, "ann", "anew").await;
     assert_eq!((anew.version, &*anew.json), (71, r#"["anew"]"#));
     kit.stop().await;
@@ -282,24 +291,96 @@ async fn a_rebuild_restores_the_view() {
     kit.stop().await;
 }
 
-/// Somebody who looks at all of a log again finds every version, the old ones too.
+/// However old it is: a view that was lost comes back with the log. Nothing that is later is
+/// changed by what is looked at again.
 #[tokio::test]
-async fn projecting_again_changes_nothing_that_is_later() {
+async fn what_is_projected_again_restores_the_view_and_changes_nothing_later() {
+    let kit = Kit::new().await;
+    let documents = documents_of(&kit);
+    for name in ["ann", "bob"] {
+        add(&documents, name, "one").await;
+        add(&documents, name, "two").await;
+        projected(&kit, name).await;
+    }
+    let clock_is_late = 400 * 86_400_000;
+    kit.clock.advance_ms(clock_is_late);
+    for name in ["ann", "bob"] {
+        let own = person(name).own_conversation();
+        let reset = kit.store.reset_projection(&Consumer::NOTICES, &own).await;
+        assert_eq!(reset, Ok::<_, StoreError>(()));
+    }
+    kit.store.forget_documents(&person("ann")).await.unwrap();
+    // Something that is no document makes the log be looked at.
+    let ann = person("ann");
+    let notified = kit.conversations.notify(&ann, "notification", "{}".into());
+    notified.await.unwrap();
+    add(&documents, "bob", "three").await;
+    for name in ["ann", "bob"] {
+        projected(&kit, name).await;
+    }
+    let two = Some((2, json!(["one", "two"])));
+    assert_eq!(kept(&kit.store, "ann").await, two);
+    let three = Some((3, json!(["one", "two", "three"])));
+    assert_eq!(kept(&kit.store, "bob").await, three);
+    kit.stop().await;
+}
+
+/// The view is two versions behind, and what is wanted is what the first of them said.
+#[tokio::test]
+async fn a_change_like_an_earlier_one_is_a_change() {
+    let kit = Kit::new().await;
+    let documents = documents_of(&kit);
+    let set = async |what: &str| {
+        let json: JsonText = format!("\"{what}\"").into();
+        let decide = |before: Option<&JsonText>| {
+            Ok::<_, Infallible>((before != Some(&json)).then(|| json.clone()))
+        };
+        let changed = documents.change(&person("ann"), KIND, decide).await;
+        changed.unwrap().unwrap().version
+    };
+    assert_eq!((set("off").await, set("on").await), (1, 2));
+    projected(&kit, "ann").await;
+    kit.store.forget_documents(&person("ann")).await.unwrap();
+    assert_eq!(set("off").await, 3);
+    assert_eq!(kept(&kit.store, "ann").await, Some((3, json!("off"))));
+    kit.stop().await;
+}
+
+/// Somebody has read an entry, and is slow to keep it: the person has been erased meanwhile.
+#[tokio::test]
+async fn what_was_read_before_an_erasure_is_not_kept_after_it() {
     let kit = Kit::new().await;
     let documents = documents_of(&kit);
     add(&documents, "ann", "one").await;
-    add(&documents, "ann", "two").await;
+    projected(&kit, "ann").await;
     let own = person("ann").own_conversation();
-    projected(&kit, "ann").await;
-    let reset = kit.store.reset_projection(&Consumer::NOTICES, &own).await;
-    assert_eq!(reset, Ok::<_, StoreError>(()));
-    let clock_is_late = 400 * 86_400_000;
-    kit.clock.advance_ms(clock_is_late);
+    let read = kit.log(&own).await;
+    let said = read.iter().filter(|it| it.kind == EntryKind::Notice);
+    let said = said.map(|it| (it.seq, r#"{"event":"erased","payload":{}}"#.into()));
+    kit.store.redact(&own, said.collect()).await.unwrap();
     kit.store.forget_documents(&person("ann")).await.unwrap();
-    add(&documents, "ann", "three").await;
-    projected(&kit, "ann").await;
-    let expected = Some((3, json!(["one", "two", "three"])));
-    assert_eq!(kept(&kit.store, "ann").await, expected);
-    assert!(kit.log(&own).await.last().unwrap().seq >= Seq(3));
+    crate::documents::fold(&kit.store, &own, &read)
+        .await
+        .unwrap();
+    assert_eq!(kept(&kit.store, "ann").await, None);
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_large_is_refused() {
+    let kit = Kit::new().await;
+    let documents = documents_of(&kit);
+    let ann = person("ann");
+    let of = async |bytes: usize| {
+        let json: JsonText = format!("\"{}\"", "x".repeat(bytes - 2)).into();
+        let decide = |_: Option<&JsonText>| Ok::<_, Infallible>(Some(json.clone()));
+        documents.change(&ann, KIND, decide).await
+    };
+    assert_eq!(of(65_536).await.unwrap().unwrap().version, 1);
+    let refused = of(65_537).await;
+    assert!(
+        matches!(refused, Err(ChangeError::Store(StoreError::Invalid(_)))),
+        "{refused:?}"
+    );
     kit.stop().await;
 }
