@@ -615,10 +615,7 @@ export type Placed = {
 /** What it runs on. */
 export type Platform = "ios" | "android" | "web" | "desktop" | "other";
 
-/**
-* What a person prefers. What is not said is the default; fields that a later version of this
-* program has written are passed over.
-*/
+/** What a person prefers. What is not said is the default. */
 export type Preferences = {
   /** Of what they are told, where a conversation's mute does not decide. */
   notify: Notify;

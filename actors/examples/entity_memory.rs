@@ -12,7 +12,10 @@ use std::{env, error::Error, fs, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use quikapp_actors::{
-    Clock, SystemClock, entities,
+    Clock, SystemClock,
+    conversation::{self, Conversations},
+    documents::Documents,
+    entities,
     fanout::Fanout,
     people::People,
     presence::{Presence, ReplicaId},
@@ -71,8 +74,12 @@ async fn main() -> Outcome<()> {
 async fn start(store: &SharedStore) -> Outcome<Users> {
     let (fanout, clock): (_, Arc<dyn Clock>) = (Fanout::new(), Arc::new(SystemClock));
     let presence = Presence::new(fanout.clone(), ReplicaId(1));
+    let settings = conversation::Config::default();
+    let conversations =
+        Conversations::start(settings, store.clone(), fanout.clone(), clock.clone());
     let parts = Parts {
         delivery: Default::default(),
+        documents: Documents::new(store.clone(), conversations.await?),
         store: store.clone(),
         people: People::start(fanout, presence, store.clone(), clock.clone()),
         changes: Changes::default(),

@@ -126,9 +126,8 @@ pub(super) async fn forget(
     device: &DeviceId,
 ) -> Result<bool, StoreError> {
     let was_known = shared.store.forget_device(person, device).await?;
-    if was_known {
-        forgotten(shared, person, "removed", 1);
-    }
+    // Once more where it was forgotten before: whoever did that may have died at this point.
+    forgotten(shared, person, "removed", was_known.into());
     Ok(was_known)
 }
 

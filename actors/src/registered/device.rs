@@ -1,7 +1,7 @@
 //! One device, and what may be said of it.
 
 use quikapp_storage::{DeviceId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 
 /// Of everything that is said of a device.
@@ -23,6 +23,13 @@ pub enum Platform {
     Other,
 }
 
+/// One that only a later version of this program knows is another one here.
+fn platform_or_other<'de, D: Deserializer<'de>>(from: D) -> Result<Platform, D::Error> {
+    let name = String::deserialize(from)?;
+    let known = serde_json::from_value(name.into());
+    Ok(known.unwrap_or(Platform::Other))
+}
+
 /// A device that its person has registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct RegisteredDevice {
@@ -30,6 +37,7 @@ pub struct RegisteredDevice {
     #[ts(type = "string")]
     pub device_id: DeviceId,
     /// What it runs on.
+    #[serde(deserialize_with = "platform_or_other")]
     pub platform: Platform,
     /// What its person calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -89,13 +89,18 @@ impl Devices {
         registration: Registration,
         replace: bool,
     ) -> Result<(Registering, Seen), DevicesError> {
-        let activity = match replace {
-            true => Some(self.activity(person).await?),
+        let used = match replace {
+            true => Some(self.all_used(person).await?),
             false => None,
         };
         let (now, id) = (self.clock.now(), registration.device_id.clone());
         let (done, list) = self
             .change(person, |list| {
+                // Somebody may have connected since.
+                let activity = used.as_ref().map(|last_used| Activity {
+                    connected: self.connected(person),
+                    last_used: last_used.clone(),
+                });
                 Ok(list.register(registration.clone(), activity.as_ref(), now)?)
             })
             .await?;
@@ -132,14 +137,14 @@ impl Devices {
     /// A registered device is in use now. Where no cursor of it says so, the list does, once a day.
     pub async fn heartbeat(&self, person: &Person, device: &DeviceId) -> Result<(), DevicesError> {
         let list = self.registered(person).await?;
-        list.get(device).ok_or_else(unknown)?;
-        self.delivery.device_joined(person, device);
         let used = self.used(person, std::slice::from_ref(device)).await?;
-        if used.is_empty() {
+        // Nothing is refused by a view, which may be behind.
+        if list.get(device).is_none() || used.is_empty() {
             let now = self.clock.now();
             self.change(person, |list| Ok(list.touch(device, now)?))
                 .await?;
         }
+        self.delivery.device_joined(person, device);
         Ok(())
     }
 
@@ -172,14 +177,19 @@ impl Devices {
         done.ok_or(ChangeError::Contended)
     }
 
-    async fn activity(&self, person: &Person) -> Result<Activity, DevicesError> {
+    /// When which was last in use: of all devices that are known of, since the list that is read
+    /// may be behind.
+    async fn all_used(
+        &self,
+        person: &Person,
+    ) -> Result<HashMap<DeviceId, Timestamp>, DevicesError> {
         let list = self.registered(person).await?;
-        let devices = list.devices().iter().map(|it| it.device_id.clone());
-        let devices: Vec<_> = devices.collect();
-        Ok(Activity {
-            connected: self.connected(person),
-            last_used: self.used(person, &devices).await?,
-        })
+        let listed = list.devices().iter().map(|it| it.device_id.clone());
+        let mut devices: Vec<_> = listed.collect();
+        devices.extend(self.store.devices(person).await?);
+        devices.sort_unstable();
+        devices.dedup();
+        self.used(person, &devices).await
     }
 
     async fn seen_one(
@@ -189,8 +199,13 @@ impl Devices {
         id: &DeviceId,
     ) -> Result<Seen, DevicesError> {
         let device = list.get(id).ok_or_else(unknown)?;
-        let seen = self.seen(person, std::slice::from_ref(device)).await?;
-        seen.into_iter().next().ok_or_else(unknown)
+        // What was changed stands, whether or not this can be told.
+        let used = self.used(person, std::slice::from_ref(id)).await;
+        Ok(Seen {
+            device: device.clone(),
+            last_used: used.ok().and_then(|used| used.get(id).copied()),
+            is_connected: self.connected(person).contains(id),
+        })
     }
 
     async fn seen(

@@ -271,6 +271,29 @@ async fn a_heartbeat_says_that_a_device_is_in_use() {
     ));
 }
 
+/// The list that is read may be behind the log; nobody is refused, or replaced, for that.
+#[tokio::test]
+async fn a_list_that_is_behind_is_not_believed() {
+    let kit = Kit::new().await;
+    for n in 0..10 {
+        let name = format!("d{n}");
+        kit.register(&name, false).await.unwrap();
+        kit.clock.advance_ms(60_000);
+    }
+    // The first is the one in use, which only the store knows.
+    kit.knows("d0", kit.clock.now()).await;
+    kit.store.forget_documents(&bob()).await.unwrap();
+    kit.devices.heartbeat(&bob(), &device("d3")).await.unwrap();
+    assert_eq!(kit.ids().await.len(), 10, "the view has caught up");
+    kit.store.forget_documents(&bob()).await.unwrap();
+    kit.register("new", true).await.unwrap();
+    let ids = kit.ids().await;
+    assert!(
+        ids.contains(&"d0".to_owned()) && !ids.contains(&"d1".to_owned()),
+        "{ids:?}"
+    );
+}
+
 /// One that has never acknowledged anything has no place of which the time could be written down.
 #[tokio::test]
 async fn a_heartbeat_of_a_device_without_a_place_is_in_the_list_once_a_day() {

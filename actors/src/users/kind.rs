@@ -146,7 +146,7 @@ impl Persons {
         self.refresh(person, active).await?;
         let connected = self.0.people.connected(person);
         let connected = connected.map(|it| it.devices).unwrap_or_default();
-        let registered = self.registered(person).await?;
+        let registered = self.registered(person).await;
         let now = self.0.clock.now();
         Ok(Overview {
             chosen: self.0.people.chosen(person).await?,
@@ -154,14 +154,17 @@ impl Persons {
         })
     }
 
-    /// What people call their devices. A list that cannot be read keeps nobody from seeing the rest.
-    async fn registered(&self, person: &Person) -> Result<Registered, StoreError> {
-        let kept = self.0.documents.read(person, DocumentKind::Devices).await?;
-        let list = Registered::of(kept.as_ref());
-        Ok(list.unwrap_or_else(|error| {
-            tracing::error!(%error, "the registered devices of a person cannot be read");
+    /// What people call their devices. A list that cannot be read, or a store of devices that is
+    /// away, keeps nobody from seeing the rest.
+    async fn registered(&self, person: &Person) -> Registered {
+        let kept = self.0.documents.read(person, DocumentKind::Devices).await;
+        let kept = kept.map_err(|error| error.to_string());
+        let list =
+            kept.and_then(|kept| Registered::of(kept.as_ref()).map_err(|error| error.to_string()));
+        list.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the registered devices of a person cannot be read");
             Registered::default()
-        }))
+        })
     }
 }
 

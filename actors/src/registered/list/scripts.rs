@@ -172,6 +172,9 @@ fn the_document_is_a_list_of_devices() {
     assert_eq!(serde_json::to_string(&list).unwrap(), text);
     let later = text.replace(r#""name""#, r#""colour":"red","name""#);
     assert_eq!(serde_json::from_str::<Registered>(&later).unwrap(), list);
+    let later = text.replace("ios", "watch");
+    let read: Registered = serde_json::from_str(&later).unwrap();
+    assert_eq!(read.get(&id("a")).unwrap().platform, Platform::Other);
 }
 
 #[test]
