@@ -7,11 +7,14 @@ use super::*;
 
 const NAMES: u8 = 14;
 
+type Connected = Vec<u8>;
+type LastUsed = Vec<(u8, i64)>;
+
 #[derive(Debug, Clone)]
 enum Step {
     Register {
         name: u8,
-        replacing: Option<(Vec<u8>, Vec<(u8, i64)>)>,
+        replacing: Option<(Connected, LastUsed)>,
     },
     Update {
         name: u8,
