@@ -277,7 +277,7 @@ async fn readiness_tells_what_is_wrong() {
             .collect();
         let expected = [
             ("mysql", "log, registers, timers, security"),
-            ("embedded", "people"),
+            ("embedded", "people, devices"),
         ];
         assert_eq!(names, expected, "{name}");
         let [mysql, embedded] = connected.dependencies.as_slice() else {
