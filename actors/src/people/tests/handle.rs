@@ -14,7 +14,9 @@ use crate::{
     clock::ManualClock,
     fanout::{Deliveries, Delivery, Drained, Fanout, Lane, Outbox, OutboxLimits, Subscription},
     gossip_kit::Wire,
-    people::{ChooseError, Connected, People, PersonSeen, Shown, Status, lobby_room, own_topic},
+    people::{
+        ChooseError, Connected, Joined, People, PersonSeen, Shown, Status, lobby_room, own_topic,
+    },
     presence::{Presence, ReplicaId, room_of, workspace_room},
     supervision::{Supervisor, SupervisorSpec},
 };
@@ -143,6 +145,18 @@ impl Node {
             "{:?}, not {wanted:?}",
             self.people.connected(person)
         );
+    }
+
+    /// A device of somebody, on the first channel of a connection.
+    async fn joins(&self, person: &Person, connection: u64, id: &str) -> Joined {
+        let joined = self
+            .people
+            .joined(person, tracker(connection, 1), device(id));
+        joined.await.unwrap()
+    }
+
+    async fn chooses(&self, person: &Person, status: Status) {
+        self.people.choose_status(person, status).await.unwrap();
     }
 
     async fn asks(&self, person: &Person) -> PersonSeen {
@@ -431,9 +445,8 @@ async fn who_is_not_connected_chooses_nothing() {
 /// be, and shown nowhere.
 #[tokio::test(start_paused = true)]
 async fn who_is_connected_to_another_node_is_known_here_invisible_or_not() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
-    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let store = Arc::<Profiles>::default();
+    let ([here, there], _trees) = sharing(&store);
     let alice = person("alice");
     let connected = |status, devices: &[&str]| {
         Some(Connected {
@@ -476,8 +489,16 @@ async fn who_is_connected_to_another_node_is_known_here_invisible_or_not() {
     here.comes_to_know(&alice, &None).await;
 }
 
+/// Nodes on one store that tell each other of their people.
+fn sharing<const N: usize>(store: &Arc<Profiles>) -> ([Node; N], [Supervisor; N]) {
+    let wire = Wire::default();
+    let nodes: [Node; N] = std::array::from_fn(|at| Node::of(store, at as u64 + 1));
+    let trees = nodes.each_ref().map(|node| node.shares(&wire));
+    (nodes, trees)
+}
+
 /// Alice with a phone on one node and a laptop on another, each in a room of its own.
-async fn on_both(here: &Node, there: &Node) -> [crate::people::Joined; 2] {
+async fn on_both(here: &Node, there: &Node) -> [Joined; 2] {
     let alice = person("alice");
     let phone = here.people.joined(&alice, tracker(1, 1), device("phone"));
     let laptop = there.people.joined(&alice, tracker(2, 1), device("laptop"));
@@ -497,18 +518,14 @@ async fn on_both(here: &Node, there: &Node) -> [crate::people::Joined; 2] {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_chosen_on_one_node_is_shown_and_told_by_all() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
-    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let store = Arc::<Profiles>::default();
+    let ([here, there], _trees) = sharing(&store);
     let alice = person("alice");
     let _joined = on_both(&here, &there).await;
     let mut own = there.ear(&own_topic(&alice));
     let mut lobby = there.ear(&lobby_room(&alice.workspace));
 
-    here.people
-        .choose_status(&alice, Status::Away)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Away).await;
     let (event, told) = own.hears().await;
     assert_eq!(
         (event.as_str(), &told["status"]),
@@ -522,10 +539,7 @@ async fn what_is_chosen_on_one_node_is_shown_and_told_by_all() {
         .people
         .choose_custom(&alice, Some(busy_with("lunch", None)));
     words.await.unwrap();
-    here.people
-        .choose_status(&alice, Status::Dnd)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Dnd).await;
     there.comes_to_show(&alice, Shown::Dnd).await;
     let words = |node: &Node| {
         node.people
@@ -540,10 +554,7 @@ async fn what_is_chosen_on_one_node_is_shown_and_told_by_all() {
         ("lunch".into(), "lunch".into())
     );
 
-    here.people
-        .choose_status(&alice, Status::Invisible)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Invisible).await;
     assert_eq!(lobby.hears().await.0, "user:offline");
     assert_eq!(there.asks(&alice).await.status, Shown::Offline);
     assert!(there.presence.list(&topic("presence:d")).is_empty());
@@ -551,15 +562,11 @@ async fn what_is_chosen_on_one_node_is_shown_and_told_by_all() {
 
 #[tokio::test(start_paused = true)]
 async fn a_choice_that_cannot_be_read_yet_is_taken_over_once_it_can() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
-    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let store = Arc::<Profiles>::default();
+    let ([here, there], _trees) = sharing(&store);
     let alice = person("alice");
     let [phone, _laptop] = on_both(&here, &there).await;
-    here.people
-        .choose_status(&alice, Status::Invisible)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Invisible).await;
     store.is_away.store(true, Ordering::SeqCst);
     // The phone is gone before the laptop's node could read what was chosen on it.
     drop(phone);
@@ -573,19 +580,11 @@ async fn a_choice_that_cannot_be_read_yet_is_taken_over_once_it_can() {
 /// Somebody who joins reads their profile first, and may have chosen something else meanwhile.
 #[tokio::test(start_paused = true)]
 async fn who_comes_with_what_they_chose_before_is_corrected() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
-    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let store = Arc::<Profiles>::default();
+    let ([here, there], _trees) = sharing(&store);
     let alice = person("alice");
-    let _phone = here
-        .people
-        .joined(&alice, tracker(1, 1), device("phone"))
-        .await
-        .unwrap();
-    here.people
-        .choose_status(&alice, Status::Busy)
-        .await
-        .unwrap();
+    let _phone = here.joins(&alice, 1, "phone").await;
+    here.chooses(&alice, Status::Busy).await;
     let busy = Some(Connected {
         status: Some(Status::Busy),
         devices: device("phone").into_iter().collect(),
@@ -598,11 +597,7 @@ async fn who_comes_with_what_they_chose_before_is_corrected() {
     );
 
     let written = store.kept.lock().remove(&alice);
-    let _laptop = there
-        .people
-        .joined(&alice, tracker(2, 1), device("laptop"))
-        .await
-        .unwrap();
+    let _laptop = there.joins(&alice, 2, "laptop").await;
     assert_eq!(there.people.myself(&alice).unwrap().status, Shown::Online);
     store
         .kept
@@ -614,23 +609,14 @@ async fn who_comes_with_what_they_chose_before_is_corrected() {
 /// A choice whose socket closed before it was written, and one that was told for a moment only.
 #[tokio::test(start_paused = true)]
 async fn who_hides_and_leaves_is_hidden_on_all_other_nodes() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let nodes = [1, 2, 3].map(|number| Node::of(&store, number));
-    let _trees = nodes.each_ref().map(|node| node.shares(&wire));
+    let store = Arc::<Profiles>::default();
+    let ([here, there, yonder], _trees) = sharing(&store);
     let alice = person("alice");
-    let [here, there, yonder] = &nodes;
-    let [phone, _laptop] = on_both(here, there).await;
-    let _tablet = yonder
-        .people
-        .joined(&alice, tracker(3, 1), device("tablet"))
-        .await
-        .unwrap();
-    here.people
-        .choose_status(&alice, Status::Invisible)
-        .await
-        .unwrap();
+    let [phone, _laptop] = on_both(&here, &there).await;
+    let _tablet = yonder.joins(&alice, 3, "tablet").await;
+    here.chooses(&alice, Status::Invisible).await;
     drop(phone);
-    for node in [there, yonder] {
+    for node in [&there, &yonder] {
         node.comes_to_show(&alice, Shown::Invisible).await;
     }
 
@@ -649,19 +635,17 @@ async fn who_hides_and_leaves_is_hidden_on_all_other_nodes() {
         matches!(chosen, Err(ChooseError::NotConnected(_))),
         "{chosen:?}"
     );
-    for node in [there, yonder] {
+    for node in [&there, &yonder] {
         node.comes_to_show(&alice, Shown::Busy).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whether_last_seen_is_public_is_known_wherever_it_was_changed() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let nodes = [1, 2, 3].map(|number| Node::of(&store, number));
-    let _trees = nodes.each_ref().map(|node| node.shares(&wire));
+    let store = Arc::<Profiles>::default();
+    let ([here, there, yonder], _trees) = sharing(&store);
     let alice = person("alice");
-    let [here, there, yonder] = &nodes;
-    let _joined = on_both(here, there).await;
+    let _joined = on_both(&here, &there).await;
     // By REST, at a node where she has no socket.
     for public in [true, false] {
         let change = ProfileChange {
@@ -670,7 +654,7 @@ async fn whether_last_seen_is_public_is_known_wherever_it_was_changed() {
         };
         store.put_profile(&alice, change).await.unwrap();
         yonder.people.last_seen_shown(&alice, public);
-        for node in [here, there] {
+        for node in [&here, &there] {
             let users = std::slice::from_ref(&alice.user);
             let began = tokio::time::Instant::now();
             while node.people.ask(&alice.workspace, users).await.unwrap()[0].last_seen_public
@@ -685,15 +669,10 @@ async fn whether_last_seen_is_public_is_known_wherever_it_was_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn words_that_had_their_time_do_not_come_back_and_those_of_the_hidden_are_not_told() {
-    let (store, wire) = (Arc::<Profiles>::default(), Wire::default());
-    let (here, there) = (Node::of(&store, 1), Node::of(&store, 2));
-    let _trees = [here.shares(&wire), there.shares(&wire)];
+    let store = Arc::<Profiles>::default();
+    let ([here, there], _trees) = sharing(&store);
     let alice = person("alice");
-    let _phone = here
-        .people
-        .joined(&alice, tracker(1, 1), device("phone"))
-        .await
-        .unwrap();
+    let _phone = here.joins(&alice, 1, "phone").await;
     let lunch = busy_with("lunch", Some(Timestamp(31_000)));
     here.people
         .choose_custom(&alice, Some(lunch))
@@ -702,15 +681,9 @@ async fn words_that_had_their_time_do_not_come_back_and_those_of_the_hidden_are_
     here.clock.advance_ms(30_000);
     let mut own = here.ear(&own_topic(&alice));
     assert_eq!(own.hears().await.1["custom_status"], Value::Null);
-    here.people
-        .choose_status(&alice, Status::Busy)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Busy).await;
     assert_eq!(own.hears().await.0, "user:status:changed");
-    here.people
-        .choose_status(&alice, Status::Invisible)
-        .await
-        .unwrap();
+    here.chooses(&alice, Status::Invisible).await;
     assert_eq!(own.hears().await.1["status"], "invisible");
     assert!(own.hears_nothing());
 

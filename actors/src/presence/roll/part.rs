@@ -81,8 +81,7 @@ impl Part {
                 };
                 let is_new = self.own.insert(key, own).is_none();
                 // What others say may be newer than what was read of who comes.
-                let said = self.elsewhere(key);
-                if is_new && said.iter().any(|said| !says_alike(said, record)) {
+                if is_new && self.said(key).any(|said| !says_alike(said, record)) {
                     self.doubtful.insert(key);
                 }
             }
@@ -106,9 +105,12 @@ impl Part {
     }
 
     pub(super) fn elsewhere(&self, key: RollKey) -> Vec<Box<str>> {
+        self.said(key).map(Into::into).collect()
+    }
+
+    fn said(&self, key: RollKey) -> impl Iterator<Item = &str> {
         let peers = self.peers.values();
-        let said = peers.filter_map(|peer| peer.people.get(&key).cloned());
-        said.collect()
+        peers.filter_map(move |peer| peer.people.get(&key).map(AsRef::as_ref))
     }
 
     /// See [`Roll::unsettle`](super::Roll::unsettle): it is said, and taken back, or the other way
