@@ -259,11 +259,12 @@ impl Draft {
         {
             return Decision::Refuse(CommandError::ConversationNotFound);
         }
-        if let Some(decision) = self.seen_before(request) {
+        let key = request.key();
+        if let Some(decision) = self.seen_before(request, key) {
             return decision;
         }
         match self.change(request) {
-            Ok(Change::Write(write)) => self.write(request, *write),
+            Ok(Change::Write(write)) => self.write(request, key, *write),
             Ok(Change::Nothing { id, payload }) => Decision::Done(Outcome {
                 id,
                 seq: self.tail(),
@@ -377,8 +378,7 @@ impl Draft {
     }
 
     /// The answer to a request whose key is in the log, or in this batch, already.
-    fn seen_before(&self, request: &Request) -> Option<Decision> {
-        let key = request.key();
+    fn seen_before(&self, request: &Request, key: Key16) -> Option<Decision> {
         if let Some(original) = self.originals.get(&key) {
             let replayed = original.id != request.id;
             if replayed && !is_same(request, &original.hash) {
@@ -417,9 +417,8 @@ impl Draft {
         }))
     }
 
-    fn write(&mut self, request: &Request, write: Write) -> Decision {
+    fn write(&mut self, request: &Request, key: Key16, write: Write) -> Decision {
         let index = self.entries.len();
-        let key = request.key();
         self.keys.insert(key, index);
         self.entries.push(NewEntry {
             id: request.id,

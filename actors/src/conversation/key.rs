@@ -1,10 +1,13 @@
 //! Idempotency keys, and the hash that tells a retry from another message under the same key.
 
 use aws_lc_rs::digest;
-use quikapp_storage::{ConversationId, DocumentKind, EntryId, Key16, Person, Seq, UserId};
-use serde_json::{Value, json};
+use quikapp_storage::{
+    ConversationId, DocumentKind, EntryId, Key16, MessageId, Person, Seq, UserId,
+};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 
-use super::SendMessage;
+use super::{MessageClass, SendMessage};
 
 /// First 16 bytes of SHA-256(len(sender) as big-endian u32, sender, client_id).
 pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Key16 {
@@ -70,38 +73,60 @@ pub(crate) fn of_message(sender: &UserId, send: &SendMessage, id: EntryId) -> Ke
 
 /// Hash of the canonical JSON of what the client asked to send, without `client_id`.
 pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
-    let parsed = |text: &Option<quikapp_storage::JsonText>| -> Value {
-        text.as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
-    };
-    // No attachments and an empty list of them are the same message.
-    let attachments = match parsed(&send.attachments) {
-        Value::Array(none) if none.is_empty() => Value::Null,
-        some => some,
-    };
-    let mut content = json!({
-        "type": send.kind,
-        "content": send.content,
-        "attachments": attachments,
-        "reply_to": send.reply_to,
-        "thread_root": send.thread_root,
-        "is_forwarded": send.is_forwarded,
-        "forwarded_from": send.forwarded_from,
-        "mentions": send.mentions,
-        "silent": send.silent,
-        "envelope": parsed(&send.envelope),
-    });
-    // Only where they say something: messages from before there were classes keep their hashes.
-    if !send.class.is_persistent() {
-        content["class"] = json!(send.class);
+    // What has strings for keys, as this has, always has JSON.
+    hash_of(&serde_json::to_string(&Content::of(send)).unwrap_or_default())
+}
+
+/// What a retry has to have in common with the message it repeats. The fields stand in the order of
+/// their names, which makes the JSON of it canonical, and never change: the hash is stored.
+#[derive(Serialize)]
+struct Content<'a> {
+    attachments: Option<Box<RawValue>>,
+    /// Only where it says something, as `ttl`: messages from before there were classes keep their
+    /// hashes.
+    #[serde(skip_serializing_if = "MessageClass::is_persistent")]
+    class: MessageClass,
+    content: Option<&'a str>,
+    envelope: Option<Box<RawValue>>,
+    forwarded_from: Option<&'a str>,
+    is_forwarded: bool,
+    mentions: &'a [UserId],
+    reply_to: Option<MessageId>,
+    silent: bool,
+    thread_root: Option<MessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
+impl<'a> Content<'a> {
+    fn of(send: &'a SendMessage) -> Self {
+        // No attachments and an empty list of them are the same message.
+        let attachments = canonical(send.attachments.as_deref());
+        Self {
+            attachments: attachments.filter(|list| list.get() != "[]"),
+            class: send.class,
+            content: send.content.as_deref(),
+            envelope: canonical(send.envelope.as_deref()),
+            forwarded_from: send.forwarded_from.as_deref(),
+            is_forwarded: send.is_forwarded,
+            mentions: &send.mentions,
+            reply_to: send.reply_to,
+            silent: send.silent,
+            thread_root: send.thread_root,
+            ttl: send.ttl,
+            kind: &send.kind,
+        }
     }
-    if let Some(ttl) = send.ttl {
-        content["ttl"] = json!(ttl);
-    }
-    let mut text = String::new();
-    write_canonical(&content, &mut text);
-    hash_of(&text)
+}
+
+/// A client's JSON with sorted object keys and no white space; nothing of what is no JSON.
+fn canonical(text: Option<&str>) -> Option<Box<RawValue>> {
+    let value: Value = serde_json::from_str(text?).ok()?;
+    let mut out = String::new();
+    write_canonical(&value, &mut out);
+    RawValue::from_string(out).ok()
 }
 
 /// SHA-256 of a text.
@@ -228,5 +253,23 @@ mod tests {
         };
         let text = r#"{"attachments":null,"content":"hello","envelope":null,"forwarded_from":null,"is_forwarded":false,"mentions":[],"reply_to":null,"silent":false,"thread_root":null,"type":"text"}"#;
         assert_eq!(content_hash(&send), hash_of(text));
+        let id = "0198c0de-0000-7000-8000-000000000001";
+        let all = SendMessage {
+            client_id: Some("not in it".into()),
+            kind: "file".into(),
+            content: Some("a \"b\"\n\u{e9}\u{1}".into()),
+            attachments: Some(r#" [ {"b" : 1.50, "a":[ ]} ] "#.into()),
+            reply_to: MessageId::parse(id).ok(),
+            thread_root: MessageId::parse(id).ok(),
+            is_forwarded: true,
+            forwarded_from: Some("c".into()),
+            mentions: vec![UserId::new("ann").unwrap()],
+            silent: true,
+            envelope: Some(r#"{"z":null,"\u00e9":"\u00e9"}"#.into()),
+            class: MessageClass::UntilDelivered,
+            ttl: Some(60),
+        };
+        let text = r#"{"attachments":[{"a":[],"b":1.5}],"class":"until_delivered","content":"a \"b\"\né\u0001","envelope":{"z":null,"é":"é"},"forwarded_from":"c","is_forwarded":true,"mentions":["ann"],"reply_to":"ID","silent":true,"thread_root":"ID","ttl":60,"type":"file"}"#;
+        assert_eq!(content_hash(&all), hash_of(&text.replace("ID", id)));
     }
 }
