@@ -19,6 +19,7 @@ mod projector;
 mod reach;
 mod reader;
 mod rebuild;
+mod recent;
 mod recovery;
 mod scheduled;
 mod tails;

@@ -149,10 +149,9 @@ async fn finish(
     }
     answer(batch, decisions, &entries);
     shared.live.publish(&shared.store, id, &entries).await;
-    if entries.iter().any(notices::concerns_somebody) {
-        shared.tails.grown(id);
-    } else if !entries.is_empty() {
-        shared.tails.grown_by_little(id);
+    if !entries.is_empty() {
+        let concerns_all = entries.iter().any(notices::concerns_somebody);
+        shared.tails.written(id, &entries, concerns_all);
     }
     notices::of_entries(shared, &core, id, &found);
     notices::of_entries(shared, &core, id, &entries);

@@ -7,8 +7,10 @@ use futures_util::{FutureExt, StreamExt, stream};
 use quikapp_storage::{
     Consumer, ConversationId, Entry, ProjectionStep, Seq, SharedStore, StoreError,
 };
+use tokio::time::Instant;
 
 use super::{
+    recent::Recent,
     recovery,
     tails::{Lane, Tails},
 };
@@ -81,9 +83,12 @@ impl Projector {
     /// Deals with what waits. Says whether all of it went well; what did not waits again, also
     /// when this is cut short.
     pub(super) async fn round(&self) -> bool {
+        self.tails.recent().expire(Instant::now());
         let taken = self.lane.take(ROUND);
-        let mut results = stream::iter(taken.ids().to_vec())
-            .map(|id| async move { (self.bring_up(&id).await, id) })
+        let places = self.places(taken.ids()).await;
+        let conversations = taken.ids().to_vec().into_iter().zip(places);
+        let mut results = stream::iter(conversations)
+            .map(|(id, place)| async move { (self.bring_up(&id, place).await, id) })
             .buffer_unordered(CONCURRENCY);
         let mut all_went_well = true;
         while let Some((result, id)) = results.next().await {
@@ -95,10 +100,26 @@ impl Projector {
         all_went_well
     }
 
+    /// Where the cursors are, asked for at once. Those that are not known are asked for one by one.
+    async fn places(&self, ids: &[ConversationId]) -> Vec<Option<Seq>> {
+        let consumer = self.projection.consumer();
+        let asked = tokio::time::timeout(self.timeout, self.store.projected(&consumer, ids));
+        let mut places: Vec<_> = match asked.await {
+            Ok(Ok(places)) => places.into_iter().map(Some).collect(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        places.resize(ids.len(), None);
+        places
+    }
+
     /// One at which the projection panics has failed: others do not wait for it.
-    async fn bring_up(&self, id: &ConversationId) -> Result<(), StoreError> {
+    async fn bring_up(&self, id: &ConversationId, from: Option<Seq>) -> Result<(), StoreError> {
         let failed = |what: &str| Err(StoreError::Unavailable(what.to_owned()));
-        let caught_up = catch_up(&self.store, &*self.projection, id);
+        let log = Log {
+            store: &self.store,
+            recent: Some(self.tails.recent()),
+        };
+        let caught_up = log.catch_up(&*self.projection, id, from);
         let caught_up = AssertUnwindSafe(caught_up).catch_unwind();
         let result = match tokio::time::timeout(self.timeout, caught_up).await {
             Ok(Ok(result)) => result,
@@ -122,45 +143,62 @@ impl Projector {
     }
 }
 
-/// Brings one conversation to its tail; how many entries were dealt with.
-pub(super) async fn catch_up(
-    store: &SharedStore,
-    projection: &dyn Projection,
-    id: &ConversationId,
-) -> Result<u64, StoreError> {
-    let consumer = projection.consumer();
-    let mut from = place_of(store, &consumer, id).await?;
-    let mut count = 0;
-    loop {
-        let entries = store.entries(id, from, STEP).await?;
-        let Some(last) = entries.last() else {
-            return Ok(count);
-        };
-        let step = ProjectionStep {
-            consumer: consumer.clone(),
-            conversation: id.clone(),
-            from,
-            to: last.seq,
-        };
-        if projection.project(&step, &entries).await? {
-            count += entries.len() as u64;
-            from = step.to;
-            if entries.len() < STEP {
-                // What was written meanwhile has been named again.
-                return Ok(count);
-            }
-        } else {
-            // Somebody else has moved the cursor: go on from where it is.
-            from = place_of(store, &consumer, id).await?;
-        }
-    }
+/// Where entries are read.
+pub(super) struct Log<'a> {
+    pub(super) store: &'a SharedStore,
+    /// Asked first, where what was written here a moment ago may be what is lacking.
+    pub(super) recent: Option<&'a Recent>,
 }
 
-async fn place_of(
-    store: &SharedStore,
-    consumer: &Consumer,
-    id: &ConversationId,
-) -> Result<Seq, StoreError> {
-    let places = store.projected(consumer, std::slice::from_ref(id)).await?;
-    Ok(places.first().copied().unwrap_or_default())
+impl Log<'_> {
+    /// Brings one conversation to its tail, from where the cursor is known to be; how many entries
+    /// were dealt with.
+    pub(super) async fn catch_up(
+        &self,
+        projection: &dyn Projection,
+        id: &ConversationId,
+        from: Option<Seq>,
+    ) -> Result<u64, StoreError> {
+        let consumer = projection.consumer();
+        let mut from = match from {
+            Some(from) => from,
+            None => self.place_of(&consumer, id).await?,
+        };
+        let mut count = 0;
+        loop {
+            let entries = self.entries(id, from).await?;
+            let Some(last) = entries.last() else {
+                return Ok(count);
+            };
+            let step = ProjectionStep {
+                consumer: consumer.clone(),
+                conversation: id.clone(),
+                from,
+                to: last.seq,
+            };
+            if projection.project(&step, &entries).await? {
+                count += entries.len() as u64;
+                from = step.to;
+                if entries.len() < STEP {
+                    // What was written meanwhile has been named again.
+                    return Ok(count);
+                }
+            } else {
+                // Somebody else has moved the cursor: go on from where it is.
+                from = self.place_of(&consumer, id).await?;
+            }
+        }
+    }
+
+    async fn entries(&self, id: &ConversationId, from: Seq) -> Result<Vec<Entry>, StoreError> {
+        match self.recent.and_then(|recent| recent.after(id, from, STEP)) {
+            Some(entries) => Ok(entries),
+            None => self.store.entries(id, from, STEP).await,
+        }
+    }
+
+    async fn place_of(&self, consumer: &Consumer, id: &ConversationId) -> Result<Seq, StoreError> {
+        let places = self.store.projected(consumer, std::slice::from_ref(id));
+        Ok(places.await?.first().copied().unwrap_or_default())
+    }
 }

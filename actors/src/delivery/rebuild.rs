@@ -6,7 +6,7 @@ use quikapp_storage::{
     AcquireError, Claim, Consumer, ConversationId, Epoch, OwnerId, Seq, SharedStore, StoreError,
 };
 
-use super::{Config, Projection, Tails, handle::projections, history, projector::catch_up};
+use super::{Config, Projection, Tails, handle::projections, history, projector::Log};
 use crate::{Clock, documents};
 
 /// The name of the folded view of messages, which is written with the log and has no cursor.
@@ -163,7 +163,11 @@ impl Work<'_> {
         };
         let store = self.store;
         store.reset_projection(&projection.consumer(), id).await?;
-        let entries = catch_up(store, projection, id).await?;
+        let log = Log {
+            store,
+            recent: None,
+        };
+        let entries = log.catch_up(projection, id, None).await?;
         self.tails.retire(store, id, epoch, tail).await?;
         Ok(Some(entries))
     }

@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use quikapp_storage::{
-    Consumer, ConversationId, Epoch, HotConversation, Seq, SharedStore, StoreError,
+    Consumer, ConversationId, Entry, Epoch, HotConversation, Seq, SharedStore, StoreError,
 };
 use tokio::{sync::Notify, time::Instant};
 
-use super::reader::Reader;
+use super::{reader::Reader, recent::Recent};
 use crate::users::Changes;
 
 /// Conversations that wait in one lane, or to be released.
@@ -33,6 +33,7 @@ struct Inner {
     /// Conversations that nobody sequences here any more, and that some projection is behind of.
     retired: Mutex<IndexMap<ConversationId, (Epoch, Seq)>>,
     changes: Changes,
+    recent: Recent,
 }
 
 /// What one projection has to see.
@@ -76,15 +77,26 @@ impl Tails {
         &self.0.changes
     }
 
-    /// A conversation has grown, or may have. Never waits.
+    /// A conversation has grown, or may have, by what others wrote. Never waits.
     pub(crate) fn grown(&self, id: &ConversationId) {
-        self.name_in(id, |_| true);
-        self.name_to_readers(id);
+        self.0.recent.forget(id);
+        self.name(id, true);
     }
 
-    /// A conversation has grown by nothing that concerns a sparse lane. Never waits.
-    pub(crate) fn grown_by_little(&self, id: &ConversationId) {
-        self.name_in(id, |lane| !lane.is_sparse);
+    /// A conversation has grown by entries that were written here; `concerns_all` if one of them
+    /// concerns also the sparse lanes. Never waits.
+    pub(crate) fn written(&self, id: &ConversationId, entries: &[Entry], concerns_all: bool) {
+        self.0.recent.keep(id, entries, Instant::now());
+        self.name(id, concerns_all);
+    }
+
+    /// What was written here lately.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    fn name(&self, id: &ConversationId, concerns_all: bool) {
+        self.name_in(id, |lane| concerns_all || !lane.is_sparse);
         self.name_to_readers(id);
     }
 
@@ -203,6 +215,7 @@ impl Tails {
                     continue;
                 }
                 all_seen[nth] = false;
+                self.0.recent.forget(&hot[nth].id);
                 if let Some(lane) = lane.as_ref().filter(|_| left[nth]) {
                     lane.add(&hot[nth].id, Instant::now());
                 }
@@ -421,11 +434,12 @@ mod tests {
             tails.open_lane(Consumer::QUEUE),
             tails.open_sparse_lane(Consumer::NOTICES),
         );
-        tails.grown_by_little(&id(1));
+        tails.written(&id(1), &[], false);
         assert_eq!(every.lag().conversations, 1);
         assert_eq!(sparse.lag().conversations, 0);
-        tails.grown(&id(1));
-        assert_eq!(sparse.take(9).ids(), [id(1)]);
+        tails.written(&id(1), &[], true);
+        tails.grown(&id(2));
+        assert_eq!(sparse.take(9).ids(), [id(1), id(2)]);
     }
 
     #[test]

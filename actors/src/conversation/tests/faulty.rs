@@ -29,6 +29,7 @@ pub(crate) struct Faults {
     refuses_acquire: AtomicBool,
     refuses_hot: AtomicBool,
     hot_refused: AtomicUsize,
+    refuses_entries: AtomicBool,
     refuses_documents: AtomicBool,
     stuck: Mutex<Vec<Timer>>,
     stuck_found: AtomicUsize,
@@ -79,6 +80,11 @@ impl Faults {
     /// How often that has failed.
     pub(crate) fn hot_refused(&self) -> usize {
         self.hot_refused.load(Ordering::SeqCst)
+    }
+
+    /// Makes reading logs fail, until further notice.
+    pub(crate) fn refuse_entries(&self, refuse: bool) {
+        self.refuses_entries.store(refuse, Ordering::SeqCst);
     }
 
     /// Makes keeping documents fail, until further notice.
@@ -237,6 +243,9 @@ impl LogStore for FaultyStore {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
+        if self.faults.refuses_entries.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("injected".to_owned()));
+        }
         self.inner.entries(id, after, limit).await
     }
 

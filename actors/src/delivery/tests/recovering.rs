@@ -58,19 +58,22 @@ async fn seen(store: &SharedStore, id: &ConversationId) -> u64 {
 /// A projection on its own, and who names conversations to it.
 fn projector(store: &SharedStore, panics: bool) -> (Projector, Tails) {
     let tails = Tails::default();
+    (projector_of(&tails, store, panics), tails)
+}
+
+fn projector_of(tails: &Tails, store: &SharedStore, panics: bool) -> Projector {
     let projection = Panicking {
         store: store.clone(),
         panics: AtomicBool::new(panics),
     };
-    let projector = Projector {
+    Projector {
         lane: tails.open_lane(panicking()),
         projection: Arc::new(projection),
         tails: tails.clone(),
         store: store.clone(),
         window: Duration::from_millis(1),
         timeout: Duration::from_secs(30),
-    };
-    (projector, tails)
+    }
 }
 
 /// After a panic a consumer goes on, with everything that was named to it.
@@ -92,6 +95,29 @@ async fn a_panic_loses_nothing_that_was_in_hand() {
     for id in &ids {
         assert_eq!(seen(&kit.store, id).await, 1);
     }
+    kit.stop().await;
+}
+
+/// What was written here is projected as it was written; of what another process may have written,
+/// the log is asked.
+#[tokio::test]
+async fn what_was_written_here_is_not_read_back() {
+    let kit = Kit::with(dying(), Vec::new()).await;
+    let faults = Arc::<Faults>::default();
+    let store: SharedStore = Arc::new(FaultyStore::new(kit.store.clone(), Arc::clone(&faults)));
+    let tails = kit.conversations.tails();
+    let projector = projector_of(tails, &store, false);
+    let id = kit.group(&["ann"]).await;
+    faults.refuse_entries(true);
+    kit.send("ann", &id, text("x")).await;
+    assert!(projector.round().await, "nothing is read");
+    assert_eq!(seen(&kit.store, &id).await, 1);
+    kit.send("ann", &id, text("y")).await;
+    tails.grown(&id);
+    assert!(!projector.round().await, "the log is asked");
+    faults.refuse_entries(false);
+    assert!(projector.round().await);
+    assert_eq!(seen(&kit.store, &id).await, 2);
     kit.stop().await;
 }
 
