@@ -15,8 +15,9 @@ use rusqlite::Connection;
 use super::place::{Link, Place};
 use crate::StoreError;
 
-/// Pages in the log that are worth a checkpoint (16 MB).
-const WORTH: i64 = 4096;
+/// Pages in the log that are worth a checkpoint (64 MB). A page that is written again and again is
+/// moved once, so fewer checkpoints move fewer pages.
+const WORTH: i64 = 16_384;
 /// Pages in the log at which the writer lends a hand (256 MB).
 const LIMIT: i64 = 65_536;
 

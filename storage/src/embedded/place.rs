@@ -369,5 +369,8 @@ mod tests {
         let options: Vec<_> = options.unwrap().map(Result::unwrap).collect();
         let wanted = "DEFAULT_MEMSTATUS=0";
         assert!(options.iter().any(|it| it == wanted), "{options:?}");
+        // This it does not tell of itself.
+        let flags = option_env!("LIBSQLITE3_FLAGS").unwrap_or_default();
+        assert!(flags.contains("-DHAVE_FDATASYNC=__linux__"), "{flags}");
     }
 }
