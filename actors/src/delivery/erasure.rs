@@ -263,6 +263,7 @@ impl Erasure {
         let redactions: Vec<_> = redactions.collect();
         if !redactions.is_empty() {
             shared.store.redact(id, redactions).await?;
+            shared.tails.recent().forget(id);
         }
         Ok(entries.last().map(|entry| entry.seq))
     }

@@ -319,15 +319,21 @@ fn own_projections(parts: &Parts) -> impl Iterator<Item = Arc<dyn Projection>> +
         clock: Arc::clone(&parts.clock),
         told_within_ms: parts.config.queue_ttl_ms(),
     };
-    let derived = projections(&parts.store, &parts.config).into_iter();
+    let tails = parts.conversations.tails();
+    let derived = projections(&parts.store, tails, &parts.config).into_iter();
     derived.chain([Arc::new(notices) as Arc<dyn Projection>])
 }
 
 /// The projections that every node has and that can be derived anew.
-pub(super) fn projections(store: &SharedStore, config: &Config) -> Vec<Arc<dyn Projection>> {
+pub(super) fn projections(
+    store: &SharedStore,
+    tails: &Tails,
+    config: &Config,
+) -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Queue {
             store: Arc::clone(store),
+            tails: tails.clone(),
             up_to_members: config.queue_up_to_members,
             cap: config.queue_entries,
         }),

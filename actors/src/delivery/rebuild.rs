@@ -57,7 +57,8 @@ pub async fn rebuild(
     config: &Config,
     name: Option<&str>,
 ) -> Result<Vec<Rebuilt>, RebuildError> {
-    let all = projections(store, config);
+    let tails = Tails::default();
+    let all = projections(store, &tails, config);
     let is_meant = |projection: &Arc<dyn Projection>| {
         name.is_none_or(|name| name == projection.consumer().as_str())
     };
@@ -77,7 +78,6 @@ pub async fn rebuild(
             known: known.join(", "),
         });
     }
-    let tails = Tails::default();
     let derived = all.iter().map(|it| it.consumer());
     // What people are told is not derived anew, but where it has not been told, that is seen to
     // by a server that finds the conversation hot.

@@ -15,8 +15,11 @@ use tokio::time::Instant;
 
 /// For how long entries are kept. Projections look twice a second, unless the store is slow.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// Bytes of payloads, and of the entries themselves, that are kept. What is older gives way.
+/// Bytes that are kept. What is older gives way.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
+/// Of them, what a batch takes besides its entries. Those count twice, for the room that a list has
+/// to spare.
+const OF_A_BATCH: usize = 512;
 
 /// Entries by conversation, each a stretch of its log without a hole.
 #[derive(Debug, Default)]
@@ -42,10 +45,11 @@ impl Recent {
     /// Keeps a batch that was written. One that takes something away is not kept, nor what it may
     /// have taken it from.
     pub(super) fn keep(&self, id: &ConversationId, entries: &[Entry], now: Instant) {
-        if entries.iter().any(takes_away) {
+        let batch = Batch::of(id, entries, now);
+        if batch.bytes > MOST_BYTES || entries.iter().any(takes_away) {
             return self.forget(id);
         }
-        let batch = Batch::of(id, entries, now);
+        let entries = entries.to_vec();
         let mut kept = self.0.lock();
         kept.make_room(batch.bytes, now);
         kept.insert(batch, entries);
@@ -100,14 +104,14 @@ impl Kept {
         }
     }
 
-    fn insert(&mut self, batch: Batch, entries: &[Entry]) {
+    fn insert(&mut self, batch: Batch, entries: Vec<Entry>) {
         let stretch = self.stretches.entry(batch.conversation.clone());
         let stretch = stretch.or_default();
         let follows = |last: &Entry| entries.first().is_some_and(|it| it.seq == last.seq.next());
         if !stretch.back().is_none_or(follows) {
             stretch.clear();
         }
-        stretch.extend(entries.iter().cloned());
+        stretch.extend(entries);
         self.bytes += batch.bytes;
         self.batches.push_back(batch);
     }
@@ -115,17 +119,17 @@ impl Kept {
 
 impl Batch {
     fn of(id: &ConversationId, entries: &[Entry], since: Instant) -> Self {
-        let bytes = |entry: &Entry| size_of::<Entry>() + entry.payload.len();
+        let bytes = |entry: &Entry| 2 * size_of::<Entry>() + entry.payload.len();
         Self {
             conversation: id.clone(),
             up_to: entries.last().map_or(Seq(0), |last| last.seq),
-            bytes: entries.iter().map(bytes).sum(),
+            bytes: OF_A_BATCH + entries.iter().map(bytes).sum::<usize>(),
             since,
         }
     }
 }
 
-/// What is gone from the log is to be gone from here.
+/// What this takes from the log is to be gone from here.
 fn takes_away(entry: &Entry) -> bool {
     matches!(entry.kind, EntryKind::Delete | EntryKind::Forget)
 }
@@ -192,26 +196,14 @@ mod tests {
 
     #[test]
     fn what_may_be_incomplete_or_was_taken_away_is_forgotten() {
-        for forget in [
-            (|recent: &Recent| recent.forget(&id(1))) as fn(&Recent),
-            |recent| {
-                recent.keep(
-                    &id(1),
-                    &entries(EntryKind::Delete, 3..=3, 1),
-                    Instant::now(),
-                )
-            },
-            |recent| {
-                recent.keep(
-                    &id(1),
-                    &entries(EntryKind::Forget, 3..=3, 1),
-                    Instant::now(),
-                )
-            },
-        ] {
+        let takes_away = [None, Some(EntryKind::Delete), Some(EntryKind::Forget)];
+        for kind in takes_away {
             let recent = Recent::default();
             recent.keep(&id(1), &messages(1..=2), Instant::now());
-            forget(&recent);
+            match kind {
+                None => recent.forget(&id(1)),
+                Some(kind) => recent.keep(&id(1), &entries(kind, 3..=3, 1), Instant::now()),
+            }
             assert_eq!(places(&recent, 0, 9), None);
             recent.keep(&id(1), &messages(4..=4), Instant::now());
             assert_eq!(places(&recent, 3, 9), Some(vec![4]));
@@ -237,12 +229,14 @@ mod tests {
     fn no_more_bytes_are_kept_than_may_be() {
         let recent = Recent::default();
         let now = Instant::now();
-        let large = MOST_BYTES / 4;
-        for seq in 1..=9 {
-            recent.keep(&id(1), &entries(EntryKind::Message, seq..=seq, large), now);
+        let keep = |seq, bytes| {
+            recent.keep(&id(1), &entries(EntryKind::Message, seq..=seq, bytes), now);
             assert!(recent.0.lock().bytes <= MOST_BYTES);
-        }
+        };
+        (1..=9).for_each(|seq| keep(seq, MOST_BYTES / 4));
         assert_eq!(places(&recent, 5, 9), None);
         assert_eq!(places(&recent, 6, 9), Some(vec![7, 8, 9]));
+        keep(10, MOST_BYTES);
+        assert_eq!(places(&recent, 6, 9), None);
     }
 }

@@ -7,6 +7,7 @@ use quikapp_storage::{
     ConversationId, MessageId, Seq, ServerMutant, StoreError, Timer, TimerKind, Timestamp, UserId,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{erasure, handle::Shared, scheduled};
 use crate::conversation::{Command, CommandError, Creation, Gone};
@@ -65,6 +66,8 @@ pub(super) async fn run(shared: Arc<Shared>, shard: u16) {
     let poll = shared.config.timer_poll;
     let mut pause = poll;
     loop {
+        // Where nothing is written, nobody else does.
+        shared.tails.recent().expire(Instant::now());
         match fire_due(&shared, shard).await {
             Ok(round) if round.goes_on() => {
                 pause = poll;

@@ -9,7 +9,10 @@ use quikapp_storage::{
 };
 
 use super::is_urgent;
-use crate::{conversation::payload::UpdatePayload, delivery::Projection};
+use crate::{
+    conversation::payload::UpdatePayload,
+    delivery::{Projection, Tails},
+};
 
 /// Entries behind a step in which it is looked for people who have left since.
 const AHEAD: usize = 256;
@@ -19,6 +22,7 @@ const PEOPLE: usize = 64;
 /// See the module.
 pub(in crate::delivery) struct Queue {
     pub(in crate::delivery) store: SharedStore,
+    pub(in crate::delivery) tails: Tails,
     /// Above so many members, cursors alone say what is due.
     pub(in crate::delivery) up_to_members: usize,
     /// Entries that one person's queue holds.
@@ -72,7 +76,7 @@ impl Queue {
         let id: &ConversationId = &step.conversation;
         let mut users: Vec<UserId> = entries.iter().filter_map(left_by).collect();
         if tail > step.to {
-            let later = self.store.entries(id, step.to, AHEAD).await?;
+            let later = self.later(id, step.to, tail).await?;
             users.extend(later.iter().filter_map(left_by));
         }
         users.sort();
@@ -83,6 +87,22 @@ impl Queue {
             left.insert(user, intervals);
         }
         Ok(left)
+    }
+
+    /// What was written behind a step, as far as it is looked at.
+    async fn later(
+        &self,
+        id: &ConversationId,
+        from: Seq,
+        tail: Seq,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let recent = self.tails.recent().after(id, from, AHEAD);
+        let is_all =
+            |it: &Vec<Entry>| it.len() == AHEAD || it.last().is_some_and(|last| last.seq >= tail);
+        match recent.filter(is_all) {
+            Some(entries) => Ok(entries),
+            None => self.store.entries(id, from, AHEAD).await,
+        }
     }
 }
 

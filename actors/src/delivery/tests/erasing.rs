@@ -109,6 +109,13 @@ async fn expect_erased(kit: &Kit, name: &str, traces: &Traces, before: &[Entry])
     for entry in log.iter().chain(&own) {
         assert!(!entry.payload.contains(MARK), "{entry:?}");
     }
+    let in_memory = [(id, &log), (&who.own_conversation(), &own)];
+    for (id, log) in in_memory {
+        let recent = kit.conversations.tails().recent();
+        let after = |seq| recent.after(id, Seq(seq), log.len()).unwrap_or_default();
+        let mut kept = (0..log.len() as u64).flat_map(after);
+        assert!(kept.all(|entry| !entry.payload.contains(MARK)));
+    }
     // Whoever deleted a message before has nothing to do with this.
     let behind = log[before.len()..].iter();
     for entry in behind.filter(|it| it.kind == EntryKind::Delete) {

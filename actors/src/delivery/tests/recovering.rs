@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::join_all};
-use quikapp_storage::{Consumer, ConversationId, Entry, ProjectionStep, SharedStore, StoreError};
+use quikapp_storage::{
+    Consumer, ConversationId, Entry, ProjectionStep, Seq, SharedStore, StoreError,
+};
 
 use super::kit::{Kit, eager, person, text};
 use crate::{
@@ -58,22 +60,19 @@ async fn seen(store: &SharedStore, id: &ConversationId) -> u64 {
 /// A projection on its own, and who names conversations to it.
 fn projector(store: &SharedStore, panics: bool) -> (Projector, Tails) {
     let tails = Tails::default();
-    (projector_of(&tails, store, panics), tails)
-}
-
-fn projector_of(tails: &Tails, store: &SharedStore, panics: bool) -> Projector {
     let projection = Panicking {
         store: store.clone(),
         panics: AtomicBool::new(panics),
     };
-    Projector {
+    let projector = Projector {
         lane: tails.open_lane(panicking()),
         projection: Arc::new(projection),
         tails: tails.clone(),
         store: store.clone(),
         window: Duration::from_millis(1),
         timeout: Duration::from_secs(30),
-    }
+    };
+    (projector, tails)
 }
 
 /// After a panic a consumer goes on, with everything that was named to it.
@@ -104,15 +103,18 @@ async fn a_panic_loses_nothing_that_was_in_hand() {
 async fn what_was_written_here_is_not_read_back() {
     let kit = Kit::with(dying(), Vec::new()).await;
     let faults = Arc::<Faults>::default();
-    let store: SharedStore = Arc::new(FaultyStore::new(kit.store.clone(), Arc::clone(&faults)));
-    let tails = kit.conversations.tails();
-    let projector = projector_of(tails, &store, false);
+    let store = FaultyStore::new(kit.store.clone(), Arc::clone(&faults));
+    let (projector, tails) = projector(&(Arc::new(store) as SharedStore), false);
     let id = kit.group(&["ann"]).await;
-    faults.refuse_entries(true);
     kit.send("ann", &id, text("x")).await;
+    kit.send("ann", &id, text("y")).await;
+    let entries = kit.store.entries(&id, Seq(0), 9).await.unwrap();
+    let (first, second) = entries.split_at(1);
+    faults.refuse_entries(true);
+    tails.written(&id, first, true);
     assert!(projector.round().await, "nothing is read");
     assert_eq!(seen(&kit.store, &id).await, 1);
-    kit.send("ann", &id, text("y")).await;
+    tails.written(&id, second, true);
     tails.grown(&id);
     assert!(!projector.round().await, "the log is asked");
     faults.refuse_entries(false);
