@@ -3,7 +3,7 @@
 //! A checkpoint on the writer's own thread would make every caller wait for it. So a thread with a
 //! connection of its own does most of the work; only when the log has grown far (a checkpoint
 //! never quite catches up with a busy writer, and only a log without remainder can begin anew)
-//! the writer does the short rest itself.
+//! the writer does the rest itself, which the thread has kept short by then.
 
 use std::{
     sync::{Arc, mpsc},
@@ -15,9 +15,11 @@ use rusqlite::Connection;
 use super::place::{Link, Place};
 use crate::StoreError;
 
-/// Pages in the log that are worth a checkpoint (64 MB). A page that is written again and again is
+/// Pages in the log that are worth a checkpoint (32 MB). A page that is written again and again is
 /// moved once, so fewer checkpoints move fewer pages.
-const WORTH: i64 = 16_384;
+const WORTH: i64 = 8192;
+/// The same once the log is half as long as it may become (4 MB).
+const WORTH_OF_A_LONG_LOG: i64 = 1024;
 /// Pages in the log at which the writer lends a hand (256 MB).
 const LIMIT: i64 = 65_536;
 
@@ -52,13 +54,18 @@ impl Checkpointer {
             return;
         };
         metrics::gauge!("quikapp_store_log_pages").set(log.pages_f64());
-        if log.left() >= WORTH {
-            // Full means that the thread has a nudge to hear already.
-            let _ = self.nudge.try_send(());
+        if log.left() >= log.worth() {
+            self.nudge();
         }
         if log.pages >= LIMIT {
             passive(conn);
         }
+    }
+
+    /// Called by the writer when a commit has failed. If the disk is full, it may be so of the log.
+    pub(super) fn nudge(&self) {
+        // Full means that the thread has a nudge to hear already.
+        let _ = self.nudge.try_send(());
     }
 }
 
@@ -112,6 +119,15 @@ impl Log {
 
     fn left(&self) -> i64 {
         self.pages - self.moved
+    }
+
+    /// How many pages are worth a checkpoint.
+    fn worth(&self) -> i64 {
+        if self.pages < LIMIT / 2 {
+            WORTH
+        } else {
+            WORTH_OF_A_LONG_LOG
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "for a gauge")]

@@ -274,6 +274,7 @@ impl Worker {
         if let Err(error) = &outcome {
             self.trouble.set(&error.to_string());
             metrics::counter!("quikapp_store_commit_failures_total").increment(1);
+            self.checkpointer.nudge();
         }
         for job in batch {
             job.answer(&outcome);

@@ -16,7 +16,7 @@ use crate::{
 async fn nothing_is_lost_when_the_disk_is_full() {
     let dir = tempdir().unwrap();
     let mounted = is_root()
-        .then(|| Tmpfs::mount(dir.path().join("disk"), "48m"))
+        .then(|| Tmpfs::mount(dir.path().join("disk"), "96m"))
         .flatten();
     let Some(disk) = mounted else {
         return skipped(

@@ -302,7 +302,7 @@ pub const METRICS: &[Metric] = &[
         "quikapp_store_log_pages",
         Gauge,
         &[],
-        "Pages of the write-ahead log that await a checkpoint.",
+        "Pages of the write-ahead log, those that a checkpoint has moved already included.",
     ),
     metric(
         "quikapp_store_read_seconds",
