@@ -1,5 +1,7 @@
 //! The cursors of projections, what is hot, and the counts per thread.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::{
@@ -15,6 +17,9 @@ use crate::{
     Seq, StoreError, ThreadEntry, ThreadUnread, UserId,
 };
 
+/// Conversations that one statement asks for.
+const CONVERSATIONS: usize = 500;
+
 #[async_trait]
 impl ProjectionStore for MySqlStore {
     async fn projected(
@@ -22,18 +27,9 @@ impl ProjectionStore for MySqlStore {
         consumer: &Consumer,
         ids: &[ConversationId],
     ) -> Result<Vec<Seq>, StoreError> {
-        let sql = "SELECT p.seq FROM conversations c
-                   JOIN projections p ON p.conv = c.conv AND p.consumer = ? WHERE c.id = ?";
-        run!(self.pool, |db| {
-            let mut places = Vec::with_capacity(ids.len());
-            for id in ids {
-                let key = (consumer.as_str(), id.as_str());
-                let seq = db.first(sql, key, |row| row.seq(0)).await?;
-                places.push(seq.unwrap_or_default());
-            }
-            Ok(places)
-        })
-        .await
+        let places = run!(self.pool, |db| places(db, consumer, ids).await).await?;
+        let place = |id: &ConversationId| places.get(id).copied().unwrap_or_default();
+        Ok(ids.iter().map(place).collect())
     }
 
     async fn move_projection(&self, step: &ProjectionStep) -> Result<bool, StoreError> {
@@ -126,6 +122,29 @@ impl ProjectionStore for MySqlStore {
         })
         .await
     }
+}
+
+/// Where a consumer has been at all.
+async fn places(
+    db: &mut Db<'_>,
+    consumer: &Consumer,
+    ids: &[ConversationId],
+) -> Sql<HashMap<ConversationId, Seq>> {
+    let mut places = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(CONVERSATIONS) {
+        let sql = format!(
+            "SELECT c.id, p.seq FROM conversations c
+             JOIN projections p ON p.conv = c.conv AND p.consumer = ? WHERE c.id IN ({})",
+            row::marks(some.len())
+        );
+        let ids = some.iter().map(|id| p(id.as_str()));
+        let params: Vec<_> = std::iter::once(p(consumer.as_str())).chain(ids).collect();
+        let page = db.all(&sql, params, |row| {
+            Ok((row.conversation_id(0)?, row.seq(1)?))
+        });
+        places.extend(page.await?);
+    }
+    Ok(places)
 }
 
 /// Moves a cursor, if it is where the step begins. The conversation's row, if it was.
