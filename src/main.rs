@@ -10,7 +10,12 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 /// See docs/adr/0025-allocator.md.
-#[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
+#[cfg(all(
+    feature = "mimalloc",
+    target_os = "linux",
+    target_env = "gnu",
+    not(target_feature = "crt-static")
+))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
