@@ -58,6 +58,10 @@ faults:
 crowds:
     QUIKAPP_CROWDS=full cargo test -p quikapp --test it crowds -- --nocapture --test-threads 1
 
+# Where the server's time goes under a load, e.g. `just profile rooms --rooms 100 --members 10`.
+profile *ARGS:
+    scripts/profile {{ARGS}}
+
 # QuikApp and its peers side by side, e.g. `just compare --quick`.
 compare *ARGS:
     benches/compare/compare {{ARGS}}
