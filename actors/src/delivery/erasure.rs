@@ -262,8 +262,9 @@ impl Erasure {
         let redactions = tasks.iter().filter_map(|task| task.redaction(&missing));
         let redactions: Vec<_> = redactions.collect();
         if !redactions.is_empty() {
-            shared.store.redact(id, redactions).await?;
+            // First, since this may be cut short in between.
             shared.tails.recent().forget(id);
+            shared.store.redact(id, redactions).await?;
         }
         Ok(entries.last().map(|entry| entry.seq))
     }
