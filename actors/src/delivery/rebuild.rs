@@ -68,15 +68,7 @@ pub async fn rebuild(
     // What was given out is given out again only to whoever is named.
     let feed = config.feeds().find(|feed| name == Some(feed.as_str()));
     if meant.is_empty() && !with_history && !with_documents && feed.is_none() {
-        let known = all.iter().map(|it| it.consumer().to_string());
-        let known = known.chain([HISTORY, DOCUMENTS].map(str::to_owned));
-        let known: Vec<_> = known
-            .chain(config.feeds().map(|feed| feed.to_string()))
-            .collect();
-        return Err(RebuildError::Unknown {
-            name: name.unwrap_or_default().to_owned(),
-            known: known.join(", "),
-        });
+        return Err(unknown(name.unwrap_or_default(), &all, config));
     }
     let derived = all.iter().map(|it| it.consumer());
     // What people are told is not derived anew, but where it has not been told, that is seen to
@@ -113,6 +105,19 @@ pub async fn rebuild(
         rebuilt.push(work.rebuild(feed.to_string(), one).await?);
     }
     Ok(rebuilt)
+}
+
+/// Names what there is to be rebuilt.
+fn unknown(name: &str, all: &[Arc<dyn Projection>], config: &Config) -> RebuildError {
+    let derived = all.iter().map(|it| it.consumer().to_string());
+    let known = derived.chain([HISTORY, DOCUMENTS].map(str::to_owned));
+    let known: Vec<_> = known
+        .chain(config.feeds().map(|feed| feed.to_string()))
+        .collect();
+    RebuildError::Unknown {
+        name: name.to_owned(),
+        known: known.join(", "),
+    }
 }
 
 /// What a rebuild works with.
