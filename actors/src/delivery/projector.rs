@@ -7,7 +7,6 @@ use futures_util::{FutureExt, StreamExt, stream};
 use quikapp_storage::{
     Consumer, ConversationId, Entry, ProjectionStep, Seq, SharedStore, StoreError,
 };
-use tokio::time::Instant;
 
 use super::{
     recent::Recent,
@@ -83,7 +82,6 @@ impl Projector {
     /// Deals with what waits. Says whether all of it went well; what did not waits again, also
     /// when this is cut short.
     pub(super) async fn round(&self) -> bool {
-        self.tails.recent().expire(Instant::now());
         let taken = self.lane.take(ROUND);
         let places = self.places(taken.ids()).await;
         let conversations = taken.ids().to_vec().into_iter().zip(places);
