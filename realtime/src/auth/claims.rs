@@ -122,16 +122,11 @@ fn whole_seconds(duration: Duration) -> i64 {
 
 /// A NumericDate may have a fraction (RFC 7519, section 2); it is cut off.
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Date {
-        Whole(i64),
-        Fraction(f64),
-    }
-    match Date::deserialize(deserializer)? {
-        Date::Whole(seconds) => Ok(seconds),
-        Date::Fraction(seconds) if seconds.abs() < 1e15 => Ok(seconds.floor() as i64),
-        Date::Fraction(_) => Err(serde::de::Error::custom("not a date")),
+    let number = serde_json::Number::deserialize(deserializer)?;
+    match (number.as_i64(), number.as_f64()) {
+        (Some(seconds), _) => Ok(seconds),
+        (None, Some(seconds)) if seconds.abs() < 1e15 => Ok(seconds.floor() as i64),
+        (None, _) => Err(serde::de::Error::custom("not a date")),
     }
 }
 

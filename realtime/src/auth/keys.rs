@@ -1,7 +1,10 @@
 //! The keys that tokens are verified with. A key is bound to its algorithms, so that what is
 //! public can never serve as an HMAC secret.
 
-use aws_lc_rs::digest;
+use std::sync::Arc;
+
+use aws_lc_rs::{digest, hmac};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
@@ -81,22 +84,46 @@ impl From<Algorithm> for jsonwebtoken::Algorithm {
 #[derive(Clone)]
 pub(super) struct VerifyingKey {
     kid: Option<String>,
-    usage: Usage,
-    pub(super) key: DecodingKey,
+    key: Key,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Usage {
-    Hmac,
-    Public(Algorithm),
+#[derive(Clone)]
+enum Key {
+    /// A secret, ready for each algorithm: a token costs only what it says itself.
+    Hmac(Arc<HmacKeys>),
+    Public(Algorithm, DecodingKey),
+}
+
+struct HmacKeys {
+    hs256: hmac::Key,
+    hs384: hmac::Key,
+    hs512: hmac::Key,
+}
+
+impl HmacKeys {
+    fn new(secret: &[u8]) -> Self {
+        Self {
+            hs256: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            hs384: hmac::Key::new(hmac::HMAC_SHA384, secret),
+            hs512: hmac::Key::new(hmac::HMAC_SHA512, secret),
+        }
+    }
+
+    fn of(&self, algorithm: Algorithm) -> Option<&hmac::Key> {
+        match algorithm {
+            Algorithm::HS256 => Some(&self.hs256),
+            Algorithm::HS384 => Some(&self.hs384),
+            Algorithm::HS512 => Some(&self.hs512),
+            Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => None,
+        }
+    }
 }
 
 impl VerifyingKey {
     pub(super) fn hmac(secret: &Secret) -> Self {
         Self {
             kid: Some(hmac_kid(secret)),
-            usage: Usage::Hmac,
-            key: DecodingKey::from_secret(secret.as_bytes()),
+            key: Key::Hmac(Arc::new(HmacKeys::new(secret.as_bytes()))),
         }
     }
 
@@ -113,15 +140,32 @@ impl VerifyingKey {
         }
         Some(Self {
             kid: jwk.common.key_id.clone(),
-            usage: Usage::Public(algorithm),
-            key: DecodingKey::from_jwk(jwk).ok()?,
+            key: Key::Public(algorithm, DecodingKey::from_jwk(jwk).ok()?),
         })
     }
 
     fn verifies(&self, algorithm: Algorithm) -> bool {
-        match self.usage {
-            Usage::Hmac => algorithm.is_hmac(),
-            Usage::Public(only) => only == algorithm,
+        match &self.key {
+            Key::Hmac(_) => algorithm.is_hmac(),
+            Key::Public(only, _) => *only == algorithm,
+        }
+    }
+
+    /// Whether a signature, in base64url, is this key's over the message.
+    pub(super) fn has_signed(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        match &self.key {
+            Key::Hmac(keys) => {
+                let signature = URL_SAFE_NO_PAD.decode(signature);
+                let verified = |key| Some(hmac::verify(key, message, signature.as_ref().ok()?));
+                keys.of(algorithm)
+                    .and_then(verified)
+                    .is_some_and(|verified| verified.is_ok())
+            }
+            Key::Public(only, key) if *only == algorithm => {
+                jsonwebtoken::crypto::verify(signature, message, key, algorithm.into())
+                    .unwrap_or(false)
+            }
+            Key::Public(..) => false,
         }
     }
 }

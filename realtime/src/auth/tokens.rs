@@ -314,11 +314,8 @@ fn verify_with(
     if candidates.is_empty() {
         return Err(TokenError::UnknownKey);
     }
-    let signed_by = |key: &&VerifyingKey| {
-        let message = jws.signed.as_bytes();
-        jsonwebtoken::crypto::verify(jws.signature, message, &key.key, algorithm.into())
-            .unwrap_or(false)
-    };
+    let signed_by =
+        |key: &&VerifyingKey| key.has_signed(algorithm, jws.signed.as_bytes(), jws.signature);
     match candidates.iter().any(signed_by) {
         true => Ok(()),
         false => Err(TokenError::BadSignature),
