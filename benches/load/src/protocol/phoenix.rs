@@ -119,10 +119,25 @@ fn reference(msg_ref: &Ref) -> Option<u64> {
         .ok()
 }
 
+/// A message's place, where it has one. It is looked for in front, so that what is long need not be
+/// read to its end for each member of a room.
 fn seq_of(json: &[u8]) -> Option<u64> {
+    if let Some(seq) = leading_seq(json) {
+        return Some(seq);
+    }
     serde_json::from_slice(json)
         .ok()
         .map(|Sequenced { seq }| seq)
+}
+
+fn leading_seq(json: &[u8]) -> Option<u64> {
+    let rest = json.strip_prefix(br#"{"seq":"#)?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, after) = rest.split_at(end);
+    if !matches!(after.first(), Some(b',' | b'}')) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn quoted(text: &str) -> String {

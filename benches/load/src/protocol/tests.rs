@@ -169,6 +169,27 @@ fn centrifuge() {
 }
 
 #[test]
+fn a_place_is_found_wherever_it_stands() {
+    let channel = talk(r#"{"d":"{content}"}"#);
+    let channel = Language::Phoenix.speaker().channel(&channel);
+    for (payload, seq) in [
+        (r#"{"seq":12,"d":"hi"}"#, Some(12)),
+        (r#"{"seq":12}"#, Some(12)),
+        (r#"{ "d":[{"seq":1}], "seq" : 12 }"#, Some(12)),
+        (r#"{"seq":18446744073709551615,"d":1}"#, Some(u64::MAX)),
+        (r#"{"seq":18446744073709551616,"d":1}"#, None),
+        (r#"{"seq":1.5,"d":1}"#, None),
+        (r#"{"seq":,"d":1}"#, None),
+        (r#"{"seq":"1","d":1}"#, None),
+        (r#"{"d":1}"#, None),
+    ] {
+        let text = format!(r#"[null,null,"room:\"1\"","shouted",{payload}]"#);
+        let heard = understood(Language::Phoenix, &channel, &text);
+        assert_eq!(heard, [format!("{payload} {seq:?}")]);
+    }
+}
+
+#[test]
 fn raw() {
     let channel = Language::Raw.speaker().channel(&talk("{content}"));
     assert_eq!(published(&channel), "hi");
