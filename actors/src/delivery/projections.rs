@@ -29,9 +29,13 @@ struct MessageSeen {
     deleted_at: Option<Timestamp>,
 }
 
-/// Whether an entry's conversation is to be replayed first: a call, or word from the system.
+/// Whether an entry's conversation is to be replayed first: a call, or word from the system. Most
+/// messages are neither, which can be seen without reading them.
 pub fn is_urgent(entry: &Entry) -> bool {
-    message_in(entry).is_some_and(|it| it.kind == "call" || it.kind == "system")
+    let named = [r#""call""#, r#""system""#]
+        .iter()
+        .any(|it| entry.payload.contains(it));
+    named && message_in(entry).is_some_and(|it| it.kind == "call" || it.kind == "system")
 }
 
 /// A message entry's payload; `None` of other entries, and of what does not decode.

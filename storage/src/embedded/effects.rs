@@ -1,9 +1,9 @@
 //! What commits together with an entry.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::{
-    append::Head,
+    append::{Batch, Head},
     fault::{Fault, Sql},
     marks,
     row::{self, Numbered, int},
@@ -12,25 +12,28 @@ use crate::{EntryEffect, Message, NewEntry, Role, Seq, UserId};
 
 /// Applies one effect of the entry at the head, which lies at `pos`.
 pub(super) fn apply(
-    conn: &Connection,
+    batch: &mut Batch<'_>,
     head: &mut Head,
     entry: &NewEntry,
     pos: i64,
     effect: &EntryEffect,
 ) -> Sql<()> {
+    let conn = batch.conn;
     match effect {
-        EntryEffect::PutMessage(message) => put_message(conn, head, entry, pos, message),
+        EntryEffect::PutMessage(message) => put_message(batch, head, entry, pos, message),
         EntryEffect::OpenMember { user, role } => open_member(conn, head, user, *role),
         EntryEffect::CloseMember { user } => close_member(conn, head, user),
         EntryEffect::SetRole { user, role } => set_role(conn, head, user, *role).map(drop),
         EntryEffect::Redact { seq, payload } => redact(conn, head.conv, *seq, payload),
         EntryEffect::SetName(name) => set_name(conn, head, name.as_deref()),
-        EntryEffect::ReadUpToHere { user } => marks::read_up_to_tail(conn, head, user),
+        EntryEffect::ReadUpToHere { user } => {
+            marks::read_up_to_tail(batch.marks.prepared(conn)?, head, user)
+        }
     }
 }
 
 fn put_message(
-    conn: &Connection,
+    batch: &mut Batch<'_>,
     head: &Head,
     entry: &NewEntry,
     pos: i64,
@@ -40,34 +43,41 @@ fn put_message(
         let own = (message.id == entry.id).then_some(pos);
         (own.ok_or_else(|| unknown(message))?, head.tail)
     } else {
-        (position_of(conn, head.conv, message)?, message.seq)
+        (position_of(batch.conn, head.conv, message)?, message.seq)
     };
-    write_view(conn, (head.conv, pos), (seq, head.tail), message)
+    let view = batch.view.prepared(batch.conn)?;
+    write_view(view, (head.conv, pos), (seq, head.tail), message)
 }
 
 /// Writes the view of an earlier message, as of its `applied_seq`.
 pub(super) fn put_view(conn: &Connection, conv: i64, message: &Message) -> Sql<()> {
     let pos = position_of(conn, conv, message)?;
     let places = (message.seq, message.applied_seq);
-    write_view(conn, (conv, pos), places, message)
+    write_view(
+        &mut *conn.prepare_cached(PUT_VIEW)?,
+        (conv, pos),
+        places,
+        message,
+    )
 }
 
+/// An older view does not replace a newer one.
+pub(super) const PUT_VIEW: &str =
+    "INSERT INTO messages (pos, conv, seq, thread, applied_seq, deleted, pinned, text, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+     ON CONFLICT (pos) DO UPDATE SET
+         thread = excluded.thread, applied_seq = excluded.applied_seq,
+         deleted = excluded.deleted, pinned = excluded.pinned,
+         text = excluded.text, body = excluded.body
+     WHERE excluded.applied_seq >= applied_seq";
+
 fn write_view(
-    conn: &Connection,
+    put_view: &mut Statement<'_>,
     (conv, pos): (i64, i64),
     (seq, applied): (Seq, Seq),
     message: &Message,
 ) -> Sql<()> {
-    conn.prepare_cached(
-        "INSERT INTO messages (pos, conv, seq, thread, applied_seq, deleted, pinned, text, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (pos) DO UPDATE SET
-             thread = excluded.thread, applied_seq = excluded.applied_seq,
-             deleted = excluded.deleted, pinned = excluded.pinned,
-             text = excluded.text, body = excluded.body
-         WHERE excluded.applied_seq >= applied_seq",
-    )?
-    .execute(params![
+    put_view.execute(params![
         pos,
         conv,
         int(seq.0),

@@ -1,6 +1,6 @@
 //! Delivered and read marks: one row per member who has any, versioned per conversation.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Statement};
 
 use super::{
     append::Head,
@@ -28,30 +28,38 @@ pub(super) fn decode(row: &Row<'_>, start: usize) -> Sql<Marks> {
 }
 
 /// Replaces a person's marks.
+pub(super) const PUT: &str = "INSERT INTO marks (conv, user, delivered, read, unread_from, version)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+     ON CONFLICT (conv, user) DO UPDATE SET
+         delivered = excluded.delivered, read = excluded.read,
+         unread_from = excluded.unread_from, version = excluded.version";
+
+/// Replaces a person's marks.
 pub(super) fn store(conn: &Connection, conv: i64, user: &UserId, marks: &Marks) -> Sql<()> {
-    row::run(
-        conn,
-        "INSERT INTO marks (conv, user, delivered, read, unread_from, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (conv, user) DO UPDATE SET
-             delivered = excluded.delivered, read = excluded.read,
-             unread_from = excluded.unread_from, version = excluded.version",
-        (
-            conv,
-            user.as_str(),
-            int(marks.delivered.0),
-            int(marks.read.0),
-            marks.unread_from.map(|seq| int(seq.0)),
-            int(marks.version),
-        ),
-    )?;
+    put(&mut *conn.prepare_cached(PUT)?, conv, user, marks)
+}
+
+fn put(statement: &mut Statement<'_>, conv: i64, user: &UserId, marks: &Marks) -> Sql<()> {
+    statement.execute((
+        conv,
+        user.as_str(),
+        int(marks.delivered.0),
+        int(marks.read.0),
+        marks.unread_from.map(|seq| int(seq.0)),
+        int(marks.version),
+    ))?;
     Ok(())
 }
 
-/// Raises the read mark to the entry just written, which no mark can have reached before.
-pub(super) fn read_up_to_tail(conn: &Connection, head: &mut Head, user: &UserId) -> Sql<()> {
+/// Raises the read mark to the entry just written, which no mark can have reached before. The
+/// statement is [`PUT`].
+pub(super) fn read_up_to_tail(
+    statement: &mut Statement<'_>,
+    head: &mut Head,
+    user: &UserId,
+) -> Sql<()> {
     let marks = next(head, head.tail);
-    store(conn, head.conv, user, &marks)
+    put(statement, head.conv, user, &marks)
 }
 
 /// Raises the read mark to the place before the entry just written: nothing is unread to a

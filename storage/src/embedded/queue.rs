@@ -1,6 +1,6 @@
 //! The store-and-forward queue. A row is there while some device lacks the entry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry as MapEntry};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row};
@@ -216,24 +216,27 @@ fn enqueue(
     entries: &[PendingEntry],
     cap: usize,
 ) -> Sql<()> {
-    let mut positions: HashMap<Seq, Option<u64>> = HashMap::new();
     let mut people: HashMap<&UserId, (Vec<Device>, u64)> = HashMap::new();
+    // Of the entry before: what is queued for many comes entry by entry.
+    let mut known = None;
     for entry in entries {
-        let pos = match positions.get(&entry.seq) {
-            Some(pos) => *pos,
-            None => position(conn, conv, entry.seq)?,
+        let (devices, added) = match people.entry(&entry.user) {
+            MapEntry::Occupied(person) => person.into_mut(),
+            MapEntry::Vacant(person) => {
+                person.insert((devices(conn, conv, workspace, &entry.user)?, 0))
+            }
         };
-        positions.insert(entry.seq, pos);
+        if devices.is_empty() {
+            continue;
+        }
+        let pos = match known {
+            Some((seq, pos)) if seq == entry.seq => pos,
+            _ => position(conn, conv, entry.seq)?,
+        };
+        known = Some((entry.seq, pos));
         let pos = match pos {
             Some(pos) => pos,
             None => behind(conn, workspace.as_str(), entry.user.as_str())?,
-        };
-        if !people.contains_key(&entry.user) {
-            let devices = devices(conn, conv, workspace, &entry.user)?;
-            people.insert(&entry.user, (devices, 0));
-        }
-        let Some((devices, added)) = people.get_mut(&entry.user) else {
-            continue;
         };
         if devices.iter().any(|device| device.lacks(entry.seq, pos)) {
             *added += u64::from(insert(conn, conv, workspace, entry, pos)?);

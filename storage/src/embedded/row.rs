@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{CachedStatement, Connection, Params, Row};
 use uuid::Uuid;
 
 use super::fault::{Fault, Sql};
@@ -43,6 +43,26 @@ pub(super) fn all<T>(
 /// Runs a statement that returns nothing; says how many rows it changed.
 pub(super) fn run(conn: &Connection, sql: &str, params: impl Params) -> Sql<usize> {
     Ok(conn.prepare_cached(sql)?.execute(params)?)
+}
+
+/// A statement that is prepared when it is first needed, and kept.
+pub(super) struct Kept<'c> {
+    sql: &'static str,
+    statement: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Kept<'c> {
+    pub(super) fn new(sql: &'static str) -> Self {
+        let statement = None;
+        Self { sql, statement }
+    }
+
+    pub(super) fn prepared(&mut self, conn: &'c Connection) -> Sql<&mut CachedStatement<'c>> {
+        Ok(match &mut self.statement {
+            Some(statement) => statement,
+            none => none.insert(conn.prepare_cached(self.sql)?),
+        })
+    }
 }
 
 /// SQLite's integers are signed; what does not fit (nothing real) is capped.

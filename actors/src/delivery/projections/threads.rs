@@ -24,6 +24,10 @@ impl Projection for Threads {
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
         let mut answers = Vec::new();
         for entry in entries {
+            // Most hang on none, and say `null`: those are not read for this.
+            if !entry.payload.contains(r#""thread_root":""#) {
+                continue;
+            }
             let Some(message) = message_in(entry) else {
                 continue;
             };
