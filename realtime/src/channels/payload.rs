@@ -1,9 +1,12 @@
 //! Reading what clients send.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use quikapp_protocol::Payload;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::errors::Refusal;
@@ -11,6 +14,12 @@ use crate::errors::Refusal;
 /// Reads a payload into a type whose fields are named in snake_case. Top-level keys may be
 /// camelCase; a snake_case twin wins. A field that is missing or does not fit is refused by name.
 pub(crate) fn read<T: DeserializeOwned>(payload: &Payload) -> Result<T, Refusal> {
+    // What is named as the type names it, once each, is read as it is.
+    if matches!(payload.parse(), Ok(ArePlain(true)))
+        && let Ok(read) = payload.parse()
+    {
+        return Ok(read);
+    }
     let text = in_snake_case(object(payload)?);
     let mut json = serde_json::Deserializer::from_str(&text);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -22,6 +31,46 @@ pub(crate) fn read<T: DeserializeOwned>(payload: &Payload) -> Result<T, Refusal>
         };
         Refusal::invalid_field(field, detail)
     })
+}
+
+/// Whether none of an object's keys is to be renamed, and none comes twice.
+struct ArePlain(bool);
+
+impl<'de> Deserialize<'de> for ArePlain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Looks at keys, and at nothing else.
+struct Keys;
+
+impl Keys {
+    /// An object with more is none that we know.
+    const MOST: usize = 24;
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = ArePlain;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object whose keys are written without escapes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ArePlain, A::Error> {
+        let (mut seen, mut count, mut are_plain) = ([""; Self::MOST], 0, true);
+        while let Some(key) = map.next_key::<&'de str>()? {
+            map.next_value::<IgnoredAny>()?;
+            are_plain &=
+                !seen[..count].contains(&key) && matches!(snake_case(key), Cow::Borrowed(_));
+            match seen.get_mut(count) {
+                Some(place) => *place = key,
+                None => return Err(serde::de::Error::invalid_length(count, &self)),
+            }
+            count += 1;
+        }
+        Ok(ArePlain(are_plain))
+    }
 }
 
 /// The members with their values as they were written, so that what is opaque to the server
@@ -105,6 +154,18 @@ mod tests {
         }
         let both = read_json(json!({"messageId": "camel", "message_id": "snake"}));
         assert_eq!(both.unwrap().message_id, "snake");
+    }
+
+    #[test]
+    fn the_last_of_several_counts_however_many_there_are() {
+        let text = |json: String| Payload::Json(quikapp_protocol::Json::parse(json).unwrap());
+        let unknown: String = (0..100).map(|n| format!(r#""x{n}":{n},"#)).collect();
+        for before in ["", r#""message_id":"first","#, unknown.as_str()] {
+            let payload = text(format!(r#"{{{before}"message_id":"last"}}"#));
+            assert_eq!(read::<Sent>(&payload).unwrap().message_id, "last");
+        }
+        let escaped = text(r#"{"message_\u0069d":"escaped"}"#.to_owned());
+        assert_eq!(read::<Sent>(&escaped).unwrap().message_id, "escaped");
     }
 
     #[test]
