@@ -16,8 +16,7 @@ use cli::{Cli, Command};
     target_env = "gnu",
     not(target_feature = "crt-static")
 ))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mimalloc as _;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {

@@ -16,6 +16,17 @@ async fn version_names_the_version() {
     );
 }
 
+/// It takes part only if the linker found it where `malloc` was asked for: nothing else names it.
+#[cfg(all(feature = "mimalloc", target_os = "linux", target_env = "gnu"))]
+#[tokio::test]
+async fn mimalloc_is_the_allocator() {
+    let mut quikapp = quikapp();
+    let quikapp = quikapp.arg("version").env("MIMALLOC_VERBOSE", "1");
+    let output = quikapp.output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("mimalloc: process init"), "{told}");
+}
+
 #[tokio::test]
 async fn check_config_prints_what_is_in_force_and_no_secret() {
     let dir = tempdir().unwrap();
