@@ -30,7 +30,7 @@ use crate::{
         answer::{phoenix_error, plain},
         connection::Connection,
         mounts::SocketRequest,
-        negotiate::{self, NotConnected},
+        negotiate::{self, Asked, NotConnected},
         query, subprotocol,
     },
     errors::Reason,
@@ -192,9 +192,13 @@ impl LongPoll {
         let auth_token = self.auth_token(&request.parts.headers);
         let transport = Transport::LongPoll;
         let mount = &self.mount;
-        let connected =
-            negotiate::connect(mount, connection, request, params, transport, auth_token).await;
-        match connected {
+        let asked = Asked {
+            query: params,
+            headers: request.parts.headers.clone(),
+            transport,
+            auth_token,
+        };
+        match negotiate::connect(mount, connection, request, asked).await {
             Ok(session) => {
                 let limits = task::Limits {
                     patience: self.options.window + self.options.window / 2,

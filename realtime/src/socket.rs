@@ -26,3 +26,4 @@ pub use websocket::{ClientStream, serve_websocket};
 pub(crate) use connections::Registered;
 pub(crate) use link::Link;
 pub(crate) use scope::Assigned;
+pub(crate) use websocket::poll_read_with;

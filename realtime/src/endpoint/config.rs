@@ -50,7 +50,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Connections of one client address (IPv6: of one /64 network) held at once.
     pub max_connections_per_address: usize,
-    /// Time a client has to send a request's header; also closes idle keep-alive connections.
+    /// Time a client has to say something, and from then on to send a request's header; also closes
+    /// idle keep-alive connections.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub header_timeout: Duration,

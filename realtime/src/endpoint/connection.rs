@@ -1,26 +1,24 @@
-//! One connection, as long as it speaks HTTP.
+//! One connection, until it is a socket or ends.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
-use axum::response::Response;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Endpoint,
     admission::{Full, Permit},
-    answer,
     client::Client,
+    http1, opening,
     patience::Patient,
     stream::NetStream,
+    upgrade::Opened,
 };
+use crate::socket::poll_read_with;
 
-/// What hyper reads from and writes to; an upgrade gets it back.
-pub(crate) type HttpStream = TokioIo<Patient<NetStream>>;
-
-/// What is known about a connection before its first request. An upgraded socket keeps it, and
-/// with it its place under the connection cap.
+/// What is known about a connection before its first request. A socket keeps its place under the
+/// connection cap.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) endpoint: Endpoint,
@@ -47,54 +45,69 @@ impl Connection {
     }
 }
 
-/// Serves requests until the client leaves, falls silent, or upgrades; after `stop`, the request
-/// in flight is the last.
-pub(crate) async fn serve(stream: NetStream, connection: Connection) {
-    let stop = connection.stop.clone();
-    let header_timeout = connection.endpoint.shared.header_timeout;
-    let write_timeout = connection.endpoint.shared.write_timeout;
-    let service = service_fn(move |request: Request<Incoming>| {
-        let connection = connection.clone();
-        async move { Ok::<Response, Infallible>(connection.answer(request).await) }
-    });
-    let stream = TokioIo::new(Patient::new(stream, write_timeout));
-    let served = builder(header_timeout)
-        .serve_connection(stream, service)
-        .with_upgrades();
-    let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
+/// A socket that was opened, on its stream, and what came behind the request.
+#[derive(Debug)]
+pub(crate) struct Begun<S> {
+    pub(crate) opened: Opened,
+    pub(crate) stream: S,
+    pub(crate) behind: Bytes,
+}
+
+/// Serves requests until the client leaves, falls silent, or opens a socket; after `stop`, the
+/// request in flight is the last.
+pub(crate) async fn serve(
+    mut stream: NetStream,
+    connection: Connection,
+) -> Option<Begun<NetStream>> {
+    let first = first_bytes(&mut stream, &connection).await?;
+    let mounts = &connection.endpoint.shared.mounts;
+    let opening = opening::parse(&first);
+    let Some((request, length)) =
+        opening.filter(|(request, _)| mounts.may_open_socket(request.uri().path()))
+    else {
+        return Box::pin(http1::serve(first, stream, connection, None)).await;
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended early");
+    let answer = tokio::select! {
+        biased;
+        answer = connection.answer(request) => answer,
+        () = stream.hung_up() => return None,
+    };
+    let Some(opened) = answer.opened else {
+        let response = Some(answer.response);
+        return Box::pin(http1::serve(first, stream, connection, response)).await;
+    };
+    let mut stream = Patient::new(stream, connection.endpoint.shared.write_timeout);
+    if let Err(error) = send(&mut stream, &opening::head(&answer.response)).await {
+        tracing::debug!(%error, "gone before the upgrade");
+        opened.abandon().await;
+        return None;
+    }
+    Some(Begun {
+        opened,
+        stream: stream.into_inner(),
+        behind: first.slice(length..),
+    })
+}
+
+async fn send(stream: &mut Patient<NetStream>, head: &[u8]) -> io::Result<()> {
+    stream.write_all(head).await?;
+    // TLS may keep records back.
+    stream.flush().await
+}
+
+/// What comes first, unless nothing does.
+async fn first_bytes(stream: &mut NetStream, connection: &Connection) -> Option<Bytes> {
+    let read = poll_fn(|cx| poll_read_with(stream, cx, Bytes::copy_from_slice));
+    let read = timeout(connection.endpoint.shared.header_timeout, read);
+    match connection.stop.run_until_cancelled(read).await? {
+        Ok(Ok(bytes)) => (!bytes.is_empty()).then_some(bytes),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection ended early");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection on which nothing is said");
+            None
+        }
     }
 }
-
-/// Answers one request with 503 and closes.
-pub(crate) async fn refuse(stream: NetStream, full: Full, header_timeout: Duration) {
-    let service = service_fn(|_: Request<Incoming>| async move {
-        let answer = answer::unavailable_and_close(full.reason());
-        Ok::<Response, Infallible>(answer)
-    });
-    let served = builder(header_timeout)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(Patient::new(stream, header_timeout)), service);
-    // The client is turned away; how it takes it changes nothing.
-    let _ = served.await;
-}
-
-fn builder(header_timeout: Duration) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HEADER_BYTES);
-    builder
-}
-
-/// Bytes of a request's line and headers, which hold at most a few tokens.
-const MAX_HEADER_BYTES: usize = 64 * 1024;

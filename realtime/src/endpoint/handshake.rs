@@ -1,14 +1,20 @@
 //! The opening handshake of RFC 6455, section 4.2.
 
+use std::{
+    cell::RefCell,
+    time::{Duration, UNIX_EPOCH},
+};
+
 use axum::{body::Body, response::Response};
 use http::{
     HeaderName, HeaderValue, StatusCode, Version,
     header::{
-        CACHE_CONTROL, CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        CACHE_CONTROL, CONNECTION, DATE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
     request::Parts,
 };
+use quikapp_storage::Timestamp;
 use tungstenite::handshake::derive_accept_key;
 
 use super::answer::PRIVATE;
@@ -57,13 +63,19 @@ impl Handshake {
     }
 
     /// 101.
-    pub(crate) fn accept(self, subprotocol: Option<&str>, extensions: Option<&str>) -> Response {
+    pub(crate) fn accept(
+        self,
+        now: Timestamp,
+        subprotocol: Option<&str>,
+        extensions: Option<&str>,
+    ) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(CACHE_CONTROL, PRIVATE);
+        headers.insert(DATE, date(now));
         let optional = [
             (SEC_WEBSOCKET_ACCEPT, Some(self.accept.as_str())),
             (SEC_WEBSOCKET_PROTOCOL, subprotocol),
@@ -78,6 +90,28 @@ impl Handshake {
     }
 }
 
+/// Seconds since 1970.
+const END_OF_9998: u64 = 253_370_764_799;
+
+/// As HTTP writes it (RFC 9110, section 5.6.7).
+fn date(now: Timestamp) -> HeaderValue {
+    thread_local! {
+        /// The last second that this thread was asked for.
+        static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+    }
+    // There is no form for what comes after.
+    let second = (now.since_ms(Timestamp(0)) / 1000).min(END_OF_9998);
+    LAST.with_borrow_mut(|last| match last {
+        Some((of, date)) if *of == second => date.clone(),
+        _ => {
+            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            let date = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+            *last = Some((second, date.clone()));
+            date
+        }
+    })
+}
+
 fn present(request: &Parts, name: HeaderName) -> Result<&HeaderValue, NotAHandshake> {
     match request.headers.get(&name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -90,32 +124,38 @@ fn contains(
     name: HeaderName,
     expected: &'static str,
 ) -> Result<(), NotAHandshake> {
+    let given = request.headers.get_all(&name);
+    let is_expected = |value: &HeaderValue| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()))
+    };
+    if given.iter().any(is_expected) {
+        return Ok(());
+    }
     let got = values(request, &name);
-    let found = got
-        .iter()
-        .flat_map(|value| value.split(','))
-        .any(|token| token.trim().eq_ignore_ascii_case(expected));
-    match (found, got.is_empty()) {
-        (true, _) => Ok(()),
-        (false, true) => Err(NotAHandshake::Absent { name }),
-        (false, false) => Err(NotAHandshake::Lacks {
+    Err(match got.is_empty() {
+        true => NotAHandshake::Absent { name },
+        false => NotAHandshake::Lacks {
             name,
             expected,
             got,
-        }),
-    }
+        },
+    })
 }
 
 fn equals(request: &Parts, name: HeaderName, expected: &'static str) -> Result<(), NotAHandshake> {
-    let got = values(request, &name);
-    match got.as_slice() {
-        [] => Err(NotAHandshake::Absent { name }),
-        [only] if only == expected => Ok(()),
-        _ => Err(NotAHandshake::Differs {
-            name,
-            expected,
-            got,
-        }),
+    let mut given = request.headers.get_all(&name).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Err(NotAHandshake::Absent { name }),
+        (Some(only), None) if only == expected => Ok(()),
+        _ => {
+            let got = values(request, &name);
+            Err(NotAHandshake::Differs {
+                name,
+                expected,
+                got,
+            })
+        }
     }
 }
 
@@ -156,7 +196,13 @@ mod tests {
 
     #[test]
     fn the_accept_key_is_that_of_the_rfc() {
-        let response = check("", None).unwrap().accept(Some("mqtt"), None);
+        let now = Timestamp(784_111_777_999);
+        let response = check("", None).unwrap().accept(now, Some("mqtt"), None);
+        // RFC 9110 itself dates its example so.
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(response.headers()["date"], date);
+        let mad = super::date(Timestamp(i64::MAX));
+        assert_eq!(mad, "Thu, 31 Dec 9998 23:59:59 GMT");
         let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
         assert_eq!(
             header(SEC_WEBSOCKET_ACCEPT),

@@ -3,7 +3,7 @@
 //! Our own accept loop, because `axum::serve` and hyper-util's automatic builder never close a
 //! silent connection, and cannot count connections before they cost anything.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -16,6 +16,8 @@ use super::{
     Endpoint,
     admission::{Full, Permit},
     connection::{self, Connection},
+    http1,
+    lifetime::Lifetime,
     refusal::{CURT_TIME, Place, Refusals, refuse_curtly},
     stream::NetStream,
 };
@@ -59,13 +61,7 @@ impl Listener {
     /// within the drain timeout, and cuts the rest. Upgraded sockets are not waited for: they are
     /// closed by [`Connections`](crate::socket::Connections).
     pub async fn serve(self, endpoint: Endpoint, stop: CancellationToken) {
-        let server = Arc::new(Server {
-            endpoint,
-            open: TaskTracker::new(),
-            stop,
-            cut: CancellationToken::new(),
-            refusals: Refusals::new(),
-        });
+        let server = Arc::new(Server::new(endpoint, stop));
         tokio::join!(server.watch_tls(), server.accept_until_stopped(&self.tcp));
         drop(self.tcp);
         server.drain().await;
@@ -84,7 +80,8 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Connections inherit it from their listener.
+    // Connections inherit both from their listener. Latency matters more than packets.
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -101,6 +98,16 @@ struct Server {
 }
 
 impl Server {
+    fn new(endpoint: Endpoint, stop: CancellationToken) -> Self {
+        Self {
+            endpoint,
+            open: TaskTracker::new(),
+            stop,
+            cut: CancellationToken::new(),
+            refusals: Refusals::new(),
+        }
+    }
+
     async fn watch_tls(&self) {
         if let Some(tls) = &self.endpoint.shared.tls {
             tls.watch(&self.stop).await;
@@ -128,13 +135,10 @@ impl Server {
 
     /// Waits only while too many are being turned away.
     async fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        // Latency matters more than packets; a failure here shows up at the first read.
-        let _ = stream.set_nodelay(true);
         let server = self.clone();
         match self.endpoint.admit(peer) {
             Ok(permit) => {
-                self.open
-                    .spawn(async move { server.serve_connection(stream, peer, permit).await });
+                tokio::spawn(server.lifetime(stream, peer, permit));
             }
             Err(full) => {
                 let reason = full.reason().as_str();
@@ -149,10 +153,26 @@ impl Server {
         }
     }
 
-    async fn serve_connection(&self, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
-        let Some(stream) = self.establish(tcp).await else {
-            return;
-        };
+    /// What becomes of a connection. As long as it speaks HTTP, stopping waits for it.
+    fn lifetime(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let open = self.open.clone();
+        let http = Box::pin(self.serve_connection(tcp, peer, permit));
+        Lifetime::new(open.track_future(http))
+    }
+
+    /// Serves what is said in HTTP; the socket that may come of it is returned.
+    async fn serve_connection(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let stream = self.establish(tcp).await?;
         let connection = Connection {
             endpoint: self.endpoint.clone(),
             peer,
@@ -161,7 +181,8 @@ impl Server {
             stop: self.stop.clone(),
         };
         let served = connection::serve(stream, connection);
-        self.cut.run_until_cancelled(served).await;
+        let begun = self.cut.run_until_cancelled(served).await.flatten()?;
+        Some(begun.opened.serve(begun.stream, &begun.behind))
     }
 
     /// Tells a client over a cap why it is turned away.
@@ -172,7 +193,7 @@ impl Server {
             };
             if place.is_heard {
                 let header_timeout = self.endpoint.shared.header_timeout;
-                connection::refuse(stream, full, header_timeout).await;
+                http1::refuse(stream, full, header_timeout).await;
             } else {
                 refuse_curtly(stream, full).await;
             }
@@ -248,7 +269,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_kernel_takes_little_that_is_not_on_its_way() {
+    async fn the_kernel_takes_little_that_is_not_on_its_way_and_waits_for_no_more() {
         let address = "127.0.0.1:0".parse().expect("an address");
         let listener = Listener::bind(address, 16).expect("bound");
         let client = TcpStream::connect(listener.local_addr());
@@ -256,6 +277,23 @@ mod tests {
         let (accepted, _) = accepted.expect("accepted");
         let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
         assert_eq!(unsent.expect("an option of Linux"), UNSENT);
+        assert!(accepted.nodelay().expect("an option"));
+    }
+
+    /// Ten thousand sockets hold ten thousand of these.
+    #[tokio::test]
+    async fn the_task_of_a_connection_is_as_small_as_its_socket() {
+        let config = crate::endpoint::test_kit::config();
+        let endpoint = Endpoint::builder(&config).build().expect("no TLS to read");
+        let listener = Listener::bind(config.listen, 16).expect("bound");
+        let client = TcpStream::connect(listener.local_addr());
+        let (accepted, _client) = tokio::join!(listener.tcp.accept(), client);
+        let (stream, peer) = accepted.expect("accepted");
+        let permit = endpoint.admit(peer).expect("a place");
+        let server = Arc::new(Server::new(endpoint, CancellationToken::new()));
+        let task = server.lifetime(stream, peer, permit);
+        let size = size_of_val(&task);
+        assert!(size <= 720, "{size} bytes");
     }
 
     #[test]

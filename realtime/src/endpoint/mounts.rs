@@ -2,11 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::{body::Body, response::Response};
+use axum::body::Body;
 use http::{Request, request::Parts};
-use hyper::upgrade::OnUpgrade;
 
-use super::{client::Client, connection::Connection, path::PathPattern, upgrade};
+use super::{client::Client, connection::Connection, path::PathPattern, upgrade, upgrade::Answer};
 use crate::{longpoll::LongPoll, socket::Mount};
 
 const LONG_POLL_PATH: &str = "longpoll";
@@ -26,12 +25,20 @@ enum Target {
     LongPoll(Arc<LongPoll>),
 }
 
+impl Target {
+    fn is_websocket(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
+    }
+}
+
 /// A request for a socket, as far as its path and connection tell.
 #[derive(Debug)]
 pub(crate) struct SocketRequest {
     pub(crate) parts: Parts,
     pub(crate) path_params: Vec<(String, String)>,
     pub(crate) client: Client,
+    /// Its span says no more than its id, until there is something to be said of it.
+    pub(crate) is_brief: bool,
 }
 
 impl Mounts {
@@ -50,34 +57,58 @@ impl Mounts {
         self.0.push(Route { pattern, target });
     }
 
-    /// Answers a request for a socket; any other comes back.
+    /// Whether a request for this path may become a WebSocket.
+    pub(crate) fn may_open_socket(&self, path: &str) -> bool {
+        let websockets = self.0.iter().filter(|route| route.target.is_websocket());
+        websockets
+            .into_iter()
+            .any(|route| route.pattern.matches(path).is_some())
+    }
+
+    /// The socket that a path leads to.
+    pub(crate) fn find(&self, path: &str) -> Option<Found> {
+        self.0.iter().find_map(|route| {
+            let path_params = route.pattern.matches(path)?;
+            let target = route.target.clone();
+            Some(Found {
+                target,
+                path_params,
+            })
+        })
+    }
+}
+
+/// Where a request for a socket goes.
+pub(crate) struct Found {
+    target: Target,
+    path_params: Vec<(String, String)>,
+}
+
+impl Found {
+    /// Whether the request may become a WebSocket.
+    pub(crate) fn opens_socket(&self) -> bool {
+        self.target.is_websocket()
+    }
+
+    /// Answers the request.
     pub(crate) async fn answer(
-        &self,
+        self,
         connection: &Connection,
         client: Client,
         request: Request<Body>,
-    ) -> Result<Response, Request<Body>> {
-        let Some((target, path_params)) = self.find(request.uri().path()) else {
-            return Err(request);
-        };
-        let (mut parts, body) = request.into_parts();
-        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+        is_brief: bool,
+    ) -> Answer {
+        let (parts, body) = request.into_parts();
         let request = SocketRequest {
             parts,
-            path_params,
+            path_params: self.path_params,
             client,
+            is_brief,
         };
-        Ok(match target {
-            Target::WebSocket(mount) => {
-                upgrade::answer(&mount, connection, &request, on_upgrade).await
-            }
-            Target::LongPoll(longpoll) => longpoll.answer(connection, &request, body).await,
-        })
-    }
-
-    fn find(&self, path: &str) -> Option<(Target, Vec<(String, String)>)> {
-        let matching = |route: &Route| Some((route.target.clone(), route.pattern.matches(path)?));
-        self.0.iter().find_map(matching)
+        match self.target {
+            Target::WebSocket(mount) => upgrade::answer(&mount, connection, request).await,
+            Target::LongPoll(longpoll) => longpoll.answer(connection, &request, body).await.into(),
+        }
     }
 }
 

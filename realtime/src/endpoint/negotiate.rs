@@ -14,6 +14,7 @@ use super::{
     mounts::SocketRequest,
     origin::{OriginPolicy, split_authority},
     query::{self, InvalidQuery},
+    service::complete_span,
     vsn,
 };
 use crate::{
@@ -56,14 +57,24 @@ pub(crate) fn origin_allowed(
     connection: &Connection,
     headers: &HeaderMap,
 ) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return policy.allows(None, None);
+    };
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let origin = headers.get(ORIGIN).map(text);
     let public_host = connection.endpoint.public_host().map(str::to_owned);
     let own_host = public_host.or_else(|| {
         let host = headers.get(HOST).map(text)?;
         Some(split_authority(&host)?.0)
     });
-    policy.allows(origin.as_deref(), own_host.as_deref())
+    policy.allows(Some(&text(origin)), own_host.as_deref())
+}
+
+/// What the handler is told of a request besides its path and its client.
+pub(crate) struct Asked {
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) transport: Transport,
+    pub(crate) auth_token: Option<String>,
 }
 
 /// Asks the mount's handler.
@@ -71,10 +82,14 @@ pub(crate) async fn connect(
     mount: &Mount,
     connection: &Connection,
     request: &SocketRequest,
-    query: Vec<(String, String)>,
-    transport: Transport,
-    auth_token: Option<String>,
+    asked: Asked,
 ) -> Result<Session, NotConnected> {
+    let Asked {
+        query,
+        headers,
+        transport,
+        auth_token,
+    } = asked;
     let vsn = version(mount, &query).ok_or(NotConnected::Version)?;
     let info = ConnectInfo {
         transport,
@@ -82,7 +97,7 @@ pub(crate) async fn connect(
         peer: SocketAddr::new(request.client.ip, connection.peer.port()),
         path_params: request.path_params.clone(),
         query,
-        headers: request.parts.headers.clone(),
+        headers,
         auth_token,
     };
     match mount.connect(info).await {
@@ -92,6 +107,7 @@ pub(crate) async fn connect(
             Ok(session)
         }
         Err(refusal) => {
+            complete_span(request);
             tracing::info!(status = refusal.status, reason = %refusal.reason, "connect refused");
             Err(refusal.into())
         }

@@ -1,5 +1,7 @@
 //! Paths of mounts, with variables: `/socket`, `/socket/:tenant`.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 /// A path pattern, split at its slashes. Empty segments do not count, so that a trailing slash
@@ -28,7 +30,7 @@ impl PathPattern {
         let mut variables = Vec::new();
         let mut rest = segments(path);
         for expected in &self.0 {
-            let given = percent_decode_str(rest.next()?).decode_utf8().ok()?;
+            let given = decode(rest.next()?)?;
             match expected {
                 Segment::Literal(text) if *text == given => {}
                 Segment::Literal(_) => return None,
@@ -36,6 +38,13 @@ impl PathPattern {
             }
         }
         rest.next().is_none().then_some(variables)
+    }
+}
+
+fn decode(segment: &str) -> Option<Cow<'_, str>> {
+    match segment.as_bytes().contains(&b'%') {
+        true => percent_decode_str(segment).decode_utf8().ok(),
+        false => Some(segment.into()),
     }
 }
 

@@ -39,6 +39,13 @@ pub(crate) fn is_structured(params: &[(String, String)], key: &str) -> bool {
 }
 
 fn decode(text: &str) -> Result<String, InvalidQuery> {
+    // Most of a query is a token, which needs none of this.
+    if ![b'%', b'+']
+        .iter()
+        .any(|special| text.as_bytes().contains(special))
+    {
+        return Ok(text.to_owned());
+    }
     let spaced: Cow<'_, str> = if text.contains('+') {
         Cow::Owned(text.replace('+', " "))
     } else {

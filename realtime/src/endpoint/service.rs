@@ -3,11 +3,10 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
-use http::{Request, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, Request, Uri};
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span, field};
 
 use super::{
     admission::{Admission, Full, Permit},
@@ -15,9 +14,11 @@ use super::{
     client::{Client, TrustedProxies},
     config::Config,
     connection::Connection,
-    mounts::Mounts,
+    counted::Counted,
+    mounts::{Found, Mounts, SocketRequest},
     request_id::{RequestId, X_REQUEST_ID},
     tls::{Tls, TlsError},
+    upgrade::Answer,
 };
 use crate::{
     errors::Reason,
@@ -34,7 +35,7 @@ pub struct Endpoint {
 
 pub(super) struct Shared {
     routes: Router,
-    mounts: Mounts,
+    pub(super) mounts: Mounts,
     admission: Admission,
     proxies: TrustedProxies,
     public_host: Option<String>,
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) drain_timeout: Duration,
     pub(super) write_timeout: Duration,
     request_timeout: Duration,
+    counted: Counted,
 }
 
 /// Puts an [`Endpoint`] together.
@@ -92,6 +94,7 @@ impl EndpointBuilder {
             drain_timeout: config.drain_timeout,
             write_timeout: config.write_timeout,
             request_timeout: config.request_timeout,
+            counted: Counted::default(),
         };
         let shared = Arc::new(shared);
         Ok(Endpoint { shared })
@@ -165,47 +168,51 @@ impl fmt::Debug for Shared {
 
 impl Connection {
     /// Answers a request of this connection: with a request id, in a span, counted.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
         let id = RequestId::of(request.headers());
-        let client = self
-            .endpoint
-            .shared
-            .proxies
-            .client(self.peer, self.tls, request.headers());
-        let span = tracing::info_span!(
-            "request",
-            id = id.as_str(),
-            method = %request.method(),
-            path = request.uri().path(),
-            query = %redact::Query(request.uri().query()),
-            client = %client.ip,
-        );
-        let mut response = self
-            .dispatch(request, client, id.clone())
+        let shared = &self.endpoint.shared;
+        let headers = request.headers();
+        let client = shared.proxies.client(self.peer, self.tls, headers);
+        let found = shared.mounts.find(request.uri().path());
+        // Of the many sockets that open hardly any is mentioned, and writing down what they asked
+        // would take as long as anything else of it.
+        let is_brief = matches!(&found, Some(found) if found.opens_socket())
+            && !tracing::enabled!(Level::DEBUG);
+        let span = match is_brief {
+            true => brief_span(&id),
+            false => span(&id, request.method(), request.uri(), client),
+        };
+        let mut answer = self
+            .dispatch(request, found, client, id.clone(), is_brief)
             .instrument(span)
             .await;
-        response.headers_mut().insert(X_REQUEST_ID, id.header());
-        response
+        let headers = answer.response.headers_mut();
+        headers.insert(X_REQUEST_ID, id.header());
+        answer
     }
 
     async fn dispatch(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Body>,
+        found: Option<Found>,
         client: Client,
         id: RequestId,
-    ) -> Response {
+        is_brief: bool,
+    ) -> Answer {
         let began = Instant::now();
-        let method = known_method(request.method());
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(client);
-        request.extensions_mut().insert(id);
-        let mounts = &self.endpoint.shared.mounts;
-        let response = match mounts.answer(self, client, request).await {
-            Ok(response) => response,
-            Err(request) => self.answer_route(request, began).await,
+        let method = request.method().clone();
+        let answer = match found {
+            Some(found) => found.answer(self, client, request, is_brief).await,
+            None => {
+                request.extensions_mut().insert(client);
+                request.extensions_mut().insert(id);
+                self.answer_route(request, began).await.into()
+            }
         };
-        count(method, response.status(), began.elapsed());
-        response
+        let status = answer.response.status();
+        let counted = &self.endpoint.shared.counted;
+        counted.answered(&method, status, began.elapsed());
+        answer
     }
 
     /// Requests for sockets come by the thousand, and health checks by the clock; the others are
@@ -223,6 +230,41 @@ impl Connection {
     }
 }
 
+fn span(id: &RequestId, method: &Method, uri: &Uri, client: Client) -> Span {
+    tracing::info_span!(
+        "request",
+        id = id.as_str(),
+        method = %method,
+        path = uri.path(),
+        query = %redact::Query(uri.query()),
+        client = %client.ip,
+    )
+}
+
+/// A span that is filled in by [`complete_span`] when something is to be said.
+fn brief_span(id: &RequestId) -> Span {
+    tracing::info_span!(
+        "request",
+        id = id.as_str(),
+        method = field::Empty,
+        path = field::Empty,
+        query = field::Empty,
+        client = field::Empty,
+    )
+}
+
+/// Fills in what the current span lacks, if it is a brief one.
+pub(super) fn complete_span(request: &SocketRequest) {
+    if !request.is_brief {
+        return;
+    }
+    let (span, uri) = (Span::current(), &request.parts.uri);
+    span.record("method", field::display(&request.parts.method));
+    span.record("path", uri.path());
+    span.record("query", field::display(redact::Query(uri.query())));
+    span.record("client", field::display(request.client.ip));
+}
+
 /// What machines ask again and again.
 const CHECKS: [&str; 5] = [
     "/health",
@@ -231,26 +273,3 @@ const CHECKS: [&str; 5] = [
     "/actuator/health",
     "/metrics",
 ];
-
-fn count(method: &'static str, status: StatusCode, took: Duration) {
-    let class = ["?", "1xx", "2xx", "3xx", "4xx", "5xx"];
-    let class = class[usize::from(status.as_u16() / 100).min(5)];
-    metrics::counter!("quikapp_http_requests_total", "method" => method, "status" => class)
-        .increment(1);
-    metrics::histogram!("quikapp_http_request_duration_seconds", "method" => method)
-        .record(took.as_secs_f64());
-}
-
-/// A method as a metric label: a client may invent methods, but not labels.
-fn known_method(method: &http::Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
-}

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Endpoint, EndpointBuilder, Listener};
+use super::{Config, Endpoint, EndpointBuilder, Listener, connection::Connection};
 use crate::{
     channel::{Channel, Context, Flow, JoinError, Router},
     socket::{ConnectInfo, ConnectRefusal, Connected, Hub, Mount, MountOptions, SocketHandler},
@@ -144,6 +144,19 @@ impl Server {
         }
     }
 
+    /// What a request is answered with, without a listener.
+    pub(crate) fn connection(&self) -> Connection {
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let permit = self.endpoint.admit(peer).unwrap();
+        Connection {
+            endpoint: self.endpoint.clone(),
+            peer,
+            tls: false,
+            permit: Arc::new(permit),
+            stop: self.stop.clone(),
+        }
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -222,9 +235,9 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     if !body.is_empty() {
         head += &format!("content-length: {}\r\n", body.len());
     }
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(b"\r\n").await.unwrap();
-    stream.write_all(body).await.unwrap();
+    head += "\r\n";
+    let request = [head.as_bytes(), body].concat();
+    stream.write_all(&request).await.unwrap();
     timeout(DEADLINE, read_answer(stream)).await.unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! From an HTTP request to a WebSocket (protocol.md items 2 to 6, in the order recorded).
 
+use std::{future::Future, mem};
+
 use axum::{body::Body, response::Response};
 use futures_util::FutureExt;
 use http::{
@@ -7,14 +9,14 @@ use http::{
     header::{RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS},
     request::Parts,
 };
-use hyper::upgrade::{OnUpgrade, Upgraded};
 
 use super::{
     answer,
-    connection::{Connection, HttpStream, Permits},
+    connection::{Connection, Permits},
     handshake::Handshake,
     mounts::SocketRequest,
-    negotiate::{self, NotConnected},
+    negotiate::{self, Asked, NotConnected},
+    stream::NetStream,
     subprotocol,
 };
 use crate::{
@@ -22,33 +24,64 @@ use crate::{
     ws::{CompressionPolicy, Deflate},
 };
 
-/// Answers a request on a mount's WebSocket path.
-pub(crate) async fn answer(
-    mount: &Mount,
-    connection: &Connection,
-    request: &SocketRequest,
-    on_upgrade: Option<OnUpgrade>,
-) -> Response {
-    match open(mount, connection, request).await {
-        Ok(opening) => opening.accept(on_upgrade),
-        Err(refusal) => refusal,
+/// What a request is answered, and the socket that begins behind that answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) opened: Option<Opened>,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let opened = None;
+        Self { response, opened }
     }
 }
 
 /// A WebSocket that only waits for its 101 to be sent.
-struct Opening {
-    handshake: Handshake,
-    subprotocol: Option<String>,
-    deflate: Option<Deflate>,
+#[derive(Debug)]
+pub(crate) struct Opened {
     session: Session,
+    deflate: Option<Deflate>,
     permits: Permits,
+}
+
+impl Opened {
+    /// Serves the socket; `read_before` came behind the request. What is returned holds nothing
+    /// of HTTP any more: an idle socket costs what this costs.
+    pub(crate) fn serve(
+        self,
+        stream: NetStream,
+        read_before: &[u8],
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let permits = self.permits;
+        serve_websocket(self.session, stream, self.deflate, read_before)
+            .map(move |()| drop(permits))
+    }
+
+    /// The client is gone before it was told.
+    pub(crate) async fn abandon(self) {
+        self.session.end().await;
+    }
+}
+
+/// Answers a request on a mount's WebSocket path.
+pub(crate) async fn answer(
+    mount: &Mount,
+    connection: &Connection,
+    request: SocketRequest,
+) -> Answer {
+    match open(mount, connection, request).await {
+        Ok(answer) => answer,
+        Err(refusal) => refusal.into(),
+    }
 }
 
 async fn open(
     mount: &Mount,
     connection: &Connection,
-    request: &SocketRequest,
-) -> Result<Opening, Response> {
+    mut request: SocketRequest,
+) -> Result<Answer, Response> {
     let (options, parts) = (mount.options(), &request.parts);
     if parts.method != Method::GET {
         return Err(answer::plain(StatusCode::BAD_REQUEST, Body::empty()));
@@ -63,62 +96,29 @@ async fn open(
     let permits = connection
         .socket_permits(request.client)
         .map_err(|full| answer::unavailable(full.reason()))?;
-    let transport = Transport::WebSocket;
-    let session = negotiate::connect(
-        mount,
-        connection,
-        request,
+    let deflate = options.compress.then(|| deflate(parts)).flatten();
+    // Who is not let in does not hear what else is wrong.
+    let handshake = Handshake::of(parts);
+    let asked = Asked {
         query,
-        transport,
-        offer.auth_token,
-    )
-    .await
-    .map_err(refusal)?;
-    let handshake = Handshake::of(parts)
-        .map_err(|error| answer::plain(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok(Opening {
-        handshake,
-        subprotocol: offer.subprotocol,
-        deflate: options.compress.then(|| deflate(parts)).flatten(),
-        session,
-        permits,
-    })
-}
-
-impl Opening {
-    fn accept(self, on_upgrade: Option<OnUpgrade>) -> Response {
-        let Some(on_upgrade) = on_upgrade else {
-            return answer::plain(StatusCode::BAD_REQUEST, Body::empty());
-        };
-        let extensions = self.deflate.as_ref().map(Deflate::response);
-        let switching = self
-            .handshake
-            .accept(self.subprotocol.as_deref(), extensions.as_deref());
-        let (session, deflate, permits) = (self.session, self.deflate, self.permits);
-        tokio::spawn(async move {
-            match on_upgrade.await {
-                Ok(upgraded) => spawn_socket(upgraded, session, deflate, permits),
-                Err(error) => {
-                    tracing::debug!(%error, "gone before the upgrade");
-                    session.end().await;
-                }
-            }
-        });
-        switching
-    }
-}
-
-/// Serves an upgraded connection in a task of its own, which holds nothing of HTTP any more: an
-/// idle socket costs what this task costs.
-fn spawn_socket(upgraded: Upgraded, session: Session, deflate: Option<Deflate>, permits: Permits) {
-    let Ok(parts) = upgraded.downcast::<HttpStream>() else {
-        tracing::error!("an upgraded connection is not ours");
-        return;
+        headers: mem::take(&mut request.parts.headers),
+        transport: Transport::WebSocket,
+        auth_token: offer.auth_token,
     };
-    let stream = parts.io.into_inner().into_inner();
-    let served =
-        serve_websocket(session, stream, deflate, &parts.read_buf).map(move |()| drop(permits));
-    tokio::spawn(served);
+    let session = negotiate::connect(mount, connection, &request, asked)
+        .await
+        .map_err(refusal)?;
+    let handshake =
+        handshake.map_err(|error| answer::plain(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let extensions = deflate.as_ref().map(Deflate::response);
+    let now = mount.hub().clock.now();
+    let response = handshake.accept(now, offer.subprotocol.as_deref(), extensions.as_deref());
+    let opened = Some(Opened {
+        session,
+        deflate,
+        permits,
+    });
+    Ok(Answer { response, opened })
 }
 
 fn deflate(parts: &Parts) -> Option<Deflate> {

@@ -47,6 +47,19 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
+/// Reads once, through the thread's buffer; what came is handed on, and nothing at the end.
+pub(crate) fn poll_read_with<IO: AsyncRead + Unpin, T>(
+    io: &mut IO,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Poll<io::Result<T>> {
+    READ_BUFFER.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(take(buffer.filled())))
+    })
+}
+
 /// Serves a session on an upgraded connection until either side closes it, then ends its
 /// channels. `read_before` are bytes that were read together with the request.
 ///
@@ -142,11 +155,9 @@ impl<IO: ClientStream> WebSocket<IO> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let (io, decoder) = (&mut self.io, &mut self.decoder);
-        let read = READ_BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-            decoder.feed(buffer.filled());
-            Poll::Ready(Ok::<usize, io::Error>(buffer.filled().len()))
+        let read = poll_read_with(io, cx, |bytes| {
+            decoder.feed(bytes);
+            bytes.len()
         });
         match ready!(read) {
             Ok(0) | Err(_) => Poll::Ready(Err(End::Lost)),

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
-use super::super::test_kit::{Server, config, mount, with_upgrade};
+use super::super::test_kit::{
+    DEADLINE, Server, config, exchange, mount, read_answer, with_upgrade,
+};
 use crate::{
     endpoint::{Config, OriginPolicy},
     socket::MountOptions,
@@ -13,6 +16,9 @@ use crate::{
 fn origins(patterns: &[&str]) -> OriginPolicy {
     serde_json::from_value(json!(patterns)).unwrap()
 }
+
+/// A request that opens a socket is read without hyper, unless it says that it has a body.
+const WAYS: [&[(&str, &str)]; 2] = [&[], &[("content-length", "0")]];
 
 async fn server() -> Server {
     Server::start(&config(), MountOptions::default()).await
@@ -64,14 +70,103 @@ async fn accepted_and_refused_connects_answer_as_recorded() {
             invalid,
         ),
     ] {
-        let answer = server.upgrade(target, &[]).await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (status, body),
-            "{target}"
-        );
-        let cache = "max-age=0, private, must-revalidate";
-        assert_eq!(answer.header("cache-control"), Some(cache), "{target}");
+        for way in WAYS {
+            let answer = server.upgrade(target, way).await;
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (status, body),
+                "{target} {way:?}"
+            );
+            let cache = "max-age=0, private, must-revalidate";
+            assert_eq!(answer.header("cache-control"), Some(cache), "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ways_answer_the_same() {
+    let options = MountOptions {
+        compress: true,
+        subprotocols: vec!["sip".to_owned()],
+        ..MountOptions::default()
+    };
+    let server = Server::start(&config(), options).await;
+    let offers = [
+        ("sec-websocket-extensions", "permessage-deflate"),
+        ("sec-websocket-protocol", "sip"),
+        ("x-request-id", "abc"),
+    ];
+    let target = "/socket/websocket?token=tok-a&vsn=2.0.0";
+    let mut answers = Vec::new();
+    for way in WAYS {
+        let answer = server.upgrade(target, &[&offers, way].concat()).await;
+        assert_eq!(answer.status, 101);
+        let mut headers = answer.headers;
+        assert!(headers.remove("date").is_some(), "{way:?}");
+        answers.push(headers);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].len(), 7, "{:?}", answers[0]);
+}
+
+/// Behind proxies that add headers, and where a request does not fit one packet.
+#[tokio::test]
+async fn a_request_with_many_headers_or_in_pieces_opens_a_socket_too() {
+    let server = server().await;
+    let target = "/socket/websocket?token=tok-a&vsn=2.0.0";
+    let names: Vec<String> = (0..90).map(|n| format!("x-{n}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    assert_eq!(server.upgrade(target, &many).await.status, 101);
+    let head = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n");
+    let rest = "connection: upgrade\r\nsec-websocket-version: 13\r\n\
+                sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut client = server.connect().await;
+    client.set_nodelay(true).unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    // The server runs meanwhile, on this thread.
+    tokio::task::yield_now().await;
+    client.write_all(rest.as_bytes()).await.unwrap();
+    let answered = timeout(DEADLINE, read_answer(&mut client)).await;
+    assert_eq!(answered.unwrap().status, 101);
+}
+
+#[tokio::test]
+async fn who_leaves_while_it_is_looked_at_is_let_go() {
+    let patient = MountOptions {
+        connect_timeout: Duration::from_secs(3600),
+        ..MountOptions::default()
+    };
+    let server = Server::start(&config(), patient).await;
+    let target = "/socket/websocket?token=hang&vsn=2.0.0";
+    for way in WAYS {
+        let hanging = server.upgrade(target, way);
+        let held = async {
+            while server.endpoint.admission().held() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = hanging => panic!("it is not answered"),
+            () = held => {}
+        }
+        let let_go = async {
+            while server.endpoint.admission().held() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, let_go).await.expect("let go");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_upgrade_was_refused_may_ask_again() {
+    let server = server().await;
+    let mut client = server.connect().await;
+    for (token, status) in [("bad", 403), ("ratelimit", 429), ("tok-a", 101)] {
+        let target = format!("/socket/websocket?token={token}&vsn=2.0.0");
+        let headers = with_upgrade(&[]);
+        let answer = exchange(&mut client, "GET", &target, &headers, b"").await;
+        assert_eq!(answer.status, status, "{token}");
     }
 }
 

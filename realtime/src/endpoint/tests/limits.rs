@@ -188,21 +188,26 @@ async fn a_client_that_does_not_take_its_answer_is_cut() {
 #[tokio::test]
 async fn a_frame_sent_with_the_request_is_not_lost() {
     let server = start(&config()).await;
-    let mut socket = server.connect().await;
-    let head = "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n\
-                connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let ping = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
-    let together = [head.as_bytes(), &ping].concat();
-    socket.write_all(&together).await.unwrap();
-    let answer = timeout(DEADLINE, read_answer(&mut socket)).await.unwrap();
-    assert_eq!(answer.status, 101);
-    let mut pong = [0; 4];
-    timeout(DEADLINE, socket.read_exact(&mut pong))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(pong, [0x8a, 2, b'h', b'i']);
+    // Read without hyper, and with it.
+    for more in ["", "content-length: 0\r\n"] {
+        let mut socket = server.connect().await;
+        let head = format!(
+            "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n{more}\
+             connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let ping = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        let together = [head.as_bytes(), &ping].concat();
+        socket.write_all(&together).await.unwrap();
+        let answer = timeout(DEADLINE, read_answer(&mut socket)).await.unwrap();
+        assert_eq!(answer.status, 101);
+        let mut pong = [0; 4];
+        timeout(DEADLINE, socket.read_exact(&mut pong))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(pong, [0x8a, 2, b'h', b'i']);
+    }
 }
 
 /// A client that joins and then reads nothing.

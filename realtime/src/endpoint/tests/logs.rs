@@ -74,3 +74,28 @@ async fn a_connect_with_a_token_leaves_no_trace_of_it() {
     assert!(!text.contains(SECRET), "{text}");
     assert!(!text.contains(ENCODED), "{text}");
 }
+
+/// By default nothing is written of sockets that open; whoever is refused is named.
+#[tokio::test]
+async fn a_refused_connect_is_described_and_an_accepted_one_is_not_mentioned() {
+    let lines = Logged::with_filter("info");
+    let server = Server::start(&config(), MountOptions::default()).await;
+    let target = "/socket/websocket?token=tok-s3cr3t&vsn=2.0.0";
+    assert_eq!(server.upgrade(target, &[]).await.status, 101);
+    assert_eq!(lines.text(), "");
+    let target = "/socket/websocket?token=s3cr3t&vsn=2.0.0";
+    let id = [("x-request-id", "abc-123")];
+    assert_eq!(server.upgrade(target, &id).await.status, 403);
+    let text = lines.text();
+    for part in [
+        "connect refused",
+        r#""id":"abc-123""#,
+        r#""method":"GET""#,
+        r#""path":"/socket/websocket""#,
+        "vsn=2.0.0",
+        r#""client":"127.0.0.1""#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains(SECRET), "{text}");
+}

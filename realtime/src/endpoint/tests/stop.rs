@@ -35,13 +35,16 @@ async fn a_request_in_flight_is_answered_and_the_port_is_closed() {
     let (mut server, gate) = gated(&config()).await;
     let mut idle = server.connect().await;
     assert_eq!(exchange(&mut idle, "GET", "/", &[], b"").await.status, 404);
+    let mut silent = server.connect().await;
     let mut busy = server.connect().await;
     let answer = exchange(&mut busy, "GET", "/wait", &[], b"");
     let stopping = async {
         gate.asked.notified().await;
         server.stop.cancel();
-        let closed = timeout(DEADLINE, idle.read(&mut [0; 1])).await;
-        assert_eq!(closed.expect("idle connections go at once").unwrap(), 0);
+        for unused in [&mut idle, &mut silent] {
+            let closed = timeout(DEADLINE, unused.read(&mut [0; 1])).await;
+            assert_eq!(closed.expect("idle connections go at once").unwrap(), 0);
+        }
         assert!(TcpStream::connect(server.address).await.is_err());
         gate.go.notify_one();
     };
