@@ -1,6 +1,6 @@
 //! One connection, until it is a socket or ends.
 
-use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -67,10 +67,13 @@ pub(crate) async fn serve(
     else {
         return Box::pin(http1::serve(first, stream, connection, None)).await;
     };
-    let answer = tokio::select! {
-        biased;
-        answer = connection.answer(request) => answer,
-        () = stream.hung_up() => return None,
+    let answer = {
+        let answered = pin!(connection.answer(request));
+        tokio::select! {
+            biased;
+            answer = answered => answer,
+            () = stream.hung_up() => return None,
+        }
     };
     let Some(opened) = answer.opened else {
         let response = Some(answer.response);

@@ -3,7 +3,7 @@
 //! Our own accept loop, because `axum::serve` and hyper-util's automatic builder never close a
 //! silent connection, and cannot count connections before they cost anything.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -180,7 +180,7 @@ impl Server {
             permit: Arc::new(permit),
             stop: self.stop.clone(),
         };
-        let served = connection::serve(stream, connection);
+        let served = pin!(connection::serve(stream, connection));
         let begun = self.cut.run_until_cancelled(served).await.flatten()?;
         Some(begun.opened.serve(begun.stream, &begun.behind))
     }
@@ -211,7 +211,8 @@ impl Server {
         let Some(tls) = &self.endpoint.shared.tls else {
             return Some(NetStream::Plain(tcp));
         };
-        match self.stop.run_until_cancelled(tls.accept(tcp)).await? {
+        let accepted = Box::pin(tls.accept(tcp));
+        match self.stop.run_until_cancelled(accepted).await? {
             Ok(stream) => Some(stream),
             Err(error) => {
                 tracing::debug!(%error, "TLS handshake failed");
@@ -267,6 +268,7 @@ impl AcceptTrouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::test_kit;
 
     #[tokio::test]
     async fn the_kernel_takes_little_that_is_not_on_its_way_and_waits_for_no_more() {
@@ -283,7 +285,7 @@ mod tests {
     /// Ten thousand sockets hold ten thousand of these.
     #[tokio::test]
     async fn the_task_of_a_connection_is_as_small_as_its_socket() {
-        let config = crate::endpoint::test_kit::config();
+        let config = test_kit::config();
         let endpoint = Endpoint::builder(&config).build().expect("no TLS to read");
         let listener = Listener::bind(config.listen, 16).expect("bound");
         let client = TcpStream::connect(listener.local_addr());
@@ -294,6 +296,16 @@ mod tests {
         let task = server.lifetime(stream, peer, permit);
         let size = size_of_val(&task);
         assert!(size <= 720, "{size} bytes");
+    }
+
+    /// It is moved on the way to its place, for each connect.
+    #[tokio::test]
+    async fn what_a_connect_needs_is_no_more_than_some_kilobytes() {
+        let server = test_kit::Server::start(&test_kit::config(), Default::default()).await;
+        let stream = NetStream::Plain(server.connect().await);
+        let serving = connection::serve(stream, server.connection());
+        let size = size_of_val(&serving);
+        assert!(size <= 3500, "{size} bytes");
     }
 
     #[test]

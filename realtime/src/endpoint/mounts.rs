@@ -90,24 +90,37 @@ impl Found {
         self.target.is_websocket()
     }
 
-    /// Answers the request.
-    pub(crate) async fn answer(
-        self,
-        connection: &Connection,
-        client: Client,
+    /// The request, as it is looked at from here on, and its body.
+    pub(crate) fn request(
+        &self,
         request: Request<Body>,
+        client: Client,
         is_brief: bool,
-    ) -> Answer {
+    ) -> (SocketRequest, Body) {
         let (parts, body) = request.into_parts();
+        let path_params = self.path_params.clone();
         let request = SocketRequest {
             parts,
-            path_params: self.path_params,
+            path_params,
             client,
             is_brief,
         };
-        match self.target {
-            Target::WebSocket(mount) => upgrade::answer(&mount, connection, request).await,
-            Target::LongPoll(longpoll) => longpoll.answer(connection, &request, body).await.into(),
+        (request, body)
+    }
+
+    /// Answers it.
+    pub(crate) async fn answer(
+        &self,
+        connection: &Connection,
+        request: &mut SocketRequest,
+        body: Body,
+    ) -> Answer {
+        match &self.target {
+            Target::WebSocket(mount) => upgrade::answer(mount, connection, request).await,
+            Target::LongPoll(longpoll) => {
+                let answered = Box::pin(longpoll.answer(connection, request, body));
+                answered.await.into()
+            }
         }
     }
 }

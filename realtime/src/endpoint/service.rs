@@ -15,7 +15,7 @@ use super::{
     config::Config,
     connection::Connection,
     counted::Counted,
-    mounts::{Found, Mounts, SocketRequest},
+    mounts::{Mounts, SocketRequest},
     request_id::{RequestId, X_REQUEST_ID},
     tls::{Tls, TlsError},
     upgrade::Answer,
@@ -169,6 +169,7 @@ impl fmt::Debug for Shared {
 impl Connection {
     /// Answers a request of this connection: with a request id, in a span, counted.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
+        let began = Instant::now();
         let id = RequestId::of(request.headers());
         let shared = &self.endpoint.shared;
         let headers = request.headers();
@@ -182,42 +183,37 @@ impl Connection {
             true => brief_span(&id),
             false => span(&id, request.method(), request.uri(), client),
         };
-        let mut answer = self
-            .dispatch(request, found, client, id.clone(), is_brief)
-            .instrument(span)
-            .await;
+        let method = request.method().clone();
+        let mut answer = match found {
+            Some(found) => {
+                let (mut request, body) = found.request(request, client, is_brief);
+                let answered = found.answer(self, &mut request, body);
+                answered.instrument(span).await
+            }
+            None => {
+                // Boxed, as long-poll is: a connect should not be as large as they are.
+                let routed = Box::pin(self.answer_route(request, client, id.clone(), began));
+                routed.instrument(span).await.into()
+            }
+        };
+        let status = answer.response.status();
+        shared.counted.answered(&method, status, began.elapsed());
         let headers = answer.response.headers_mut();
         headers.insert(X_REQUEST_ID, id.header());
         answer
     }
 
-    async fn dispatch(
-        &self,
-        mut request: Request<Body>,
-        found: Option<Found>,
-        client: Client,
-        id: RequestId,
-        is_brief: bool,
-    ) -> Answer {
-        let began = Instant::now();
-        let method = request.method().clone();
-        let answer = match found {
-            Some(found) => found.answer(self, client, request, is_brief).await,
-            None => {
-                request.extensions_mut().insert(client);
-                request.extensions_mut().insert(id);
-                self.answer_route(request, began).await.into()
-            }
-        };
-        let status = answer.response.status();
-        let counted = &self.endpoint.shared.counted;
-        counted.answered(&method, status, began.elapsed());
-        answer
-    }
-
     /// Requests for sockets come by the thousand, and health checks by the clock; the others are
     /// worth a line each.
-    async fn answer_route(&self, request: Request<Body>, began: Instant) -> Response {
+    async fn answer_route(
+        &self,
+        mut request: Request<Body>,
+        client: Client,
+        id: RequestId,
+        began: Instant,
+    ) -> Response {
+        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(id);
         let is_check = CHECKS.contains(&request.uri().path());
         let response = self.endpoint.route(request).await;
         let (status, took_us) = (response.status().as_u16(), began.elapsed().as_micros());

@@ -69,7 +69,7 @@ impl Opened {
 pub(crate) async fn answer(
     mount: &Mount,
     connection: &Connection,
-    request: SocketRequest,
+    request: &mut SocketRequest,
 ) -> Answer {
     match open(mount, connection, request).await {
         Ok(answer) => answer,
@@ -80,7 +80,7 @@ pub(crate) async fn answer(
 async fn open(
     mount: &Mount,
     connection: &Connection,
-    mut request: SocketRequest,
+    request: &mut SocketRequest,
 ) -> Result<Answer, Response> {
     let (options, parts) = (mount.options(), &request.parts);
     if parts.method != Method::GET {
@@ -105,7 +105,7 @@ async fn open(
         transport: Transport::WebSocket,
         auth_token: offer.auth_token,
     };
-    let session = negotiate::connect(mount, connection, &request, asked)
+    let session = negotiate::connect(mount, connection, request, asked)
         .await
         .map_err(refusal)?;
     let handshake =

@@ -1,6 +1,6 @@
 //! A place where clients connect.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quikapp_actors::fanout::Outbox;
@@ -124,20 +124,30 @@ impl Mount {
 
     /// Asks the handler. A handler that panics is answered 500, one that takes too long 503, and
     /// so is everybody while the process stops.
-    pub async fn connect(&self, info: ConnectInfo) -> Result<Session, ConnectRefusal> {
-        if self.hub.connections.is_draining() {
-            return Err(ConnectRefusal::forbidden("draining").with_status(503));
-        }
-        let (hub, options) = (Arc::clone(&self.hub), Arc::clone(&self.options));
-        let connecting = Arc::clone(&self.socket).connect(info, hub, options);
-        let caught = AssertUnwindSafe(connecting).catch_unwind();
-        match tokio::time::timeout(self.options.connect_timeout, caught).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => {
-                tracing::error!(path = self.path(), "connect panicked");
-                Err(ConnectRefusal::forbidden("connect crashed").with_status(500))
+    pub fn connect(
+        &self,
+        info: ConnectInfo,
+    ) -> impl Future<Output = Result<Session, ConnectRefusal>> + Send + '_ {
+        let is_draining = self.hub.connections.is_draining();
+        let connecting = (!is_draining).then(|| {
+            let (hub, options) = (Arc::clone(&self.hub), Arc::clone(&self.options));
+            Arc::clone(&self.socket).connect(info, hub, options)
+        });
+        async move {
+            let Some(connecting) = connecting else {
+                return Err(ConnectRefusal::forbidden("draining").with_status(503));
+            };
+            let caught = AssertUnwindSafe(connecting).catch_unwind();
+            match tokio::time::timeout(self.options.connect_timeout, caught).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_panic)) => {
+                    tracing::error!(path = self.path(), "connect panicked");
+                    Err(ConnectRefusal::forbidden("connect crashed").with_status(500))
+                }
+                Err(_elapsed) => {
+                    Err(ConnectRefusal::forbidden("connect timed out").with_status(503))
+                }
             }
-            Err(_elapsed) => Err(ConnectRefusal::forbidden("connect timed out").with_status(503)),
         }
     }
 }
