@@ -1,8 +1,14 @@
 //! One connection, until it is a socket or ends.
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +22,10 @@ use super::{
     upgrade::Opened,
 };
 use crate::socket::poll_read_with;
+
+/// Bytes behind a request that are taken before it is answered. Who sent more is not seen to leave
+/// until it is.
+const READ_ON: usize = 16 * 1024;
 
 /// What is known about a connection before its first request. A socket keeps its place under the
 /// connection cap.
@@ -67,13 +77,18 @@ pub(crate) async fn serve(
     else {
         return Box::pin(http1::serve(first, stream, connection, None)).await;
     };
+    let mut read = BytesMut::new();
     let answer = {
         let answered = pin!(connection.answer(request));
         tokio::select! {
             biased;
             answer = answered => answer,
-            () = stream.hung_up() => return None,
+            () = read_on(&mut stream, &mut read) => return None,
         }
+    };
+    let first = match read.is_empty() {
+        true => first,
+        false => [first, read.freeze()].concat().into(),
     };
     let Some(opened) = answer.opened else {
         let response = Some(answer.response);
@@ -96,6 +111,22 @@ async fn send(stream: &mut Patient<NetStream>, head: &[u8]) -> io::Result<()> {
     stream.write_all(head).await?;
     // TLS may keep records back.
     stream.flush().await
+}
+
+/// Reads what comes while a request is looked at, up to a bound. Ends when the client has hung up.
+async fn read_on(stream: &mut NetStream, read: &mut BytesMut) {
+    while read.len() < READ_ON {
+        let more = poll_fn(|cx| {
+            poll_read_with(stream, cx, |bytes| {
+                read.extend_from_slice(bytes);
+                bytes.len()
+            })
+        });
+        if matches!(more.await, Ok(0) | Err(_)) {
+            return;
+        }
+    }
+    pending().await
 }
 
 /// What comes first, unless nothing does.

@@ -19,7 +19,7 @@ const CLASSES: [&str; 6] = ["?", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The handles of what is counted of requests. Each is taken when it is first needed, so that
 /// nothing is shown of which there was none, and kept: finding it by its labels costs more than
-/// counting.
+/// counting. So the recorder has to be there before the first request.
 #[derive(Clone, Default)]
 pub(super) struct Counted(Arc<[OfMethod; METHODS.len()]>);
 

@@ -91,7 +91,7 @@ impl Handshake {
 }
 
 /// Seconds since 1970.
-const END_OF_9998: u64 = 253_370_764_799;
+const END_OF_9999: u64 = 253_402_300_799;
 
 /// As HTTP writes it (RFC 9110, section 5.6.7).
 fn date(now: Timestamp) -> HeaderValue {
@@ -100,7 +100,7 @@ fn date(now: Timestamp) -> HeaderValue {
         static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
     }
     // There is no form for what comes after.
-    let second = (now.since_ms(Timestamp(0)) / 1000).min(END_OF_9998);
+    let second = (now.since_ms(Timestamp(0)) / 1000).min(END_OF_9999);
     LAST.with_borrow_mut(|last| match last {
         Some((of, date)) if *of == second => date.clone(),
         _ => {
@@ -202,7 +202,7 @@ mod tests {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         assert_eq!(response.headers()["date"], date);
         let mad = super::date(Timestamp(i64::MAX));
-        assert_eq!(mad, "Thu, 31 Dec 9998 23:59:59 GMT");
+        assert_eq!(mad, "Fri, 31 Dec 9999 23:59:59 GMT");
         let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
         assert_eq!(
             header(SEC_WEBSOCKET_ACCEPT),

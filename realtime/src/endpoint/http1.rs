@@ -134,7 +134,7 @@ mod tests {
 
     use http::StatusCode;
     use tokio::{
-        io::{DuplexStream, ReadBuf, duplex},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
         time::timeout,
     };
 
@@ -143,6 +143,35 @@ mod tests {
         endpoint::test_kit::{DEADLINE, Server, config, read_answer},
         socket::MountOptions,
     };
+
+    const OPENING: &str = "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\n\
+                           host: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                           sec-websocket-version: 13\r\n\
+                           sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    /// However much was read before, and whatever hyper has taken of it.
+    #[tokio::test]
+    async fn a_request_in_pieces_opens_a_socket_and_nothing_behind_it_is_lost() {
+        let server = Server::start(&config(), MountOptions::default()).await;
+        let behind: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
+        let all = [OPENING.as_bytes(), &behind].concat();
+        let head = OPENING.len();
+        for read in [0, 1, head - 1, head, head + 9, all.len()] {
+            let (ours, mut theirs) = duplex(2 * all.len());
+            let (before, later) = all.split_at(read);
+            theirs.write_all(later).await.unwrap();
+            let before = Bytes::copy_from_slice(before);
+            let served = serve(before, ours, server.connection(), None);
+            let mut begun = timeout(DEADLINE, served).await.expect("ends").unwrap();
+            assert_eq!(read_answer(&mut theirs).await.status, 101);
+            drop(theirs);
+            let mut rest = Vec::new();
+            begun.stream.read_to_end(&mut rest).await.unwrap();
+            assert!([&begun.behind[..], &rest].concat() == behind, "{read}");
+            begun.opened.abandon().await;
+        }
+        assert_eq!(server.hub.connections.count(), 0);
+    }
 
     /// Whoever is at its other end has gone when it is written to.
     struct Reset(DuplexStream);
@@ -195,12 +224,9 @@ mod tests {
     #[tokio::test]
     async fn a_socket_whose_answer_cannot_be_sent_is_gone() {
         let server = Server::start(&config(), MountOptions::default()).await;
-        let request = "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n\
-                       connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                       sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let (ours, _theirs) = duplex(1024);
         let connection = server.connection();
-        let served = serve(Bytes::from(request), Reset(ours), connection, None);
+        let served = serve(Bytes::from(OPENING), Reset(ours), connection, None);
         let begun = timeout(DEADLINE, served).await.expect("ends");
         assert!(begun.is_none());
         assert_eq!(server.hub.connections.count(), 0);

@@ -50,7 +50,7 @@ impl<H: Future<Output = Option<S>>, S: Future<Output = ()>> Future for Lifetime<
 #[cfg(test)]
 mod tests {
     use std::{
-        future::{Ready, ready},
+        future::{Ready, poll_fn, ready},
         sync::Arc,
     };
 
@@ -60,11 +60,13 @@ mod tests {
     async fn the_second_runs_after_the_first_is_dropped() {
         let held = Arc::new(());
         let (holding, released) = (Arc::clone(&held), Arc::clone(&held));
-        let first = async move {
-            let _holding = holding;
-            Some(async move { assert_eq!(Arc::strong_count(&released), 2) })
-        };
-        Lifetime::new(Box::pin(first)).await;
+        let mut then = Some(async move { assert_eq!(Arc::strong_count(&released), 2) });
+        // What it holds it holds until it is dropped, also when it is done.
+        let first = poll_fn(move |_| {
+            assert_eq!(Arc::strong_count(&holding), 3);
+            Poll::Ready(then.take())
+        });
+        Lifetime::new(first).await;
         assert_eq!(Arc::strong_count(&held), 1);
     }
 

@@ -59,10 +59,9 @@ impl Mounts {
 
     /// Whether a request for this path may become a WebSocket.
     pub(crate) fn may_open_socket(&self, path: &str) -> bool {
-        let websockets = self.0.iter().filter(|route| route.target.is_websocket());
-        websockets
-            .into_iter()
-            .any(|route| route.pattern.matches(path).is_some())
+        let fits = |route: &Route| route.pattern.matches(path).is_some();
+        let mut routes = self.0.iter();
+        routes.any(|route| route.target.is_websocket() && fits(route))
     }
 
     /// The socket that a path leads to.

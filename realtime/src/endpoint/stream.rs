@@ -31,14 +31,6 @@ impl NetStream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Ends when the client has hung up, as far as that shows without taking what it sent: not
-    /// behind bytes that nobody has read.
-    pub(crate) async fn hung_up(&self) {
-        if let Ok(1..) = self.tcp().peek(&mut [0]).await {
-            std::future::pending::<()>().await;
-        }
-    }
-
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,

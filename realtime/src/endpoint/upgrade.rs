@@ -59,7 +59,7 @@ impl Opened {
             .map(move |()| drop(permits))
     }
 
-    /// The client is gone before it was told.
+    /// Nothing comes of it: the client has gone.
     pub(crate) async fn abandon(self) {
         self.session.end().await;
     }

@@ -27,7 +27,7 @@ pub(super) fn decode(row: &Row<'_>, start: usize) -> Sql<Marks> {
     })
 }
 
-/// Replaces a person's marks.
+/// Puts a person's marks in place of those they had.
 pub(super) const PUT: &str = "INSERT INTO marks (conv, user, delivered, read, unread_from, version)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
      ON CONFLICT (conv, user) DO UPDATE SET

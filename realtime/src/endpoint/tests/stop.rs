@@ -32,12 +32,19 @@ async fn gated(config: &Config) -> (Server, Arc<Gate>) {
 
 #[tokio::test]
 async fn a_request_in_flight_is_answered_and_the_port_is_closed() {
+    let offers = [("connection", "upgrade"), ("upgrade", "h2c")];
+    for offered in [&[][..], &offers] {
+        is_answered_and_the_port_is_closed(offered).await;
+    }
+}
+
+async fn is_answered_and_the_port_is_closed(headers: &[(&str, &str)]) {
     let (mut server, gate) = gated(&config()).await;
     let mut idle = server.connect().await;
     assert_eq!(exchange(&mut idle, "GET", "/", &[], b"").await.status, 404);
     let mut silent = server.connect().await;
     let mut busy = server.connect().await;
-    let answer = exchange(&mut busy, "GET", "/wait", &[], b"");
+    let answer = exchange(&mut busy, "GET", "/wait", headers, b"");
     let stopping = async {
         gate.asked.notified().await;
         server.stop.cancel();

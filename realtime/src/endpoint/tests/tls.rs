@@ -7,7 +7,10 @@ use rustls::{
     ClientConfig, HandshakeKind, RootCertStore,
     pki_types::{CertificateDer, ServerName},
 };
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::super::test_kit::{DEADLINE, Server, config, exchange, with_upgrade};
@@ -119,6 +122,30 @@ async fn a_session_is_resumed_however_many_others_there_are() {
         }
     }
     assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
+}
+
+/// Its good-bye is a record, behind which the end of the stream is found by reading.
+#[tokio::test]
+async fn who_leaves_in_good_order_while_it_is_looked_at_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = write_certificate(folder.path());
+    let patient = MountOptions {
+        connect_timeout: Duration::from_secs(3600),
+        ..MountOptions::default()
+    };
+    let server = Server::start(&tls_config(folder.path()), patient).await;
+    let mut stream = connect_as(&client(&certificate), &server).await.unwrap();
+    let request = "GET /socket/websocket?token=hang&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n\
+                   connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let let_go = async {
+        while server.endpoint.admission().held() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, let_go).await.expect("let go");
 }
 
 #[tokio::test]
