@@ -126,7 +126,7 @@ async fn read_on(stream: &mut NetStream, read: &mut BytesMut) {
             return;
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 /// What comes first, unless nothing does.
