@@ -29,18 +29,18 @@ struct MessageSeen {
     deleted_at: Option<Timestamp>,
 }
 
-/// Whether an entry's conversation is to be replayed first: a call, or word from the system. Most
-/// messages are neither, which can be seen without reading them.
+/// Whether an entry's conversation is to be replayed first: a call, or word from the system.
 pub fn is_urgent(entry: &Entry) -> bool {
-    let named = [r#""call""#, r#""system""#]
-        .iter()
-        .any(|it| entry.payload.contains(it));
-    named && message_in(entry).is_some_and(|it| it.kind == "call" || it.kind == "system")
+    message_with(entry, &[r#""call""#, r#""system""#])
+        .is_some_and(|it| it.kind == "call" || it.kind == "system")
 }
 
-/// A message entry's payload; `None` of other entries, and of what does not decode.
-fn message_in(entry: &Entry) -> Option<MessageSeen> {
-    if entry.kind != EntryKind::Message {
+/// The payload of a message entry in which one of these texts stands, as the log writes it; `None`
+/// of other entries, and of what does not decode. A projection names what concerns it: nearly no
+/// message does, which shows without reading it.
+fn message_with(entry: &Entry, texts: &[&str]) -> Option<MessageSeen> {
+    let stands = |text: &&str| entry.payload.contains(*text);
+    if entry.kind != EntryKind::Message || !texts.iter().any(stands) {
         return None;
     }
     serde_json::from_str(&entry.payload).ok()

@@ -7,7 +7,7 @@ use quikapp_storage::{
     Consumer, Entry, MessageId, ProjectionStep, SharedStore, StoreError, ThreadEntry, UserId,
 };
 
-use super::message_in;
+use super::message_with;
 use crate::delivery::Projection;
 
 /// See the module.
@@ -24,11 +24,8 @@ impl Projection for Threads {
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
         let mut answers = Vec::new();
         for entry in entries {
-            // Most hang on none, and say `null`: those are not read for this.
-            if !entry.payload.contains(r#""thread_root":""#) {
-                continue;
-            }
-            let Some(message) = message_in(entry) else {
+            // A message that hangs on none says `null`.
+            let Some(message) = message_with(entry, &[r#""thread_root":""#]) else {
                 continue;
             };
             if let Some(root) = message.thread_root {

@@ -8,7 +8,7 @@ use quikapp_storage::{
     timer_shard,
 };
 
-use super::message_in;
+use super::message_with;
 use crate::{
     conversation::MessageClass,
     delivery::{Projection, timers::Ending},
@@ -38,11 +38,8 @@ impl Projection for Timers {
 }
 
 fn timer_of(step: &ProjectionStep, entry: &Entry) -> Option<NewTimer> {
-    // What stays, nearly everything, is not read for this: the member is absent then.
-    if !entry.payload.contains(r#""expires_at""#) {
-        return None;
-    }
-    let message = message_in(entry)?;
+    // What stays has no such member.
+    let message = message_with(entry, &[r#""expires_at""#])?;
     let expires_at = message.expires_at?;
     if message.deleted_at.is_some() {
         return None;
