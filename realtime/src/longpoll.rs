@@ -189,16 +189,13 @@ impl LongPoll {
             Ok(permit) => permit,
             Err(full) => return answer::unavailable(full.reason()),
         };
-        let auth_token = self.auth_token(&request.parts.headers);
-        let transport = Transport::LongPoll;
-        let mount = &self.mount;
         let asked = Asked {
             query: params,
             headers: request.parts.headers.clone(),
-            transport,
-            auth_token,
+            transport: Transport::LongPoll,
+            auth_token: self.auth_token(&request.parts.headers),
         };
-        match negotiate::connect(mount, connection, request, asked).await {
+        match negotiate::connect(&self.mount, connection, request, asked).await {
             Ok(session) => {
                 let limits = task::Limits {
                     patience: self.options.window + self.options.window / 2,

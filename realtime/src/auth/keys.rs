@@ -155,11 +155,9 @@ impl VerifyingKey {
     pub(super) fn has_signed(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
         match &self.key {
             Key::Hmac(keys) => {
-                let signature = URL_SAFE_NO_PAD.decode(signature);
-                let verified = |key| Some(hmac::verify(key, message, signature.as_ref().ok()?));
-                keys.of(algorithm)
-                    .and_then(verified)
-                    .is_some_and(|verified| verified.is_ok())
+                let (key, signature) = (keys.of(algorithm), URL_SAFE_NO_PAD.decode(signature));
+                matches!((key, signature), (Some(key), Ok(signature))
+                    if hmac::verify(key, message, &signature).is_ok())
             }
             Key::Public(only, key) if *only == algorithm => {
                 jsonwebtoken::crypto::verify(signature, message, key, algorithm.into())

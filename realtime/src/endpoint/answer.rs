@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use serde_json::json;
 
@@ -17,6 +17,8 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 
 /// [`RETRY_AFTER_S`](crate::errors::RETRY_AFTER_S), as a header.
 pub(crate) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 const UNAVAILABLE: [(HeaderName, HeaderValue); 3] = [
     (CONTENT_TYPE, PROBLEM),
@@ -58,26 +60,46 @@ fn unavailable_body(reason: Reason) -> String {
     body.to_string()
 }
 
-/// [`unavailable`] as it goes over the wire, for a client whose request is not read.
+/// [`unavailable_and_close`] as it goes over the wire, for a client whose request is not read.
 pub(crate) fn unavailable_in_bytes(reason: Reason) -> Vec<u8> {
     let body = unavailable_body(reason);
-    let mut answer = b"HTTP/1.1 503 Service Unavailable\r\n".to_vec();
-    for (name, value) in UNAVAILABLE {
-        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-    }
-    let rest = format!(
-        "connection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    answer.extend(rest.into_bytes());
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = with_headers(status, Body::empty(), UNAVAILABLE);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, CLOSE);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let mut answer = head(&response);
+    answer.extend_from_slice(body.as_bytes());
     answer
+}
+
+/// The head of a response as it goes over the wire (RFC 9112, section 2), where hyper has no part
+/// in it.
+pub(crate) fn head(response: &Response) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = Vec::with_capacity(512);
+    let status = [
+        b"HTTP/1.1 ",
+        status.as_str().as_bytes(),
+        b" ",
+        reason.as_bytes(),
+        b"\r\n",
+    ];
+    status.iter().for_each(|part| head.extend_from_slice(part));
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// [`unavailable`], for a connection that is not kept.
 pub(crate) fn unavailable_and_close(reason: Reason) -> Response {
     let mut response = unavailable(reason);
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert(CONNECTION, close);
+    response.headers_mut().insert(CONNECTION, CLOSE);
     response
 }
 
@@ -90,4 +112,24 @@ fn with_headers<const N: usize>(
     *response.status_mut() = status;
     response.headers_mut().extend(headers);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use http::header::{SERVER, UPGRADE};
+
+    use super::*;
+
+    #[test]
+    fn a_head_says_what_the_response_does() {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SERVER, HeaderValue::from_bytes(b"\xff").unwrap());
+        let expected: &[u8] =
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nserver: \xff\r\n\r\n";
+        assert_eq!(head(&response), expected);
+    }
 }

@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Endpoint,
     admission::{Full, Permit},
+    answer,
     client::Client,
-    http1, opening,
+    http1,
+    mounts::Found,
+    opening,
     patience::Patient,
     stream::NetStream,
     upgrade::Opened,
@@ -70,16 +73,16 @@ pub(crate) async fn serve(
     connection: Connection,
 ) -> Option<Begun<NetStream>> {
     let first = first_bytes(&mut stream, &connection).await?;
-    let mounts = &connection.endpoint.shared.mounts;
-    let opening = opening::parse(&first);
-    let Some((request, length)) =
-        opening.filter(|(request, _)| mounts.may_open_socket(request.uri().path()))
-    else {
+    let opening = opening::parse(&first).and_then(|(request, length)| {
+        let found = connection.find(&request).filter(Found::opens_socket)?;
+        Some((request, found, length))
+    });
+    let Some((request, found, length)) = opening else {
         return Box::pin(http1::serve(first, stream, connection, None)).await;
     };
     let mut read = BytesMut::new();
     let answer = {
-        let answered = pin!(connection.answer(request));
+        let answered = pin!(connection.answer(request, Some(found)));
         tokio::select! {
             biased;
             answer = answered => answer,
@@ -95,7 +98,7 @@ pub(crate) async fn serve(
         return Box::pin(http1::serve(first, stream, connection, response)).await;
     };
     let mut stream = Patient::new(stream, connection.endpoint.shared.write_timeout);
-    if let Err(error) = send(&mut stream, &opening::head(&answer.response)).await {
+    if let Err(error) = send(&mut stream, &answer::head(&answer.response)).await {
         tracing::debug!(%error, "gone before the upgrade");
         opened.abandon().await;
         return None;

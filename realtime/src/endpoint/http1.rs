@@ -43,7 +43,9 @@ where
                 return Ok::<Response, Infallible>(response);
             }
             let on_upgrade = hyper::upgrade::on(&mut request);
-            let answer = connection.answer(request.map(Body::new)).await;
+            let request = request.map(Body::new);
+            let found = connection.find(&request);
+            let answer = connection.answer(request, found).await;
             if let Some(opened) = answer.opened {
                 *upgrading.lock() = Some((opened, on_upgrade));
             }
@@ -140,22 +142,20 @@ mod tests {
 
     use super::*;
     use crate::{
-        endpoint::test_kit::{DEADLINE, Server, config, read_answer},
+        endpoint::test_kit::{DEADLINE, Server, config, opening, read_answer},
         socket::MountOptions,
     };
 
-    const OPENING: &str = "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\n\
-                           host: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-                           sec-websocket-version: 13\r\n\
-                           sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const TARGET: &str = "/socket/websocket?token=tok-a&vsn=2.0.0";
 
     /// However much was read before, and whatever hyper has taken of it.
     #[tokio::test]
     async fn a_request_in_pieces_opens_a_socket_and_nothing_behind_it_is_lost() {
         let server = Server::start(&config(), MountOptions::default()).await;
         let behind: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
-        let all = [OPENING.as_bytes(), &behind].concat();
-        let head = OPENING.len();
+        let request = opening(TARGET, &[]);
+        let all = [&request[..], &behind].concat();
+        let head = request.len();
         for read in [0, 1, head - 1, head, head + 9, all.len()] {
             let (ours, mut theirs) = duplex(2 * all.len());
             let (before, later) = all.split_at(read);
@@ -226,7 +226,12 @@ mod tests {
         let server = Server::start(&config(), MountOptions::default()).await;
         let (ours, _theirs) = duplex(1024);
         let connection = server.connection();
-        let served = serve(Bytes::from(OPENING), Reset(ours), connection, None);
+        let served = serve(
+            Bytes::from(opening(TARGET, &[])),
+            Reset(ours),
+            connection,
+            None,
+        );
         let begun = timeout(DEADLINE, served).await.expect("ends");
         assert!(begun.is_none());
         assert_eq!(server.hub.connections.count(), 0);

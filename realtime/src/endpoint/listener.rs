@@ -270,13 +270,16 @@ mod tests {
     use super::*;
     use crate::endpoint::test_kit;
 
-    #[tokio::test]
-    async fn the_kernel_takes_little_that_is_not_on_its_way_and_waits_for_no_more() {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let listener = Listener::bind(address, 16).expect("bound");
+    async fn accepted() -> (TcpStream, SocketAddr) {
+        let listener = Listener::bind(test_kit::config().listen, 16).expect("bound");
         let client = TcpStream::connect(listener.local_addr());
         let (accepted, _client) = tokio::join!(listener.tcp.accept(), client);
-        let (accepted, _) = accepted.expect("accepted");
+        accepted.expect("accepted")
+    }
+
+    #[tokio::test]
+    async fn the_kernel_takes_little_that_is_not_on_its_way_and_waits_for_no_more() {
+        let (accepted, _) = accepted().await;
         let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
         assert_eq!(unsent.expect("an option of Linux"), UNSENT);
         assert!(accepted.nodelay().expect("an option"));
@@ -287,10 +290,7 @@ mod tests {
     async fn the_task_of_a_connection_is_as_small_as_its_socket() {
         let config = test_kit::config();
         let endpoint = Endpoint::builder(&config).build().expect("no TLS to read");
-        let listener = Listener::bind(config.listen, 16).expect("bound");
-        let client = TcpStream::connect(listener.local_addr());
-        let (accepted, _client) = tokio::join!(listener.tcp.accept(), client);
-        let (stream, peer) = accepted.expect("accepted");
+        let (stream, peer) = accepted().await;
         let permit = endpoint.admit(peer).expect("a place");
         let server = Arc::new(Server::new(endpoint, CancellationToken::new()));
         let task = server.lifetime(stream, peer, permit);

@@ -1,6 +1,6 @@
 //! Which requests belong to a socket.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use axum::body::Body;
 use http::{Request, request::Parts};
@@ -23,12 +23,6 @@ struct Route {
 enum Target {
     WebSocket(Mount),
     LongPoll(Arc<LongPoll>),
-}
-
-impl Target {
-    fn is_websocket(&self) -> bool {
-        matches!(self, Self::WebSocket(_))
-    }
 }
 
 /// A request for a socket, as far as its path and connection tell.
@@ -57,13 +51,6 @@ impl Mounts {
         self.0.push(Route { pattern, target });
     }
 
-    /// Whether a request for this path may become a WebSocket.
-    pub(crate) fn may_open_socket(&self, path: &str) -> bool {
-        let fits = |route: &Route| route.pattern.matches(path).is_some();
-        let mut routes = self.0.iter();
-        routes.any(|route| route.target.is_websocket() && fits(route))
-    }
-
     /// The socket that a path leads to.
     pub(crate) fn find(&self, path: &str) -> Option<Found> {
         self.0.iter().find_map(|route| {
@@ -86,18 +73,18 @@ pub(crate) struct Found {
 impl Found {
     /// Whether the request may become a WebSocket.
     pub(crate) fn opens_socket(&self) -> bool {
-        self.target.is_websocket()
+        matches!(self.target, Target::WebSocket(_))
     }
 
     /// The request, as it is looked at from here on, and its body.
     pub(crate) fn request(
-        &self,
+        &mut self,
         request: Request<Body>,
         client: Client,
         is_brief: bool,
     ) -> (SocketRequest, Body) {
         let (parts, body) = request.into_parts();
-        let path_params = self.path_params.clone();
+        let path_params = mem::take(&mut self.path_params);
         let request = SocketRequest {
             parts,
             path_params,

@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 
-use axum::{body::Body, response::Response};
+use axum::body::Body;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri,
@@ -52,35 +52,10 @@ fn header_map(bytes: &Bytes, headers: &[httparse::Header<'_>]) -> Option<HeaderM
     Some(map)
 }
 
-/// The head of a response without a body, as it goes over the wire (RFC 9112, section 2).
-pub(super) fn head(response: &Response) -> Vec<u8> {
-    let (status, headers) = (response.status(), response.headers());
-    let mut head = Vec::with_capacity(512);
-    head.extend_from_slice(b"HTTP/1.1 ");
-    head.extend_from_slice(status.as_str().as_bytes());
-    head.push(b' ');
-    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    head.extend_from_slice(b"\r\n");
-    for (name, value) in headers {
-        line(&mut head, name, value.as_bytes());
-    }
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-        head.extend_from_slice(part);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use http::{
-        StatusCode,
-        header::{HOST, SERVER},
-    };
+    use http::header::HOST;
 
     use super::*;
 
@@ -124,17 +99,5 @@ mod tests {
         ] {
             assert!(parsed(&other).is_none(), "{other:?}");
         }
-    }
-
-    #[test]
-    fn a_head_says_what_the_response_does() {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SERVER, HeaderValue::from_bytes(b"\xff").unwrap());
-        let expected: &[u8] =
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nserver: \xff\r\n\r\n";
-        assert_eq!(head(&response), expected);
     }
 }

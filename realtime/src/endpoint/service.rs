@@ -15,7 +15,7 @@ use super::{
     config::Config,
     connection::Connection,
     counted::Counted,
-    mounts::{Mounts, SocketRequest},
+    mounts::{Found, Mounts, SocketRequest},
     request_id::{RequestId, X_REQUEST_ID},
     tls::{Tls, TlsError},
     upgrade::Answer,
@@ -35,7 +35,7 @@ pub struct Endpoint {
 
 pub(super) struct Shared {
     routes: Router,
-    pub(super) mounts: Mounts,
+    mounts: Mounts,
     admission: Admission,
     proxies: TrustedProxies,
     public_host: Option<String>,
@@ -167,25 +167,30 @@ impl fmt::Debug for Shared {
 }
 
 impl Connection {
-    /// Answers a request of this connection: with a request id, in a span, counted.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
+    /// The socket that a request is for, if it is for one.
+    pub(crate) fn find(&self, request: &Request<Body>) -> Option<Found> {
+        self.endpoint.shared.mounts.find(request.uri().path())
+    }
+
+    /// Answers a request of this connection, which is for what was [found](Self::find): with a
+    /// request id, in a span, counted.
+    pub(crate) async fn answer(&self, request: Request<Body>, found: Option<Found>) -> Answer {
         let began = Instant::now();
         let id = RequestId::of(request.headers());
         let shared = &self.endpoint.shared;
         let headers = request.headers();
         let client = shared.proxies.client(self.peer, self.tls, headers);
-        let found = shared.mounts.find(request.uri().path());
         // Of the many sockets that open hardly any is mentioned, and writing down what they asked
         // would take as long as anything else of it.
-        let is_brief = matches!(&found, Some(found) if found.opens_socket())
-            && !tracing::enabled!(Level::DEBUG);
+        let is_brief =
+            found.as_ref().is_some_and(Found::opens_socket) && !tracing::enabled!(Level::DEBUG);
         let span = match is_brief {
             true => brief_span(&id),
             false => span(&id, request.method(), request.uri(), client),
         };
         let method = request.method().clone();
         let mut answer = match found {
-            Some(found) => {
+            Some(mut found) => {
                 let (mut request, body) = found.request(request, client, is_brief);
                 let answered = found.answer(self, &mut request, body);
                 answered.instrument(span).await

@@ -157,6 +157,16 @@ impl Server {
         }
     }
 
+    /// Waits until so many connections are held.
+    pub(crate) async fn until_held(&self, count: usize) {
+        let reached = async {
+            while self.endpoint.admission().held() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, reached).await.expect("in time");
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -191,6 +201,10 @@ pub(crate) fn mount(path: &str, hub: &Hub, options: MountOptions) -> Mount {
     let router = Router::new().channel("room:*", Room);
     Mount::new(path, TestSocket, router, hub, options)
 }
+
+/// What more a request that opens a socket may say: without hyper it is read only if it does not
+/// say that it has a body.
+pub(crate) const WAYS: [&[(&str, &str)]; 2] = [&[], &[("content-length", "0")]];
 
 pub(crate) fn with_upgrade<'h>(more: &[(&'h str, &'h str)]) -> Vec<(&'h str, &'h str)> {
     let upgrade = [
@@ -228,6 +242,18 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    let request = request(method, target, headers, body);
+    stream.write_all(&request).await.unwrap();
+    timeout(DEADLINE, read_answer(stream)).await.unwrap()
+}
+
+/// A request as it goes over the wire.
+pub(crate) fn request(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost:4000\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -236,9 +262,12 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         head += &format!("content-length: {}\r\n", body.len());
     }
     head += "\r\n";
-    let request = [head.as_bytes(), body].concat();
-    stream.write_all(&request).await.unwrap();
-    timeout(DEADLINE, read_answer(stream)).await.unwrap()
+    [head.as_bytes(), body].concat()
+}
+
+/// A request that asks for an upgrade, as it goes over the wire.
+pub(crate) fn opening(target: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    request("GET", target, &with_upgrade(more), b"")
 }
 
 pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Answer {

@@ -124,6 +124,8 @@ impl Mount {
 
     /// Asks the handler. A handler that panics is answered 500, one that takes too long 503, and
     /// so is everybody while the process stops.
+    ///
+    /// Not an `async fn`: that would keep what it is told beside what the handler makes of it.
     pub fn connect(
         &self,
         info: ConnectInfo,

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::super::test_kit::{DEADLINE, Server, config, exchange, mount, with_upgrade};
+use super::super::test_kit::{Server, WAYS, config, exchange, mount, with_upgrade};
 use crate::{
     endpoint::{Config, OriginPolicy},
     socket::MountOptions,
@@ -14,9 +13,6 @@ use crate::{
 fn origins(patterns: &[&str]) -> OriginPolicy {
     serde_json::from_value(json!(patterns)).unwrap()
 }
-
-/// A request that opens a socket is read without hyper, unless it says that it has a body.
-const WAYS: [&[(&str, &str)]; 2] = [&[], &[("content-length", "0")]];
 
 async fn server() -> Server {
     Server::start(&config(), MountOptions::default()).await
@@ -127,21 +123,11 @@ async fn who_leaves_while_it_is_looked_at_is_let_go() {
     let target = "/socket/websocket?token=hang&vsn=2.0.0";
     for way in WAYS {
         let hanging = server.upgrade(target, way);
-        let held = async {
-            while server.endpoint.admission().held() == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
         tokio::select! {
             _ = hanging => panic!("it is not answered"),
-            () = held => {}
+            () = server.until_held(1) => {}
         }
-        let let_go = async {
-            while server.endpoint.admission().held() > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, let_go).await.expect("let go");
+        server.until_held(0).await;
     }
 }
 

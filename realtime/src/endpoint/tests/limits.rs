@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::super::test_kit::{DEADLINE, Server, config, exchange, read_answer};
+use super::super::test_kit::{DEADLINE, Server, WAYS, config, exchange, opening, read_answer};
 use crate::{
     endpoint::Config,
     socket::{Limits, MountOptions},
@@ -175,29 +175,17 @@ async fn a_client_that_does_not_take_its_answer_is_cut() {
         1,
         "it is being answered"
     );
-    let released = async {
-        while server.endpoint.admission().held() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, released)
-        .await
-        .expect("its place is free again");
+    server.until_held(0).await;
 }
 
 #[tokio::test]
 async fn a_frame_sent_with_the_request_is_not_lost() {
     let server = start(&config()).await;
-    // Read without hyper, and with it.
-    for more in ["", "content-length: 0\r\n"] {
+    for way in WAYS {
         let mut socket = server.connect().await;
-        let head = format!(
-            "GET /socket/websocket?token=tok-a&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n{more}\
-             connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let request = opening("/socket/websocket?token=tok-a&vsn=2.0.0", way);
         let ping = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
-        let together = [head.as_bytes(), &ping].concat();
+        let together = [&request[..], &ping].concat();
         socket.write_all(&together).await.unwrap();
         let answer = timeout(DEADLINE, read_answer(&mut socket)).await.unwrap();
         assert_eq!(answer.status, 101);

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::super::test_kit::{DEADLINE, Server, config, exchange, with_upgrade};
+use super::super::test_kit::{DEADLINE, Server, config, exchange, opening, with_upgrade};
 use crate::{
     endpoint::{Config, Endpoint, TlsConfig, TlsError},
     socket::MountOptions,
@@ -135,17 +135,10 @@ async fn who_leaves_in_good_order_while_it_is_looked_at_is_let_go() {
     };
     let server = Server::start(&tls_config(folder.path()), patient).await;
     let mut stream = connect_as(&client(&certificate), &server).await.unwrap();
-    let request = "GET /socket/websocket?token=hang&vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\n\
-                   connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let request = opening("/socket/websocket?token=hang&vsn=2.0.0", &[]);
+    stream.write_all(&request).await.unwrap();
     stream.shutdown().await.unwrap();
-    let let_go = async {
-        while server.endpoint.admission().held() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, let_go).await.expect("let go");
+    server.until_held(0).await;
 }
 
 #[tokio::test]
