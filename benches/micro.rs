@@ -159,6 +159,7 @@ fn entry(number: u64, user: &UserId) -> NewEntry {
         kind: EntryKind::Message,
         sender: user.clone(),
         key: key(number),
+        former_key: None,
         hash: [7; 32],
         counts: true,
         target: None,

@@ -477,7 +477,8 @@ export type MessageReaction = {
 export type MessageSend = {
   /**
   * The idempotency key: the same key with the same content is the same message. At most 128
-  * bytes; where `conversation.limits.client_id_horizon` is set, a UUIDv7 that is not older.
+  * bytes, best a UUIDv7 (it costs the server least); where
+  * `conversation.limits.client_id_horizon` is set, a UUIDv7 that is not older.
   */
   client_id?: string;
   /** text (the default), image, video, audio, file, call or system. */

@@ -30,7 +30,9 @@ pub(crate) use core::{
 };
 pub(crate) use creation::Creation;
 pub use handle::{Conversations, StartError};
-pub(crate) use key::{content_hash, hex_key, of_document as document_key, of_message as entry_key};
+pub(crate) use key::{
+    content_hash, hex_key, of_document as document_key, of_message as entry_keys,
+};
 pub use live::{MemberLeft, broadcast_of};
 pub(crate) use notices::concerns_somebody;
 pub(crate) use payload::NoticePayload;

@@ -3,6 +3,7 @@
 // Entries of the log carry a dense `seq`. The channel joins with the last one it has, so that the
 // server sends exactly what was missed; a message that was sent but not acknowledged is sent again
 // with the same `client_id`, which the server recognises.
+import { uuidv7 } from "/assets/ids.js"
 import { Presence } from "/assets/vendor/phoenix.mjs"
 
 const PAGE = 50
@@ -55,7 +56,7 @@ export class Conversation extends EventTarget {
   }
 
   send(content) {
-    const client_id = crypto.randomUUID()
+    const client_id = uuidv7()
     this.pending.set(client_id, {
       id: client_id,
       client_id,

@@ -37,7 +37,7 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 12] = [
     asset!("/", HTML, "index.html"),
     asset!("/assets/app.css", "text/css; charset=utf-8", "app.css"),
     asset!("/assets/icon.svg", "image/svg+xml", "icon.svg"),
@@ -47,6 +47,7 @@ const ASSETS: [Asset; 11] = [
     asset!("/assets/messages.js", SCRIPT, "messages.js"),
     asset!("/assets/directory.js", SCRIPT, "directory.js"),
     asset!("/assets/dom.js", SCRIPT, "dom.js"),
+    asset!("/assets/ids.js", SCRIPT, "ids.js"),
     asset!(
         "/assets/vendor/phoenix.mjs",
         SCRIPT,

@@ -216,6 +216,7 @@ impl Sender {
             kind: EntryKind::Message,
             sender: self.user.clone(),
             key: Key16(*uuid::Uuid::new_v4().as_bytes()),
+            former_key: None,
             hash: [7; 32],
             counts: true,
             target: None,

@@ -183,7 +183,7 @@ pub struct Entry {
     pub at: Timestamp,
 }
 
-/// First 16 bytes of SHA-256(len(sender), sender, client_id).
+/// What makes a request the same however often it comes: unique in its conversation, for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key16(pub [u8; 16]);
 
@@ -198,6 +198,9 @@ pub struct NewEntry {
     pub sender: UserId,
     /// Its idempotency key.
     pub key: Key16,
+    /// The key that an earlier program gave the same request. An entry that has it is the same,
+    /// too; nothing is stored under it any more.
+    pub former_key: Option<Key16>,
     /// Hash of the canonical payload.
     pub hash: [u8; 32],
     /// Whether it adds one to `n`.
@@ -210,6 +213,13 @@ pub struct NewEntry {
     pub at: Timestamp,
     /// What else happens in the same transaction, in this order.
     pub effects: Vec<EntryEffect>,
+}
+
+impl NewEntry {
+    /// The keys of which the log may have none.
+    pub fn keys(&self) -> impl Iterator<Item = Key16> + use<> {
+        [Some(self.key), self.former_key].into_iter().flatten()
+    }
 }
 
 /// A change of derived state that belongs to an entry and commits with it.

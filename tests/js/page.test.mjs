@@ -1,5 +1,6 @@
 // The development page in a real browser: two people in two windows.
 import assert from "node:assert/strict"
+import { readFile } from "node:fs/promises"
 import { test } from "node:test"
 import { launch, openWindow } from "./support/browser.mjs"
 import { startProduct, stopAfter, temporaryDirectory } from "./support/server.mjs"
@@ -18,6 +19,16 @@ async function say(page, text) {
   await page.getByLabel("Message", { exact: true }).fill(text)
   await page.keyboard.press("Enter")
 }
+
+test("ids rise with time", async () => {
+  // As a module, whatever this version of node takes a file of this name for.
+  const source = await readFile(new URL("../../realtime/assets/ids.js", import.meta.url), "utf8")
+  const { uuidv7 } = await import(`data:text/javascript,${encodeURIComponent(source)}`)
+  const at = 0x017f22e279b0
+  assert.match(uuidv7(at), /^017f22e2-79b0-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  assert.notEqual(uuidv7(at), uuidv7(at))
+  assert(uuidv7(at) < uuidv7(at + 1))
+})
 
 /** Ada, and Bob who followed her link, in one conversation. */
 async function adaAndBob(t, options) {

@@ -206,7 +206,8 @@ async fn look_up(
         found.messages = shared.store.messages(id, &messages).await?;
     }
     if look_up_keys {
-        let keys: Vec<Key16> = batch.iter().map(|it| it.request.key()).collect();
+        let keys = batch.iter().flat_map(|it| it.request.keys().iter());
+        let keys: Vec<Key16> = keys.collect();
         found.originals = Some(shared.store.by_keys(id, &keys).await?);
     }
     if let Some((person, other)) = core.pair()

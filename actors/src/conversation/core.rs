@@ -26,7 +26,12 @@ use quikapp_storage::{
     Timestamp, UserId, WorkspaceId,
 };
 
-use super::{Command, CommandError, Limits, Outcome, key, payload::NoticePayload, wire};
+use super::{
+    Command, CommandError, Limits, Outcome,
+    key::{self, Keys},
+    payload::NoticePayload,
+    wire,
+};
 use folded::Folded;
 
 /// Who asks.
@@ -50,16 +55,16 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The idempotency key of the entry.
-    pub(crate) fn key(&self) -> Key16 {
+    /// The idempotency keys of the entry.
+    pub(crate) fn keys(&self) -> Keys {
         match (&self.by, &self.command) {
             (Author::Person(person), Command::Send(send))
                 if !ServerMutant::ApplyTwice.is_active() =>
             {
                 key::of_message(&person.user, send, self.id)
             }
-            (Author::Server, Command::Notice { key: Some(key), .. }) => *key,
-            _ => key::of_entry(self.id),
+            (Author::Server, Command::Notice { key: Some(key), .. }) => (*key).into(),
+            _ => key::of_entry(self.id).into(),
         }
     }
 
@@ -259,12 +264,12 @@ impl Draft {
         {
             return Decision::Refuse(CommandError::ConversationNotFound);
         }
-        let key = request.key();
-        if let Some(decision) = self.seen_before(request, key) {
+        let keys = request.keys();
+        if let Some(decision) = self.seen_before(request, keys) {
             return decision;
         }
         match self.change(request) {
-            Ok(Change::Write(write)) => self.write(request, key, *write),
+            Ok(Change::Write(write)) => self.write(request, keys, *write),
             Ok(Change::Nothing { id, payload }) => Decision::Done(Outcome {
                 id,
                 seq: self.tail(),
@@ -300,7 +305,7 @@ impl Draft {
             return Vec::new();
         }
         let original = |request: &Request| {
-            let original = self.originals.get(&request.key())?;
+            let original = self.original(request.keys())?;
             (original.id == request.id).then(|| original.clone())
         };
         requests.filter_map(original).collect()
@@ -378,15 +383,15 @@ impl Draft {
     }
 
     /// The answer to a request whose key is in the log, or in this batch, already.
-    fn seen_before(&self, request: &Request, key: Key16) -> Option<Decision> {
-        if let Some(original) = self.originals.get(&key) {
+    fn seen_before(&self, request: &Request, keys: Keys) -> Option<Decision> {
+        if let Some(original) = self.original(keys) {
             let replayed = original.id != request.id;
             if replayed && !is_same(request, &original.hash) {
                 return Some(Decision::Refuse(CommandError::IdempotencyConflict));
             }
             return Some(Decision::Done(outcome(original, replayed)));
         }
-        let index = *self.keys.get(&key)?;
+        let index = *self.keys.get(&keys.key)?;
         Some(if is_same(request, &self.entries[index].hash) {
             Decision::Append {
                 index,
@@ -395,6 +400,10 @@ impl Draft {
         } else {
             Decision::Refuse(CommandError::IdempotencyConflict)
         })
+    }
+
+    fn original(&self, keys: Keys) -> Option<&Entry> {
+        keys.iter().find_map(|key| self.originals.get(&key))
     }
 
     fn notice(&self, event: &str, payload: &JsonText) -> Result<Change, CommandError> {
@@ -417,14 +426,15 @@ impl Draft {
         }))
     }
 
-    fn write(&mut self, request: &Request, key: Key16, write: Write) -> Decision {
+    fn write(&mut self, request: &Request, keys: Keys, write: Write) -> Decision {
         let index = self.entries.len();
-        self.keys.insert(key, index);
+        self.keys.insert(keys.key, index);
         self.entries.push(NewEntry {
             id: request.id,
             kind: write.kind,
             sender: write.sender,
-            key,
+            key: keys.key,
+            former_key: keys.former,
             hash: write.hash.unwrap_or_else(|| key::hash_of(&write.payload)),
             counts: write.counts,
             target: write.target,

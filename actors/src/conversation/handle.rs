@@ -249,7 +249,7 @@ impl Conversations {
         let Some(client_id) = &send.client_id else {
             return Ok(false);
         };
-        let keys = [key::of_client(&person.user, client_id)];
+        let keys: Vec<_> = key::of_client(&person.user, client_id).iter().collect();
         let found = self.shared.store.by_keys(conversation, &keys).await?;
         Ok(!found.is_empty())
     }

@@ -6,11 +6,54 @@ use quikapp_storage::{
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
+use uuid::{Uuid, Variant, Version};
 
 use super::{MessageClass, SendMessage};
 
-/// First 16 bytes of SHA-256(len(sender) as big-endian u32, sender, client_id).
-pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Key16 {
+/// How many bytes of a key say when its id was made: units of 256 ms.
+const TIME_BYTES: usize = 5;
+
+/// By what a request is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// What its entry is stored under.
+    pub(crate) key: Key16,
+    /// What programs from before [ADR 26](../../../docs/adr/0026-keys-in-order.md) stored it under,
+    /// where that is another.
+    pub(crate) former: Option<Key16>,
+}
+
+impl Keys {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Key16> {
+        [Some(self.key), self.former].into_iter().flatten()
+    }
+}
+
+impl From<Key16> for Keys {
+    fn from(key: Key16) -> Self {
+        Self { key, former: None }
+    }
+}
+
+/// The key of a client's message: the first 16 bytes of SHA-256(len(sender) as big-endian u32,
+/// sender, client_id). Where the id is a UUIDv7, its first five bytes, which say when it was made,
+/// stand in front, and eleven of the hash behind them: keys then come in the order of their
+/// messages, and the index of a conversation's keys grows at its end.
+pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Keys {
+    let hash = hash_of_client(sender, client_id);
+    let Some(id) = uuid_v7(client_id) else {
+        return hash.into();
+    };
+    let mut key = [0; 16];
+    key[..TIME_BYTES].copy_from_slice(&id.as_bytes()[..TIME_BYTES]);
+    key[TIME_BYTES..].copy_from_slice(&hash.0[..16 - TIME_BYTES]);
+    Keys {
+        key: Key16(key),
+        former: Some(hash),
+    }
+}
+
+fn hash_of_client(sender: &UserId, client_id: &str) -> Key16 {
     let sender = sender.as_str().as_bytes();
     let length = u32::try_from(sender.len()).unwrap_or(u32::MAX);
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -20,10 +63,23 @@ pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Key16 {
     first_16(hash.finish().as_ref())
 }
 
-/// The key of a client's message as text.
+/// A client's id that is a UUIDv7 (RFC 9562, 5.7), however it is spelt.
+pub(crate) fn uuid_v7(client_id: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(client_id).ok()?;
+    let is_v7 = id.get_version() == Some(Version::SortRand) && id.get_variant() == Variant::RFC4122;
+    is_v7.then_some(id)
+}
+
+/// When a UUIDv7 was made: its first 48 bits count milliseconds.
+pub(crate) fn unix_ms(id: Uuid) -> u64 {
+    let (high, _) = id.as_u64_pair();
+    high >> 16
+}
+
+/// A name for what a person calls by an id of theirs.
 pub(crate) fn hex_key(sender: &UserId, client_id: &str) -> String {
-    let Key16(bytes) = of_client(sender, client_id);
-    uuid::Uuid::from_bytes(bytes).simple().to_string()
+    let Key16(bytes) = hash_of_client(sender, client_id);
+    Uuid::from_bytes(bytes).simple().to_string()
 }
 
 /// The key of an entry for which the client named none: the entry's own id, so that a writer who
@@ -64,10 +120,10 @@ fn of_parts(parts: &[&str], number: u64) -> Key16 {
 }
 
 /// The key of a message, by its `client_id` where there is one.
-pub(crate) fn of_message(sender: &UserId, send: &SendMessage, id: EntryId) -> Key16 {
+pub(crate) fn of_message(sender: &UserId, send: &SendMessage, id: EntryId) -> Keys {
     match &send.client_id {
         Some(client_id) => of_client(sender, client_id),
-        None => of_entry(id),
+        None => of_entry(id).into(),
     }
 }
 
@@ -189,6 +245,37 @@ mod tests {
         assert_eq!(of_client(&ann, "x"), of_client(&ann, "x"));
         assert_ne!(of_client(&ann, "x"), of_client(&ann, "y"));
         assert_ne!(of_client(&ann, "ax"), of_client(&anna, "x"));
+    }
+
+    /// Stored keys outlive the program that wrote them.
+    #[test]
+    fn the_key_of_a_client_id_never_changes() {
+        let ann = UserId::new("ann").unwrap();
+        let hash = |id: &str| first_16(&hash_of(&format!("\0\0\0\x03ann{id}")));
+        for id in ["x", "936da01f-9abd-4d9d-80c7-02af85c822a8"] {
+            assert_eq!(of_client(&ann, id), hash(id).into(), "{id}");
+        }
+        let v7 = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+        for id in [v7.to_owned(), v7.to_uppercase(), v7.replace('-', "")] {
+            let keys = of_client(&ann, &id);
+            assert_eq!(keys.key.0[..5], [0x01, 0x7f, 0x22, 0xe2, 0x79], "{id}");
+            assert_eq!(keys.key.0[5..], hash(&id).0[..11], "{id}");
+            assert_eq!(keys.former, Some(hash(&id)), "{id}");
+            // Timers are stored under this.
+            let hex = Uuid::from_bytes(hash(&id).0).simple().to_string();
+            assert_eq!(hex_key(&ann, &id), hex, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_uuid_v7_come_in_the_order_of_time() {
+        let [ann, bob] = ["ann", "bob"].map(|name| UserId::new(name).unwrap());
+        let keys = (0..1000_u64).map(|n| {
+            let id = (1_796_083_200_000 + n * 256) << 16 | 0x7000;
+            let id = Uuid::from_u64_pair(id, 1 << 63 | n).to_string();
+            of_client(if n % 2 == 0 { &ann } else { &bob }, &id).key
+        });
+        assert!(keys.is_sorted_by(|one, next| one.0 < next.0));
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub fn is_urgent(entry: &Entry) -> bool {
 /// of other entries, and of what does not decode. A projection names what concerns it: nearly no
 /// message does, which shows without reading it.
 fn message_with(entry: &Entry, texts: &[&str]) -> Option<MessageSeen> {
-    let stands = |text: &&str| entry.payload.contains(*text);
+    let payload = entry.payload.as_bytes();
+    let stands = |text: &&str| memchr::memmem::find(payload, text.as_bytes()).is_some();
     if entry.kind != EntryKind::Message || !texts.iter().any(stands) {
         return None;
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     conversation::{
         Command, CommandError, MessageClass, SendMessage, check_client_id, check_message,
-        content_hash, entry_key, hex_key, person_topic, refusal_of,
+        content_hash, entry_keys, hex_key, person_topic, refusal_of,
     },
     fanout::Broadcast,
 };
@@ -305,8 +305,9 @@ async fn refused(
     scheduled: &Scheduled,
     error: CommandError,
 ) -> Result<(), CommandError> {
-    let key = entry_key(&scheduled.person.user, &scheduled.send, scheduled.id);
-    let found = shared.store.by_keys(&scheduled.conversation, &[key]).await;
+    let keys = entry_keys(&scheduled.person.user, &scheduled.send, scheduled.id);
+    let keys: Vec<_> = keys.iter().collect();
+    let found = shared.store.by_keys(&scheduled.conversation, &keys).await;
     let found = found.map_err(|error| refusal_of(&error))?;
     match found.iter().any(|entry| entry.id == scheduled.id) {
         true => Ok(()),

@@ -13,16 +13,25 @@ pub(crate) const SECOND: Nanos = 1_000_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// Seconds since 1970 at the origin.
+    unix_origin: f64,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        let origin = Instant::now();
-        Self { origin }
+        Self {
+            origin: Instant::now(),
+            unix_origin: unix_seconds(),
+        }
     }
 
     pub(crate) fn now(&self) -> Nanos {
         nanos(self.origin.elapsed())
+    }
+
+    /// A moment of the run in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, at: Nanos) -> u64 {
+        ((self.unix_origin + seconds(at)) * 1000.0) as u64
     }
 }
 

@@ -57,6 +57,17 @@ impl Mark {
         out.resize(start + size, FILLER);
     }
 
+    /// A UUIDv7 (RFC 9562, 5.7) of the message, made at that time: no other message of any run has
+    /// the same, save by a coincidence of 62 bits.
+    pub(crate) fn uuid(&self, unix_ms: u64) -> u128 {
+        let who = mix(u64::from(self.run) << 32 | u64::from(self.room));
+        let random = mix(who ^ (u64::from(self.sender) << 32 | u64::from(self.n)));
+        let time = u128::from(unix_ms) << 80;
+        let version_and_count = 0x7000 | u128::from(self.n & 0xfff);
+        let variant = 0b10 << 62;
+        time | version_and_count << 64 | variant | u128::from(random >> 2)
+    }
+
     /// Finds and checks the mark in what was received.
     pub(crate) fn read(received: &[u8]) -> Result<Self, Unmarked> {
         let start = memmem::find(received, MAGIC).ok_or(Unmarked::Missing)?;
@@ -150,6 +161,25 @@ mod tests {
             assert_eq!(written(&MARK, size).len(), size);
         }
         assert!(written(&MARK, 0).len() < 64, "the mark alone is short");
+    }
+
+    #[test]
+    fn its_uuid_is_of_version_7_and_of_no_other_message() {
+        let at = 0x017f_22e2_79b0;
+        let uuid = uuid::Uuid::from_u128(MARK.uuid(at));
+        assert_eq!(uuid.get_version(), Some(uuid::Version::SortRand));
+        assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+        assert_eq!(uuid.as_u128() >> 80, u128::from(at));
+        let others = [
+            Mark { run: 1, ..MARK },
+            Mark { room: 4, ..MARK },
+            Mark { sender: 16, ..MARK },
+            Mark {
+                n: 1_000_001,
+                ..MARK
+            },
+        ];
+        assert!(others.iter().all(|other| other.uuid(at) != MARK.uuid(at)));
     }
 
     #[test]

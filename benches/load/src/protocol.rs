@@ -10,7 +10,7 @@ mod template;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub(crate) use template::{Template, fill};
+pub(crate) use template::{Filling, Template, fill};
 
 use crate::{
     clock::{Nanos, SECOND},
@@ -92,8 +92,8 @@ pub(crate) enum Introduction {
     WhenInvited,
 }
 
-/// What clients do on a topic, before it is put into a protocol's words. `{content}` and `{ref}`
-/// are left open in `payload`.
+/// What clients do on a topic, before it is put into a protocol's words. `{content}`, `{uuid}`
+/// and `{ref}` are left open in `payload`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Talk {
     pub(crate) topic: String,

@@ -52,6 +52,7 @@ async fn remove(node: &Node, id: &ConversationId, name: &str) {
         kind: EntryKind::MemberLeft,
         sender: user(name),
         key: Key16(*uuid::Uuid::new_v4().as_bytes()),
+        former_key: None,
         hash: [0; 32],
         counts: false,
         target: None,

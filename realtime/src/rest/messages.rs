@@ -253,8 +253,8 @@ pub(super) async fn search(
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SendRequest {
     /// Idempotency key: sent again with the same content, the answer is the first outcome, also
-    /// to whoever is not a member any more. At most 128 bytes; where the server has a horizon for
-    /// keys, a UUIDv7 that is not older.
+    /// to whoever is not a member any more. At most 128 bytes, best a UUIDv7; where the server has
+    /// a horizon for keys, a UUIDv7 that is not older.
     #[serde(default, alias = "clientId")]
     client_id: Option<String>,
     /// text (unless said otherwise), image, video, audio, file, call or system.

@@ -301,6 +301,21 @@ pub async fn a_key_is_used_once(store: SharedStore) {
         [(first.id, first.hash)],
         "the original, with its hash"
     );
+    // What an earlier program wrote is the same under the key that it gave, too; nothing is kept
+    // under a former key.
+    let again = |former| crate::NewEntry {
+        former_key: Some(former),
+        ..message("ana", "hello again")
+    };
+    let refused = room
+        .try_append(vec![message("ana", "new"), again(key)])
+        .await;
+    assert_eq!(refused, Err(AppendError::DuplicateKey { index: 1 }));
+    let free = Key16([8; 16]);
+    room.add(again(free)).await;
+    room.add(again(free)).await;
+    let found = store.by_keys(&room.id, &[free]).await.expect("reads");
+    assert_eq!(found.len(), 0, "a former key is only looked for");
     let mut other = Room::new(&store, &["ana"]).await;
     other.add(retry(key)).await;
     // The retry of a batch whose answer was lost: its key is what matters, not where it believed

@@ -64,6 +64,7 @@ pub(super) fn plain(kind: EntryKind, sender: &str, effects: Vec<EntryEffect>) ->
         kind,
         sender: user(sender),
         key: Key16(*Uuid::new_v4().as_bytes()),
+        former_key: None,
         hash: [7; 32],
         counts: false,
         target: None,

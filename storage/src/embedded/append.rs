@@ -97,8 +97,13 @@ fn taken_key(conn: &Connection, conv: i64, entries: &[NewEntry]) -> Sql<Option<u
     let mut seen = HashSet::new();
     for (index, entry) in entries.iter().enumerate() {
         let repeated = entries.len() > 1 && !seen.insert(entry.key);
-        if repeated || lookup.exists((conv, &entry.key.0[..]))? {
+        if repeated {
             return Ok(Some(index));
+        }
+        for key in entry.keys() {
+            if lookup.exists((conv, &key.0[..]))? {
+                return Ok(Some(index));
+            }
         }
     }
     Ok(None)

@@ -169,11 +169,8 @@ impl MongoLog {
 
     /// What of a part's keys and ids the log has, confirmed or not.
     async fn taken(&self, part: &Append) -> Result<Taken, StoreError> {
-        let keys: Vec<Bson> = part
-            .entries
-            .iter()
-            .map(|entry| bytes(&entry.key.0))
-            .collect();
+        let keys = part.entries.iter().flat_map(NewEntry::keys);
+        let keys: Vec<Bson> = keys.map(|key| bytes(&key.0)).collect();
         let ids = part
             .entries
             .iter()
@@ -345,7 +342,9 @@ impl Taken {
     /// The first entry whose key the log, or an entry before it, has.
     fn first_key(&self, entries: &[NewEntry]) -> Option<usize> {
         let mut seen = HashSet::new();
-        let taken = |entry: &NewEntry| self.keys.contains(&entry.key.0) || !seen.insert(entry.key);
+        let taken = |entry: &NewEntry| {
+            entry.keys().any(|key| self.keys.contains(&key.0)) || !seen.insert(entry.key)
+        };
         entries.iter().position(taken)
     }
 

@@ -90,7 +90,8 @@ async fn taken_keys(
     let mut keys = Vec::new();
     for part in parts {
         if let Some(head) = heads.get(&part.conversation) {
-            keys.extend(part.entries.iter().map(|entry| (head.conv, entry.key)));
+            let some = part.entries.iter().flat_map(NewEntry::keys);
+            keys.extend(some.map(|key| (head.conv, key)));
         }
     }
     let mut taken = HashSet::new();
@@ -204,8 +205,9 @@ fn check(part: &Append, head: &Head, taken: &mut HashSet<(i64, Key16)>) -> Resul
         return Err(AppendError::Fenced);
     }
     let mut seen = HashSet::new();
-    let is_taken =
-        |entry: &NewEntry| taken.contains(&(head.conv, entry.key)) || !seen.insert(entry.key);
+    let is_taken = |entry: &NewEntry| {
+        entry.keys().any(|key| taken.contains(&(head.conv, key))) || !seen.insert(entry.key)
+    };
     if let Some(index) = part.entries.iter().position(is_taken) {
         return Err(AppendError::DuplicateKey { index });
     }

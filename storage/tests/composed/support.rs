@@ -103,6 +103,7 @@ pub(crate) fn entry(kind: EntryKind, sender: &str, effects: Vec<EntryEffect>) ->
         kind,
         sender: user(sender),
         key: Key16(*id.0.as_bytes()),
+        former_key: None,
         hash: [0; 32],
         counts: kind == EntryKind::Message,
         target: None,

@@ -163,6 +163,7 @@ fn message(text: &str) -> NewEntry {
         kind: EntryKind::Message,
         sender: sender.clone(),
         key: Key16(*id.0.as_bytes()),
+        former_key: None,
         hash: [0; 32],
         counts: true,
         target: None,

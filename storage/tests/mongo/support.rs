@@ -250,6 +250,7 @@ pub(crate) fn entry(kind: EntryKind, effects: Vec<EntryEffect>) -> NewEntry {
         kind,
         sender: user("ana"),
         key: Key16(*id.0.as_bytes()),
+        former_key: None,
         hash: [0; 32],
         counts: kind == EntryKind::Message,
         target: None,

@@ -48,6 +48,7 @@ fn part(id: &ConversationId, epoch: Epoch, tail: Seq) -> Append {
             kind: EntryKind::Message,
             sender: user("ana"),
             key: Key16(*entry.0.as_bytes()),
+            former_key: None,
             hash: [0; 32],
             counts: true,
             target: None,

@@ -77,9 +77,14 @@ impl Script {
     /// asks for them.
     fn batch(&mut self, requests: &[Request]) -> Vec<Result<Outcome, CommandError>> {
         let (mut draft, mut decisions) = self.decide(requests, None);
-        let is_taken = |new: &NewEntry| self.log.iter().any(|it| it.key == new.key);
+        let is_taken = |new: &NewEntry| {
+            self.log
+                .iter()
+                .any(|it| new.keys().any(|key| key == it.key))
+        };
         if draft.needs_keys() || draft.entries().iter().any(is_taken) {
-            let keys: Vec<_> = requests.iter().map(Request::key).collect();
+            let keys = requests.iter().flat_map(|it| it.keys().iter());
+            let keys: Vec<_> = keys.collect();
             let originals = self.log.iter().filter(|it| keys.contains(&it.key));
             let originals = Some(originals.cloned().collect());
             (draft, decisions) = self.decide(requests, originals);
@@ -603,6 +608,27 @@ fn one_key_is_one_entry_and_another_content_a_conflict() {
         Some(&CommandError::IdempotencyConflict)
     );
     assert_eq!(it.log.len(), 1);
+}
+
+#[test]
+fn what_an_earlier_program_wrote_is_known_by_the_key_that_it_gave() {
+    let mut it = Script::group();
+    let v7 = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+    let sent = it.ask("dave", keyed(v7, text("hi"))).unwrap();
+    it.log[0].key = super::key::of_client(&person("dave").user, v7)
+        .former
+        .unwrap();
+    let again = it.ask("dave", keyed(v7, text("hi"))).unwrap();
+    assert_eq!(
+        (again.id, again.seq, again.replayed),
+        (sent.id, sent.seq, true)
+    );
+    let other = it.ask("dave", keyed(v7, text("something else")));
+    assert_eq!(other.err(), Some(CommandError::IdempotencyConflict));
+    it.ask("ann", keyed(v7, text("hi"))).unwrap();
+    it.ask("ann", remove("dave")).unwrap();
+    assert!(it.ask("dave", keyed(v7, text("hi"))).unwrap().replayed);
+    assert_eq!(it.log.len(), 3, "nothing was written again");
 }
 
 /// Whoever did not hear what became of a message, and may not send any more, hears it of what

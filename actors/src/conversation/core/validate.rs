@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use quikapp_storage::{JsonText, Timestamp};
 use serde_json::value::RawValue;
-use uuid::{Uuid, Variant, Version};
 
 use super::{CommandError, Limits};
-use crate::conversation::{MessageClass, SendMessage};
+use crate::conversation::{MessageClass, SendMessage, key};
 
 const KINDS: [&str; 7] = ["text", "image", "video", "audio", "file", "call", "system"];
 const CLIENT_ID_BYTES: usize = 128;
@@ -64,8 +63,8 @@ pub(crate) fn client_id(
     let Some(client_id) = send.client_id.as_deref().filter(|_| !horizon.is_zero()) else {
         return Ok(());
     };
-    let made_at = made_at(client_id);
-    let made_at = made_at.ok_or_else(|| invalid("client_id", "must be a UUIDv7"))?;
+    let id = key::uuid_v7(client_id).ok_or_else(|| invalid("client_id", "must be a UUIDv7"))?;
+    let made_at = Timestamp(i64::try_from(key::unix_ms(id)).unwrap_or(i64::MAX));
     if u128::from(now.since_ms(made_at)) > horizon.as_millis() {
         let most = humantime_serde::re::humantime::format_duration(horizon);
         return Err(invalid(
@@ -77,13 +76,6 @@ pub(crate) fn client_id(
         return Err(invalid("client_id", "was made more than a day from now"));
     }
     Ok(())
-}
-
-/// When a UUIDv7 was made (RFC 9562, 5.7): its first 48 bits count milliseconds.
-fn made_at(client_id: &str) -> Option<Timestamp> {
-    let id = Uuid::try_parse(client_id).ok()?;
-    let is_v7 = id.get_version() == Some(Version::SortRand) && id.get_variant() == Variant::RFC4122;
-    is_v7.then(|| Timestamp(i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX)))
 }
 
 /// A message that is kept at all may name the time for which.
@@ -158,6 +150,8 @@ fn envelope(json: Option<&JsonText>, limits: &Limits) -> Result<(), CommandError
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);

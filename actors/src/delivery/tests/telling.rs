@@ -30,6 +30,7 @@ async fn write_and_die(
         kind,
         sender: person("ann").user,
         key: Key16(*entry.0.as_bytes()),
+        former_key: None,
         hash: [0; 32],
         counts: false,
         target: None,

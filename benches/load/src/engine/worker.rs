@@ -20,7 +20,8 @@ use crate::{
     identity::Identity,
     meter,
     protocol::{
-        Channel, FIRST_REFERENCE, Incoming, Introduction, JOIN, Protocol, fill, retry_after,
+        Channel, FIRST_REFERENCE, Filling, Incoming, Introduction, JOIN, Protocol, fill,
+        retry_after,
     },
     record::Record,
     target::Target,
@@ -495,11 +496,16 @@ impl Worker {
                 mark,
             } => {
                 let at = base + seat;
-                let body = self.parts[part].body;
+                let filling = Filling {
+                    reference,
+                    mark: &mark,
+                    size: self.parts[part].body,
+                    unix_ms: self.crew.clock.unix_ms(mark.at),
+                };
                 let mut text = std::mem::take(&mut self.text);
                 text.clear();
                 let publish = &self.connections[at].channel.publish;
-                publish.write(reference, &mut text, |out| mark.write(body, out));
+                publish.write(&filling, &mut text);
                 self.say(at, frames::TEXT, &text);
                 self.text = text;
             }

@@ -33,7 +33,8 @@ pub struct TargetOptions {
     /// Event under which it arrives, where that is another.
     #[arg(long, global = true, value_name = "EVENT")]
     pub arrives_as: Option<String>,
-    /// Payload to send; `{content}` is the message, `{ref}` its number (JSON, save for raw).
+    /// Payload to send; `{content}` is the message, `{ref}` its number, `{uuid}` a UUIDv7 of it
+    /// (JSON, save for raw).
     #[arg(long, global = true, value_name = "TEMPLATE")]
     pub payload: Option<String>,
     /// Parameters of a Phoenix join (JSON).

@@ -33,7 +33,7 @@ impl Words {
         };
         let payload = match language {
             Language::Phoenix if is_own_chat => {
-                r#"{"client_id":"{run}-{ref}","type":"text","content":"{content}"}"#
+                r#"{"client_id":"{uuid}","type":"text","content":"{content}"}"#
             }
             Language::Phoenix | Language::Centrifuge => r#"{"d":"{content}"}"#,
             Language::Socketio => r#""{content}""#,
@@ -110,7 +110,7 @@ mod tests {
             (&*talk.topic, &*talk.arrives_as),
             ("chat:77", "message:new")
         );
-        assert!(talk.payload.contains(r#""client_id":"ab-{ref}""#));
+        assert!(talk.payload.contains(r#""client_id":"{uuid}""#));
         let ball = Words::new(&Scenario::Pingpong(Pingpong::default()), &own);
         assert!(!ball.hears_itself);
 

@@ -1,5 +1,7 @@
 //! Texts with names in braces.
 
+use crate::mark::Mark;
+
 /// Replaces `{name}`s. Braces around anything else, as JSON has them, stay.
 pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = template.to_owned();
@@ -9,7 +11,8 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
-/// What is published again and again, with `{ref}` and `{content}` still open.
+/// What is published again and again, with `{ref}`, `{uuid}` and `{content}` still
+/// open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     pieces: Vec<Piece>,
@@ -19,14 +22,31 @@ pub(crate) struct Template {
 enum Piece {
     Text(Vec<u8>),
     Reference,
+    Uuid,
     Content,
+}
+
+/// What is filled into a template.
+pub(crate) struct Filling<'a> {
+    /// The number by which the message's answer is known.
+    pub(crate) reference: u64,
+    /// The message itself.
+    pub(crate) mark: &'a Mark,
+    /// Its size.
+    pub(crate) size: usize,
+    /// When it is said to have been made, in milliseconds since 1970.
+    pub(crate) unix_ms: u64,
 }
 
 impl Template {
     pub(crate) fn new(mut text: &str) -> Self {
         let mut pieces = Vec::new();
         loop {
-            let open = [("{ref}", Piece::Reference), ("{content}", Piece::Content)];
+            let open = [
+                ("{ref}", Piece::Reference),
+                ("{uuid}", Piece::Uuid),
+                ("{content}", Piece::Content),
+            ];
             let next = open
                 .into_iter()
                 .filter_map(|(name, piece)| Some((text.find(name)?, name.len(), piece)))
@@ -40,19 +60,27 @@ impl Template {
         }
     }
 
-    /// Appends the text; `content` writes the content.
-    pub(crate) fn write(
-        &self,
-        reference: u64,
-        out: &mut Vec<u8>,
-        mut content: impl FnMut(&mut Vec<u8>),
-    ) {
+    /// Appends the text.
+    pub(crate) fn write(&self, filling: &Filling<'_>, out: &mut Vec<u8>) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Reference => write_decimal(reference, out),
-                Piece::Content => content(out),
+                Piece::Reference => write_decimal(filling.reference, out),
+                Piece::Uuid => write_uuid(filling.mark.uuid(filling.unix_ms), out),
+                Piece::Content => filling.mark.write(filling.size, out),
             }
+        }
+    }
+}
+
+/// As RFC 9562, section 4 spells it.
+fn write_uuid(uuid: u128, out: &mut Vec<u8>) {
+    for (place, byte) in uuid.to_be_bytes().into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            out.push(b"0123456789abcdef"[usize::from(digit)]);
         }
     }
 }
@@ -72,6 +100,8 @@ fn write_decimal(mut value: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -82,12 +112,30 @@ mod tests {
 
     #[test]
     fn references_and_contents_are_written_where_they_belong() {
-        let template = Template::new(r#"["{ref}",{"id":"a-{ref}","d":"{content}"}]"#);
+        let mark = Mark {
+            run: 1,
+            room: 2,
+            sender: 3,
+            n: 4,
+            at: 5,
+        };
+        let filling = Filling {
+            reference: 120,
+            mark: &mark,
+            size: 0,
+            unix_ms: 0x0123_4567_89ab,
+        };
+        let template = Template::new(r#"["{ref}",{"id":"a-{ref}","u":"{uuid}","d":"{content}"}]"#);
         let mut out = Vec::new();
-        template.write(120, &mut out, |out| out.extend_from_slice(b"hi"));
-        assert_eq!(out, br#"["120",{"id":"a-120","d":"hi"}]"#);
+        template.write(&filling, &mut out);
+        let mut content = Vec::new();
+        mark.write(0, &mut content);
+        let content = String::from_utf8(content).unwrap();
+        let uuid = Uuid::from_u128(mark.uuid(filling.unix_ms));
+        let expected = format!(r#"["120",{{"id":"a-120","u":"{uuid}","d":"{content}"}}]"#);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();
-        Template::new("plain").write(0, &mut out, |_| unreachable!("there is no content"));
+        Template::new("plain").write(&filling, &mut out);
         assert_eq!(out, b"plain");
         let mut out = Vec::new();
         write_decimal(u64::MAX, &mut out);

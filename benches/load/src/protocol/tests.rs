@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::mark::Mark;
 
 fn talk(payload: &str) -> Talk {
     Talk {
@@ -16,11 +17,24 @@ fn talk(payload: &str) -> Talk {
 }
 
 fn published(channel: &Channel) -> String {
-    let mut out = Vec::new();
-    channel
-        .publish
-        .write(17, &mut out, |out| out.extend_from_slice(b"hi"));
-    String::from_utf8(out).unwrap()
+    let mark = Mark {
+        run: 1,
+        room: 1,
+        sender: 1,
+        n: 1,
+        at: 1,
+    };
+    let filling = Filling {
+        reference: 17,
+        mark: &mark,
+        size: 0,
+        unix_ms: 1,
+    };
+    let (mut out, mut content) = (Vec::new(), Vec::new());
+    channel.publish.write(&filling, &mut out);
+    mark.write(0, &mut content);
+    let [out, content] = [out, content].map(|text| String::from_utf8(text).unwrap());
+    out.replace(&content, "hi")
 }
 
 /// What was understood, as text.

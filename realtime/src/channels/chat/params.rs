@@ -127,7 +127,8 @@ pub(crate) struct MarkState {
 #[serde(default)]
 pub(crate) struct MessageSend {
     /// The idempotency key: the same key with the same content is the same message. At most 128
-    /// bytes; where `conversation.limits.client_id_horizon` is set, a UUIDv7 that is not older.
+    /// bytes, best a UUIDv7 (it costs the server least); where
+    /// `conversation.limits.client_id_horizon` is set, a UUIDv7 that is not older.
     #[ts(optional)]
     pub client_id: Option<String>,
     /// text (the default), image, video, audio, file, call or system.
