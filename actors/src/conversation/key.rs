@@ -70,12 +70,6 @@ pub(crate) fn uuid_v7(client_id: &str) -> Option<Uuid> {
     is_v7.then_some(id)
 }
 
-/// When a UUIDv7 was made: its first 48 bits count milliseconds.
-pub(crate) fn unix_ms(id: Uuid) -> u64 {
-    let (high, _) = id.as_u64_pair();
-    high >> 16
-}
-
 /// A name for what a person calls by an id of theirs.
 pub(crate) fn hex_key(sender: &UserId, client_id: &str) -> String {
     let Key16(bytes) = hash_of_client(sender, client_id);

@@ -7,6 +7,7 @@
 use std::io::Write as _;
 
 use memchr::{memchr, memmem};
+use uuid::{Builder, Uuid};
 
 use crate::clock::Nanos;
 
@@ -59,13 +60,13 @@ impl Mark {
 
     /// A UUIDv7 (RFC 9562, 5.7) of the message, made at that time: no other message of any run has
     /// the same, save by a coincidence of 62 bits.
-    pub(crate) fn uuid(&self, unix_ms: u64) -> u128 {
+    pub(crate) fn uuid(&self, unix_ms: u64) -> Uuid {
         let who = mix(u64::from(self.run) << 32 | u64::from(self.room));
-        let random = mix(who ^ (u64::from(self.sender) << 32 | u64::from(self.n)));
-        let time = u128::from(unix_ms) << 80;
-        let version_and_count = 0x7000 | u128::from(self.n & 0xfff);
-        let variant = 0b10 << 62;
-        time | version_and_count << 64 | variant | u128::from(random >> 2)
+        let mixed = mix(who ^ (u64::from(self.sender) << 32 | u64::from(self.n)));
+        let mut random = [0; 10];
+        random[..2].copy_from_slice(&(self.n as u16).to_be_bytes());
+        random[2..].copy_from_slice(&mixed.to_be_bytes());
+        Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid()
     }
 
     /// Finds and checks the mark in what was received.
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn its_uuid_is_of_version_7_and_of_no_other_message() {
         let at = 0x017f_22e2_79b0;
-        let uuid = uuid::Uuid::from_u128(MARK.uuid(at));
+        let uuid = MARK.uuid(at);
         assert_eq!(uuid.get_version(), Some(uuid::Version::SortRand));
         assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
         assert_eq!(uuid.as_u128() >> 80, u128::from(at));

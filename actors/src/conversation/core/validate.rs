@@ -64,7 +64,8 @@ pub(crate) fn client_id(
         return Ok(());
     };
     let id = key::uuid_v7(client_id).ok_or_else(|| invalid("client_id", "must be a UUIDv7"))?;
-    let made_at = Timestamp(i64::try_from(key::unix_ms(id)).unwrap_or(i64::MAX));
+    // Its first 48 bits count milliseconds.
+    let made_at = Timestamp(i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX));
     if u128::from(now.since_ms(made_at)) > horizon.as_millis() {
         let most = humantime_serde::re::humantime::format_duration(horizon);
         return Err(invalid(

@@ -1,5 +1,7 @@
 //! Texts with names in braces.
 
+use uuid::Uuid;
+
 use crate::mark::Mark;
 
 /// Replaces `{name}`s. Braces around anything else, as JSON has them, stay.
@@ -66,21 +68,13 @@ impl Template {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Reference => write_decimal(filling.reference, out),
-                Piece::Uuid => write_uuid(filling.mark.uuid(filling.unix_ms), out),
+                Piece::Uuid => {
+                    let uuid = filling.mark.uuid(filling.unix_ms).hyphenated();
+                    let mut text = Uuid::encode_buffer();
+                    out.extend_from_slice(uuid.encode_lower(&mut text).as_bytes());
+                }
                 Piece::Content => filling.mark.write(filling.size, out),
             }
-        }
-    }
-}
-
-/// As RFC 9562, section 4 spells it.
-fn write_uuid(uuid: u128, out: &mut Vec<u8>) {
-    for (place, byte) in uuid.to_be_bytes().into_iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        for digit in [byte >> 4, byte & 0xf] {
-            out.push(b"0123456789abcdef"[usize::from(digit)]);
         }
     }
 }
@@ -100,8 +94,6 @@ fn write_decimal(mut value: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
@@ -131,7 +123,7 @@ mod tests {
         let mut content = Vec::new();
         mark.write(0, &mut content);
         let content = String::from_utf8(content).unwrap();
-        let uuid = Uuid::from_u128(mark.uuid(filling.unix_ms));
+        let uuid = mark.uuid(filling.unix_ms);
         let expected = format!(r#"["120",{{"id":"a-120","u":"{uuid}","d":"{content}"}}]"#);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();
