@@ -187,6 +187,29 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key16(pub [u8; 16]);
 
+/// By what a request is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// What its entry is stored under.
+    pub key: Key16,
+    /// What an earlier program stored it under, where that is another. An entry that has it is the
+    /// same request; nothing is stored under it any more.
+    pub former: Option<Key16>,
+}
+
+impl Keys {
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Key16> {
+        [Some(self.key), self.former].into_iter().flatten()
+    }
+}
+
+impl From<Key16> for Keys {
+    fn from(key: Key16) -> Self {
+        Self { key, former: None }
+    }
+}
+
 /// An entry to append. Its seq and `n` follow from the place of the batch.
 #[derive(Debug, Clone)]
 pub struct NewEntry {
@@ -196,11 +219,8 @@ pub struct NewEntry {
     pub kind: EntryKind,
     /// Who causes it.
     pub sender: UserId,
-    /// Its idempotency key.
-    pub key: Key16,
-    /// The key that an earlier program gave the same request. An entry that has it is the same,
-    /// too; nothing is stored under it any more.
-    pub former_key: Option<Key16>,
+    /// Its idempotency keys, of which the log may have none.
+    pub keys: Keys,
     /// Hash of the canonical payload.
     pub hash: [u8; 32],
     /// Whether it adds one to `n`.
@@ -213,13 +233,6 @@ pub struct NewEntry {
     pub at: Timestamp,
     /// What else happens in the same transaction, in this order.
     pub effects: Vec<EntryEffect>,
-}
-
-impl NewEntry {
-    /// The keys of which the log may have none.
-    pub fn keys(&self) -> impl Iterator<Item = Key16> + use<> {
-        [Some(self.key), self.former_key].into_iter().flatten()
-    }
 }
 
 /// A change of derived state that belongs to an entry and commits with it.

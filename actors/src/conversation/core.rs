@@ -22,16 +22,11 @@ use std::{
 
 use quikapp_storage::{
     Acquired, Appended, ConversationId, ConversationKind, Entry, EntryEffect, EntryId, EntryKind,
-    Epoch, JsonText, Key16, Message, MessageId, NewEntry, Person, Role, Seq, ServerMutant,
+    Epoch, JsonText, Key16, Keys, Message, MessageId, NewEntry, Person, Role, Seq, ServerMutant,
     Timestamp, UserId, WorkspaceId,
 };
 
-use super::{
-    Command, CommandError, Limits, Outcome,
-    key::{self, Keys},
-    payload::NoticePayload,
-    wire,
-};
+use super::{Command, CommandError, Limits, Outcome, key, payload::NoticePayload, wire};
 use folded::Folded;
 
 /// Who asks.
@@ -433,8 +428,7 @@ impl Draft {
             id: request.id,
             kind: write.kind,
             sender: write.sender,
-            key: keys.key,
-            former_key: keys.former,
+            keys,
             hash: write.hash.unwrap_or_else(|| key::hash_of(&write.payload)),
             counts: write.counts,
             target: write.target,
@@ -519,7 +513,7 @@ fn entry(new: NewEntry, seq: Seq, n: u64, epoch: Epoch) -> Entry {
         id: new.id,
         kind: new.kind,
         sender: new.sender,
-        key: new.key,
+        key: new.keys.key,
         hash: new.hash,
         epoch,
         n,

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use quikapp_storage::{
-    ConversationId, DocumentKind, EntryId, Key16, MessageId, Person, Seq, UserId,
+    ConversationId, DocumentKind, EntryId, Key16, Keys, MessageId, Person, Seq, UserId,
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -13,32 +13,11 @@ use super::{MessageClass, SendMessage};
 /// How many bytes of a key say when its id was made: units of 256 ms.
 const TIME_BYTES: usize = 5;
 
-/// By what a request is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Keys {
-    /// What its entry is stored under.
-    pub(crate) key: Key16,
-    /// What programs from before [ADR 26](../../../docs/adr/0026-keys-in-order.md) stored it under,
-    /// where that is another.
-    pub(crate) former: Option<Key16>,
-}
-
-impl Keys {
-    pub(crate) fn iter(self) -> impl Iterator<Item = Key16> {
-        [Some(self.key), self.former].into_iter().flatten()
-    }
-}
-
-impl From<Key16> for Keys {
-    fn from(key: Key16) -> Self {
-        Self { key, former: None }
-    }
-}
-
 /// The key of a client's message: the first 16 bytes of SHA-256(len(sender) as big-endian u32,
 /// sender, client_id). Where the id is a UUIDv7, its first five bytes, which say when it was made,
 /// stand in front, and eleven of the hash behind them: keys then come in the order of their
-/// messages, and the index of a conversation's keys grows at its end.
+/// messages, and the index of a conversation's keys grows at its end
+/// ([ADR 26](../../../docs/adr/0026-keys-in-order.md)).
 pub(crate) fn of_client(sender: &UserId, client_id: &str) -> Keys {
     let hash = hash_of_client(sender, client_id);
     let Some(id) = uuid_v7(client_id) else {

@@ -93,7 +93,7 @@ pub async fn a_redaction_keeps_seq_and_key(store: SharedStore) {
     let log = room.log().await;
     assert_eq!(
         (log[0].seq, log[0].id, log[0].key),
-        (Seq(1), secret.id, secret.key)
+        (Seq(1), secret.id, secret.keys.key)
     );
     assert_eq!(&*log[0].payload, r#"{"deleted":true}"#);
     let retry = room.try_append(vec![secret]).await;

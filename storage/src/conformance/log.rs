@@ -107,7 +107,10 @@ impl Owner {
                 Ok(appended) => return appended.tail,
                 // An attempt whose outcome was unknown was kept.
                 Err(AppendError::DuplicateKey { .. }) => {
-                    let kept = self.store.by_keys(&self.conversation, &[entry.key]).await;
+                    let kept = self
+                        .store
+                        .by_keys(&self.conversation, &[entry.keys.key])
+                        .await;
                     return kept.expect("reads").first().expect("is in the log").seq;
                 }
                 Err(_) => {}
@@ -281,10 +284,10 @@ pub async fn a_moved_tail_is_told(store: SharedStore) {
 pub async fn a_key_is_used_once(store: SharedStore) {
     let mut room = Room::new(&store, &["ana"]).await;
     let first = message("ana", "hello");
-    let key = first.key;
+    let key = first.keys.key;
     room.add(first.clone()).await;
-    let retry = |key| crate::NewEntry {
-        key,
+    let retry = |key: Key16| crate::NewEntry {
+        keys: key.into(),
         ..message("ana", "hello again")
     };
     let refused = room
@@ -304,7 +307,10 @@ pub async fn a_key_is_used_once(store: SharedStore) {
     // What an earlier program wrote is the same under the key that it gave, too; nothing is kept
     // under a former key.
     let again = |former| crate::NewEntry {
-        former_key: Some(former),
+        keys: crate::Keys {
+            former: Some(former),
+            ..message("ana", "").keys
+        },
         ..message("ana", "hello again")
     };
     let refused = room
@@ -437,7 +443,7 @@ pub async fn entries_and_tails_are_read_back(store: SharedStore) {
     );
     assert_eq!(
         (&read.sender, read.key, read.hash),
-        (&edit.sender, edit.key, edit.hash)
+        (&edit.sender, edit.keys.key, edit.hash)
     );
     assert_eq!(
         (read.target, &read.payload, read.at),

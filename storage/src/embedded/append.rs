@@ -96,11 +96,11 @@ fn taken_key(conn: &Connection, conv: i64, entries: &[NewEntry]) -> Sql<Option<u
     let mut lookup = conn.prepare_cached("SELECT 1 FROM entries WHERE conv = ?1 AND key = ?2")?;
     let mut seen = HashSet::new();
     for (index, entry) in entries.iter().enumerate() {
-        let repeated = entries.len() > 1 && !seen.insert(entry.key);
+        let repeated = entries.len() > 1 && !seen.insert(entry.keys.key);
         if repeated {
             return Ok(Some(index));
         }
-        for key in entry.keys() {
+        for key in entry.keys.iter() {
             if lookup.exists((conv, &key.0[..]))? {
                 return Ok(Some(index));
             }
@@ -148,7 +148,7 @@ fn write_entry(batch: &mut Batch<'_>, head: &mut Head, entry: &NewEntry) -> Sql<
             &entry.id.0.as_bytes()[..],
             entry.kind.number(),
             entry.sender.as_str(),
-            &entry.key.0[..],
+            &entry.keys.key.0[..],
             &entry.hash[..],
             int(head.epoch.0),
             int(head.n),

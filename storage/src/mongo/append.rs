@@ -169,7 +169,7 @@ impl MongoLog {
 
     /// What of a part's keys and ids the log has, confirmed or not.
     async fn taken(&self, part: &Append) -> Result<Taken, StoreError> {
-        let keys = part.entries.iter().flat_map(NewEntry::keys);
+        let keys = part.entries.iter().flat_map(|entry| entry.keys.iter());
         let keys: Vec<Bson> = keys.map(|key| bytes(&key.0)).collect();
         let ids = part
             .entries
@@ -343,7 +343,7 @@ impl Taken {
     fn first_key(&self, entries: &[NewEntry]) -> Option<usize> {
         let mut seen = HashSet::new();
         let taken = |entry: &NewEntry| {
-            entry.keys().any(|key| self.keys.contains(&key.0)) || !seen.insert(entry.key)
+            entry.keys.iter().any(|key| self.keys.contains(&key.0)) || !seen.insert(entry.keys.key)
         };
         entries.iter().position(taken)
     }

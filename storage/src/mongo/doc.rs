@@ -147,7 +147,7 @@ pub(super) fn entry_document(
         "conv": conversation.as_str(),
         "seq": int(seq.0),
         "id": bytes(entry.id.0.as_bytes()),
-        "key": bytes(&entry.key.0),
+        "key": bytes(&entry.keys.key.0),
         "hash": bytes(&entry.hash),
         "epoch": int(epoch.0),
         "n": int(n),

@@ -90,7 +90,7 @@ async fn taken_keys(
     let mut keys = Vec::new();
     for part in parts {
         if let Some(head) = heads.get(&part.conversation) {
-            let some = part.entries.iter().flat_map(NewEntry::keys);
+            let some = part.entries.iter().flat_map(|entry| entry.keys.iter());
             keys.extend(some.map(|key| (head.conv, key)));
         }
     }
@@ -206,7 +206,11 @@ fn check(part: &Append, head: &Head, taken: &mut HashSet<(i64, Key16)>) -> Resul
     }
     let mut seen = HashSet::new();
     let is_taken = |entry: &NewEntry| {
-        entry.keys().any(|key| taken.contains(&(head.conv, key))) || !seen.insert(entry.key)
+        entry
+            .keys
+            .iter()
+            .any(|key| taken.contains(&(head.conv, key)))
+            || !seen.insert(entry.keys.key)
     };
     if let Some(index) = part.entries.iter().position(is_taken) {
         return Err(AppendError::DuplicateKey { index });
@@ -214,7 +218,7 @@ fn check(part: &Append, head: &Head, taken: &mut HashSet<(i64, Key16)>) -> Resul
     if head.tail != part.tail {
         return Err(AppendError::TailMoved { tail: head.tail });
     }
-    taken.extend(part.entries.iter().map(|entry| (head.conv, entry.key)));
+    taken.extend(part.entries.iter().map(|entry| (head.conv, entry.keys.key)));
     Ok(())
 }
 
@@ -247,7 +251,7 @@ async fn insert(db: &mut Db<'_>, rows: &[Placed<'_>]) -> Sql<()> {
                 id(&entry.id),
                 p(entry.kind.number()),
                 p(entry.sender.as_str()),
-                p(&entry.key.0[..]),
+                p(&entry.keys.key.0[..]),
                 p(&entry.hash[..]),
                 p(int(row.epoch.0)),
                 p(int(row.n)),

@@ -68,7 +68,7 @@ async fn dies_behind(step: Step) {
             Ok(appended) => assert!(!is_kept && appended.tail == Seq(3), "{step:?}"),
             other => panic!("{step:?}: {other:?}"),
         }
-        let keys: Vec<_> = again.iter().map(|entry| entry.key).collect();
+        let keys: Vec<_> = again.iter().map(|entry| entry.keys.key).collect();
         assert_eq!(next.keys().await, keys, "{step:?}: once each");
         let members = other.members(&id, None, 9).await.unwrap();
         let members: Vec<_> = members
@@ -145,7 +145,7 @@ async fn readers_stop_at_the_confirmed_tail() {
         let (pause, mut sequencer) = stops_behind(Step::Applied, &place).await;
         let (slow, id) = (sequencer.log.clone(), sequencer.id.clone());
         let said = message("not yet");
-        let (key, message) = (said.key, said.id);
+        let (key, message) = (said.keys.key, said.id);
         let reader = sequencer.clone();
         let append = tokio::spawn(async move { sequencer.append(vec![said]).await });
         pause.reached().await;
@@ -197,7 +197,7 @@ async fn of_a_batch_that_was_half_inserted_the_beginning_stands() {
 
             let other = place.open().await;
             let mut next = Sequencer::take(&other, &id).await;
-            let keys: Vec<_> = again.iter().map(|entry| entry.key).collect();
+            let keys: Vec<_> = again.iter().map(|entry| entry.keys.key).collect();
             assert_eq!(next.keys().await, keys[..kept]);
             let retried = next.append(again.clone()).await;
             // The sequencer looks up what stands.
@@ -245,7 +245,11 @@ async fn dies_while_it_deletes(step: Step) {
             );
             next.append(vec![again.clone()]).await.unwrap();
         }
-        assert_eq!(next.keys().await, [said.key, again.key], "{step:?}");
+        assert_eq!(
+            next.keys().await,
+            [said.keys.key, again.keys.key],
+            "{step:?}"
+        );
         let views = other.messages(&id, &[said.id]).await.unwrap();
         assert_eq!((views[0].text.as_str(), views[0].applied_seq), ("", Seq(2)));
         let log = other.entries(&id, Seq(0), 9).await.unwrap();
@@ -277,7 +281,7 @@ async fn a_redaction_that_was_cut_off_is_done_again() {
         let batch: Vec<_> = (0..3)
             .map(|nth| message(&format!("secret {nth}")))
             .collect();
-        let keys: Vec<_> = batch.iter().map(|entry| entry.key).collect();
+        let keys: Vec<_> = batch.iter().map(|entry| entry.keys.key).collect();
         writer.append(batch).await.unwrap();
         let payloads = || (1..=3).map(|seq| (Seq(seq), "\"gone\"".into())).collect();
         let redaction = {

@@ -117,7 +117,7 @@ async fn send(
                 }
             }
         }
-        acknowledged.push(entry.key);
+        acknowledged.push(entry.keys.key);
         count.fetch_add(1, Ordering::Relaxed);
     }
     (id, acknowledged)

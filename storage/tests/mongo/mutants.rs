@@ -107,7 +107,7 @@ async fn taken_over_meanwhile(place: &Place, mutant: Option<Mutant>) -> Vec<Rule
     let mut history = History::of(&id);
     let mut old = Sequencer::take(&slow, &id).await;
     let late = message("late");
-    history.invoke(1, late.key);
+    history.invoke(1, late.keys.key);
     let append = tokio::spawn(async move { old.append(vec![late]).await });
     pause.reached().await;
     Sequencer::take(&other, &id).await;
@@ -125,14 +125,14 @@ async fn dies_meanwhile(place: &Place, mutant: Option<Mutant>) -> Vec<Rule> {
     let mut history = History::of(&id);
     let mut old = Sequencer::take(&dying, &id).await;
     let lost = message("lost");
-    history.invoke(1, lost.key);
+    history.invoke(1, lost.keys.key);
     let append = tokio::spawn(async move { old.append(vec![lost]).await });
     pause.reached().await;
     append.abort();
     history.events.push(Event::Unknown { at: 2, op: 1 });
     let mut new = Sequencer::take(&other, &id).await;
     let next = message("next");
-    history.invoke(2, next.key);
+    history.invoke(2, next.keys.key);
     history.answered(2, &new.append(vec![next]).await);
     history.judge(&other, &id).await
 }

@@ -31,7 +31,7 @@ async fn a_late_entry_of_a_predecessor_is_met() {
         let id = group(&other).await;
         let mut old = Sequencer::take(&slow, &id).await;
         let late = message("late");
-        let key = late.key;
+        let key = late.keys.key;
         let append = tokio::spawn(async move { old.append(vec![late]).await });
         pause.reached().await;
         let mut new = Sequencer::take(&other, &id).await;
@@ -48,7 +48,7 @@ async fn a_late_entry_of_a_predecessor_is_met() {
         };
         new.head.1 = tail;
         new.append(vec![mine.clone()]).await.unwrap();
-        assert_eq!(new.keys().await, [key, mine.key]);
+        assert_eq!(new.keys().await, [key, mine.keys.key]);
     })
     .await;
 }
@@ -98,7 +98,7 @@ async fn a_predecessor_that_comes_too_late_is_fenced() {
         new.append(vec![mine.clone()]).await.unwrap();
         pause.go_on();
         assert_eq!(append.await.unwrap(), Err(AppendError::Fenced));
-        assert_eq!(new.keys().await, [mine.key]);
+        assert_eq!(new.keys().await, [mine.keys.key]);
     })
     .await;
 }
@@ -120,7 +120,7 @@ async fn a_retry_through_another_process_finds_the_first_attempt() {
         assert_eq!(refused, Err(AppendError::DuplicateKey { index: 0 }));
         pause.go_on();
         assert!(append.await.unwrap().is_err(), "not ours to acknowledge");
-        assert_eq!(new.keys().await, [retry.key]);
+        assert_eq!(new.keys().await, [retry.keys.key]);
     })
     .await;
 }
@@ -131,7 +131,7 @@ async fn talk(log: Arc<MongoLog>, id: ConversationId, count: usize) -> Vec<Key16
     let mut said = Vec::new();
     while said.len() < count {
         let entry = message("hello");
-        let key = entry.key;
+        let key = entry.keys.key;
         match sequencer.append(vec![entry]).await {
             Ok(_) => said.push(key),
             // An entry whose outcome is unknown may be in the log, and is not counted.

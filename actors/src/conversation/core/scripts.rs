@@ -80,7 +80,7 @@ impl Script {
         let is_taken = |new: &NewEntry| {
             self.log
                 .iter()
-                .any(|it| new.keys().any(|key| key == it.key))
+                .any(|it| new.keys.iter().any(|key| key == it.key))
         };
         if draft.needs_keys() || draft.entries().iter().any(is_taken) {
             let keys = requests.iter().flat_map(|it| it.keys().iter());
