@@ -9,6 +9,7 @@ mod jws;
 mod keys;
 mod principal;
 mod product_socket;
+mod remembered;
 mod revocations;
 mod secret;
 mod secret_file;

@@ -63,6 +63,9 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub revocation_poll: Duration,
+    /// Verified tokens that a node remembers, so that whoever comes back with one is let in without
+    /// its signature being computed again; 0 remembers none. Each takes about half a kilobyte.
+    pub remembered_tokens: usize,
     /// Open sockets of one person; 0 is without limit.
     pub sockets_per_user: u32,
     /// Connects of one address within a minute, IPv6 by /64; 0 is without limit. This machine
@@ -86,6 +89,7 @@ impl Default for Config {
             guest_ttl: Duration::from_secs(24 * 3600),
             ticket_ttl: Duration::from_secs(60),
             revocation_poll: Duration::from_millis(400),
+            remembered_tokens: 10_000,
             sockets_per_user: 64,
             connects_per_address_per_minute: 600,
         }

@@ -1,6 +1,6 @@
 //! Public keys of another issuer (RFC 7517), from a file or a URL, kept fresh in the background.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use http::StatusCode;
 use jsonwebtoken::jwk::Jwk;
@@ -11,7 +11,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Config, JwksSource, keys::VerifyingKey};
+use super::{
+    Config, JwksSource,
+    keys::{KeySet, VerifyingKey},
+};
 use crate::http_client;
 
 /// A larger set is not a set of keys.
@@ -65,7 +68,7 @@ pub(super) struct RemoteKeys {
 
 #[derive(Clone)]
 struct Fetched {
-    keys: Arc<[VerifyingKey]>,
+    keys: KeySet,
     attempts: u64,
     problem: Option<String>,
 }
@@ -79,18 +82,19 @@ struct Demand {
 impl RemoteKeys {
     /// A file must be readable at once; a URL may come up later than we do.
     pub(super) fn start(source: &JwksSource, config: &Config) -> Result<Self, JwksError> {
-        let keys = match source {
+        let (text, keys) = match source {
             JwksSource::File(path) => read_file(path)?,
-            JwksSource::Url(_) => Vec::new(),
+            JwksSource::Url(_) => Default::default(),
         };
         let (publish, fetched) = watch::channel(Fetched {
-            keys: keys.into(),
+            keys: KeySet::new(keys),
             attempts: 0,
             problem: None,
         });
         let (demand, demanded) = mpsc::channel(1);
         let refresher = Refresher {
             source: Source::new(source, config.jwks_timeout)?,
+            text,
             interval: config.jwks_refresh,
             publish,
             demanded,
@@ -104,7 +108,7 @@ impl RemoteKeys {
         })
     }
 
-    pub(super) fn keys(&self) -> Arc<[VerifyingKey]> {
+    pub(super) fn keys(&self) -> KeySet {
         self.fetched.borrow().keys.clone()
     }
 
@@ -147,6 +151,8 @@ impl RemoteKeys {
 
 struct Refresher {
     source: Source,
+    /// What the keys in use were read from.
+    text: Vec<u8>,
     interval: Duration,
     publish: watch::Sender<Fetched>,
     demanded: mpsc::Receiver<()>,
@@ -157,6 +163,7 @@ impl Refresher {
         let mut back_off = FIRST_BACK_OFF;
         loop {
             let outcome = self.source.fetch().await;
+            let outcome = outcome.and_then(|text| self.changed(text));
             let delay = if outcome.is_ok() {
                 back_off = FIRST_BACK_OFF;
                 self.interval
@@ -172,17 +179,30 @@ impl Refresher {
         }
     }
 
+    /// The keys of a text, unless it is that of the keys in use: those stay the set that they are,
+    /// and the tokens that it verified stay known.
+    fn changed(&mut self, text: Vec<u8>) -> Result<Option<KeySet>, JwksError> {
+        if text == self.text {
+            return Ok(None);
+        }
+        let keys = KeySet::new(parse(&text)?);
+        self.text = text;
+        Ok(Some(keys))
+    }
+
     /// A failure keeps the keys we have; a success replaces them all, so that a key withdrawn by
     /// its issuer verifies nothing any more.
-    fn take(&self, outcome: Result<Vec<VerifyingKey>, JwksError>) {
+    fn take(&self, outcome: Result<Option<KeySet>, JwksError>) {
         if let Err(error) = &outcome {
             tracing::warn!(%error, "token keys were not refreshed; the last known stay in use");
         }
         self.publish.send_modify(|fetched| {
             fetched.attempts += 1;
             match outcome {
-                Ok(keys) => {
-                    fetched.keys = keys.into();
+                Ok(changed) => {
+                    if let Some(keys) = changed {
+                        fetched.keys = keys;
+                    }
                     fetched.problem = None;
                 }
                 Err(error) => fetched.problem = Some(error.to_string()),
@@ -215,18 +235,18 @@ impl Source {
         }
     }
 
-    async fn fetch(&self) -> Result<Vec<VerifyingKey>, JwksError> {
+    async fn fetch(&self) -> Result<Vec<u8>, JwksError> {
         match self {
             Self::File(path) => {
                 let text = tokio::fs::read(path).await;
-                parse(&text.map_err(|source| file_error(path, source))?)
+                text.map_err(|source| file_error(path, source))
             }
             Self::Url { client, url } => {
                 let response = client.get(url).send().await?.error_for_status()?;
                 if response.status() != StatusCode::OK {
                     return Err(JwksError::Status(response.status()));
                 }
-                parse(&bounded_body(response).await?)
+                bounded_body(response).await
             }
         }
     }
@@ -243,9 +263,10 @@ async fn bounded_body(mut response: reqwest::Response) -> Result<Vec<u8>, JwksEr
     Ok(body)
 }
 
-fn read_file(path: &Path) -> Result<Vec<VerifyingKey>, JwksError> {
+fn read_file(path: &Path) -> Result<(Vec<u8>, Vec<VerifyingKey>), JwksError> {
     let text = std::fs::read(path).map_err(|source| file_error(path, source))?;
-    parse(&text)
+    let keys = parse(&text)?;
+    Ok((text, keys))
 }
 
 fn file_error(path: &Path, source: std::io::Error) -> JwksError {

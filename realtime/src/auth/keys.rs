@@ -1,7 +1,13 @@
 //! The keys that tokens are verified with. A key is bound to its algorithms, so that what is
 //! public can never serve as an HMAC secret.
 
-use std::sync::Arc;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -77,6 +83,36 @@ impl From<Algorithm> for jsonwebtoken::Algorithm {
             Algorithm::ES256 => Self::ES256,
             Algorithm::EdDSA => Self::EdDSA,
         }
+    }
+}
+
+/// Keys that are in use together, with a number that no other set of this process has, also of the
+/// same keys.
+#[derive(Clone)]
+pub(super) struct KeySet {
+    keys: Arc<[VerifyingKey]>,
+    number: u64,
+}
+
+impl KeySet {
+    pub(super) fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
+        static SETS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            keys: keys.into_iter().collect(),
+            number: SETS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Deref for KeySet {
+    type Target = [VerifyingKey];
+
+    fn deref(&self) -> &[VerifyingKey] {
+        &self.keys
     }
 }
 

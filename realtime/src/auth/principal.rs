@@ -59,12 +59,13 @@ impl Principal {
 /// `users_socket:<user>`; the workspace is kept apart by a character that no id may hold, so that
 /// two tenants with a user of the same name never share it.
 pub(crate) fn socket_id(person: &Person) -> String {
-    format!("users_socket:{}\u{1f}{}", person.user, person.workspace)
+    let (user, workspace) = (person.user.as_str(), person.workspace.as_str());
+    ["users_socket:", user, "\u{1f}", workspace].concat()
 }
 
 /// The id shared by all sockets of a token, given the token's id within its workspace.
 pub(crate) fn token_socket_id(qualified_jti: &str) -> String {
-    format!("tokens_socket:{qualified_jti}")
+    ["tokens_socket:", qualified_jti].concat()
 }
 
 /// A person's standing in their workspace.

@@ -61,7 +61,6 @@ impl ProductSocket {
         let device = device_of(info)?;
         let credential = credential_of(info).ok_or(Reason::Unauthorized)?;
         let principal = self.authenticator.authenticate(&credential).await?;
-        self.admit_person(&principal)?;
         Ok(Principal {
             device,
             ..principal
@@ -79,9 +78,9 @@ impl ProductSocket {
 
     /// Connects that are under way at the same moment are not counted yet: the cap may be passed
     /// by as many, and holds for the next.
-    fn admit_person(&self, principal: &Principal) -> Result<(), Refusal> {
+    fn admit_person(&self, socket_id: &str) -> Result<(), Refusal> {
         let cap = usize::try_from(self.sockets_per_user).unwrap_or(usize::MAX);
-        if cap != 0 && self.fanout.subscribers(&principal.socket_id()) >= cap {
+        if cap != 0 && self.fanout.subscribers(socket_id) >= cap {
             return Err(Reason::TooManySockets.into());
         }
         Ok(())
@@ -107,11 +106,10 @@ impl SocketHandler for ProductSocket {
     type Assigns = Principal;
 
     async fn connect(&self, info: ConnectInfo) -> Result<Connected<Principal>, ConnectRefusal> {
-        let principal = self
-            .admit(&info)
-            .await
-            .map_err(|refusal| answer(&refusal))?;
+        let refused = |refusal: Refusal| answer(&refusal);
+        let principal = self.admit(&info).await.map_err(refused)?;
         let ids = [principal.socket_id(), principal.token_socket_id()];
+        self.admit_person(&ids[0]).map_err(refused)?;
         let connected = Connected::new(principal);
         Ok(ids.into_iter().fold(connected, Connected::socket_id))
     }

@@ -8,9 +8,10 @@ use std::{
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header};
+use metrics::{Counter, counter};
 use parking_lot::RwLock;
 use quikapp_actors::Clock;
-use quikapp_storage::Person;
+use quikapp_storage::{Person, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -18,7 +19,8 @@ use super::{
     claims::Rules,
     jwks::{JwksError, RemoteKeys},
     jws::{Jws, JwsError},
-    keys::{self, Algorithm, VerifyingKey},
+    keys::{self, Algorithm, KeySet, VerifyingKey},
+    remembered::Remembered,
 };
 
 /// Why a token is not believed.
@@ -141,12 +143,29 @@ pub(super) struct Inner {
     clock: Arc<dyn Clock>,
     signing: RwLock<Signing>,
     remote: Option<RemoteKeys>,
+    remembered: Remembered,
+    counted: Counted,
+}
+
+struct Counted {
+    by_signature: Counter,
+    from_memory: Counter,
+}
+
+impl Counted {
+    fn new() -> Self {
+        let counter = |how: &'static str| counter!("quikapp_tokens_verified_total", "how" => how);
+        Self {
+            by_signature: counter("signature"),
+            from_memory: counter("remembered"),
+        }
+    }
 }
 
 struct Signing {
     kid: String,
     key: EncodingKey,
-    verifying: Arc<[VerifyingKey]>,
+    verifying: KeySet,
 }
 
 impl Signing {
@@ -155,7 +174,7 @@ impl Signing {
         Some(Self {
             kid: keys::hmac_kid(current),
             key: EncodingKey::from_secret(current.as_bytes()),
-            verifying: secrets.iter().map(VerifyingKey::hmac).collect(),
+            verifying: KeySet::new(secrets.iter().map(VerifyingKey::hmac)),
         })
     }
 }
@@ -196,19 +215,46 @@ impl Tokens {
                 clock,
                 signing: RwLock::new(Signing::new(secrets).ok_or(TokensError::NoSecret)?),
                 remote: remote.transpose()?,
+                remembered: Remembered::new(config.remembered_tokens),
+                counted: Counted::new(),
             }),
         })
     }
 
     /// Verifies a token. An unknown `kid` may wait for one fetch of the public keys.
     pub async fn verify(&self, token: &str) -> Result<Principal, TokenError> {
+        let Inner {
+            clock,
+            remembered,
+            counted,
+            ..
+        } = &*self.inner;
+        let hash = remembered.hash(token);
+        let now = clock.now();
+        let known = |hash| remembered.find(hash, now, |key_set| self.is_in_use(key_set));
+        if let Some(principal) = hash.as_ref().and_then(known) {
+            counted.from_memory.increment(1);
+            return Ok(principal);
+        }
+        let (principal, key_set, at) = self.verify_anew(token).await?;
+        counted.by_signature.increment(1);
+        if let Some(hash) = hash {
+            remembered.keep(hash, &principal, key_set, at);
+        }
+        Ok(principal)
+    }
+
+    /// Verifies a token, and says with which set of keys, and as of when.
+    async fn verify_anew(&self, token: &str) -> Result<(Principal, u64, Timestamp), TokenError> {
         let jws = Jws::parse(token)?;
         let algorithm = self.allowed(&jws)?;
-        self.verify_signature(&jws, algorithm).await?;
+        let keys = self.verify_signature(&jws, algorithm).await?;
         let claims: Claims =
             serde_json::from_slice(&jws.claims).map_err(|_| TokenError::BadClaims)?;
-        claims.check(&self.inner.rules, self.inner.clock.now())?;
-        Ok(claims.principal(|| hash_of(jws.signed)))
+        let now = self.inner.clock.now();
+        claims.check(&self.inner.rules, now)?;
+        let principal = claims.principal(|| hash_of(jws.signed));
+        Ok((principal, keys.number(), now))
     }
 
     /// Mints an access token, signed with the current secret.
@@ -284,20 +330,28 @@ impl Tokens {
             .ok_or(TokenError::AlgorithmRefused)
     }
 
+    /// The set of those that sign here is, and the one that was fetched last.
+    fn is_in_use(&self, key_set: u64) -> bool {
+        let remote = self.inner.remote.as_ref();
+        key_set == self.inner.signing.read().verifying.number()
+            || remote.is_some_and(|remote| remote.keys().number() == key_set)
+    }
+
+    /// With which keys it verifies.
     async fn verify_signature(
         &self,
         jws: &Jws<'_>,
         algorithm: Algorithm,
-    ) -> Result<(), TokenError> {
+    ) -> Result<KeySet, TokenError> {
         let kid = jws.kid()?;
         if algorithm.is_hmac() {
             let secrets = self.inner.signing.read().verifying.clone();
-            return verify_with(jws, &secrets, algorithm, kid);
+            return verify_with(jws, secrets, algorithm, kid);
         }
         let remote = self.inner.remote.as_ref().ok_or(TokenError::UnknownKey)?;
-        match verify_with(jws, &remote.keys(), algorithm, kid) {
+        match verify_with(jws, remote.keys(), algorithm, kid) {
             Err(TokenError::UnknownKey) if remote.fetch_for_unknown_kid().await => {
-                verify_with(jws, &remote.keys(), algorithm, kid)
+                verify_with(jws, remote.keys(), algorithm, kid)
             }
             outcome => outcome,
         }
@@ -306,18 +360,18 @@ impl Tokens {
 
 fn verify_with(
     jws: &Jws<'_>,
-    keys: &[VerifyingKey],
+    keys: KeySet,
     algorithm: Algorithm,
     kid: Option<&str>,
-) -> Result<(), TokenError> {
-    let candidates = keys::candidates(keys, algorithm, kid);
+) -> Result<KeySet, TokenError> {
+    let candidates = keys::candidates(&keys, algorithm, kid);
     if candidates.is_empty() {
         return Err(TokenError::UnknownKey);
     }
     let signed_by =
         |key: &&VerifyingKey| key.has_signed(algorithm, jws.signed.as_bytes(), jws.signature);
     match candidates.iter().any(signed_by) {
-        true => Ok(()),
+        true => Ok(keys),
         false => Err(TokenError::BadSignature),
     }
 }

@@ -509,6 +509,63 @@ async fn secrets_rotate_with_overlap() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_verified_is_remembered_until_its_time_or_its_keys_end() {
+    let clock = clock();
+    let tokens = Tokens::new(&Config::default(), &[secret("a")], Arc::new(clock.clone())).unwrap();
+    let token = hmac_token(&json!({"alg": "HS256"}), &claims(), "a");
+    let Inner { remembered, .. } = &*tokens.inner;
+    let hash = remembered.hash(&token).unwrap();
+    let now = || tokens.inner.clock.now();
+    let known = || remembered.find(&hash, now(), |key_set| tokens.is_in_use(key_set));
+    assert!(known().is_none());
+    let verified = tokens.verify(&token).await.unwrap();
+    assert_eq!(known(), Some(verified.clone()));
+    assert_eq!(tokens.verify(&token).await, Ok(verified));
+
+    let by_stranger = hmac_token(&json!({"alg": "HS256"}), &claims(), "z");
+    let refused = tokens.verify(&by_stranger).await;
+    assert_eq!(refused, Err(TokenError::BadSignature), "the same claims");
+
+    tokens.rotate(&[secret("a")]).unwrap();
+    assert!(known().is_none(), "the set of keys is another");
+    assert!(tokens.verify(&token).await.is_ok());
+    tokens.rotate(&[secret("b")]).unwrap();
+    assert_eq!(tokens.verify(&token).await, Err(TokenError::BadSignature));
+
+    tokens.rotate(&[secret("a")]).unwrap();
+    assert!(tokens.verify(&token).await.is_ok());
+    clock.advance_ms(601_000);
+    assert_eq!(tokens.verify(&token).await, Err(TokenError::Expired));
+    clock.advance_ms(-3_600_000);
+    assert_eq!(tokens.verify(&token).await, Err(TokenError::NotYetValid));
+}
+
+/// What stands in the memory is what answers: a token that was never signed is believed once it is
+/// put there.
+#[tokio::test]
+async fn memory_answers_before_the_signature_is_looked_at() {
+    let tokens = tokens();
+    let signed = hmac_token(&json!({"alg": "HS256"}), &claims(), "a");
+    let ada = tokens.verify(&signed).await.unwrap();
+    let Inner {
+        remembered,
+        signing,
+        clock,
+        ..
+    } = &*tokens.inner;
+    let hash = remembered.hash("no token").unwrap();
+    let key_set = signing.read().verifying.number();
+    remembered.keep(hash, &ada, key_set, clock.now());
+    assert_eq!(tokens.verify("no token").await, Ok(ada));
+    let forgetful = tokens_with(&Config {
+        remembered_tokens: 0,
+        ..Config::default()
+    });
+    assert!(forgetful.verify(&signed).await.is_ok());
+    assert_eq!(forgetful.inner.remembered.hash(&signed), None);
+}
+
+#[tokio::test]
 async fn a_token_is_not_minted_beyond_the_longest_lifetime() {
     let person = Person {
         workspace: WorkspaceId::new("acme").unwrap(),
@@ -648,19 +705,31 @@ async fn a_withdrawn_key_ends_with_the_next_refresh_and_a_failure_keeps_the_last
     );
     let server = KeyServer::start(&[old.jwk()]).await;
     let tokens = server.tokens(Duration::from_millis(20));
-    until(async || tokens.verify(&old.token()).await.is_ok()).await;
+    // One and the same, since another would have another signature.
+    let token = old.token();
+    until(async || tokens.verify(&token).await.is_ok()).await;
+    let Inner {
+        remembered, clock, ..
+    } = &*tokens.inner;
+    let hash = remembered.hash(&token).unwrap();
+    let is_known = || {
+        let known = remembered.find(&hash, clock.now(), |key_set| tokens.is_in_use(key_set));
+        known.is_some()
+    };
+    let fetched = server.asked();
+    until(async || server.asked() > fetched + 1).await;
+    assert!(is_known(), "the keys are the same");
 
     server.fails();
     until(async || tokens.keys_problem().is_some()).await;
-    assert!(tokens.verify(&old.token()).await.is_ok());
+    assert!(is_known());
+    assert!(tokens.verify(&token).await.is_ok());
 
     server.serves(&[new.jwk()]);
     until(async || tokens.verify(&new.token()).await.is_ok()).await;
     assert_eq!(tokens.keys_problem(), None);
-    assert_eq!(
-        tokens.verify(&old.token()).await,
-        Err(TokenError::UnknownKey)
-    );
+    assert!(!is_known());
+    assert_eq!(tokens.verify(&token).await, Err(TokenError::UnknownKey));
 }
 
 #[tokio::test]

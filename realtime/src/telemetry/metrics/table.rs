@@ -359,6 +359,12 @@ pub const METRICS: &[Metric] = &[
         "TLS handshakes that failed or took too long.",
     ),
     metric(
+        "quikapp_tokens_verified_total",
+        Counter,
+        &["how"],
+        "Access tokens that were good: by their signature, or because they are remembered.",
+    ),
+    metric(
         "quikapp_typing",
         Gauge,
         &[],
