@@ -38,6 +38,7 @@ pub use admission::{Admission, Full, Permit};
 pub use client::{Client, ForwardedHeader, TrustedProxies};
 pub use config::{Config, InvalidConfig, LongPollConfig, TlsConfig};
 pub use listener::{BindError, Listener};
+pub(crate) use origin::split_authority;
 pub use origin::{InvalidOrigin, OriginPattern, OriginPolicy};
 pub use request_id::RequestId;
 pub use service::{Endpoint, EndpointBuilder};

@@ -5,7 +5,9 @@ use std::{fmt, mem, sync::Arc};
 use axum::body::Body;
 use http::{Request, request::Parts};
 
-use super::{client::Client, connection::Connection, path::PathPattern, upgrade, upgrade::Answer};
+use super::{
+    RequestId, client::Client, connection::Connection, path::PathPattern, upgrade, upgrade::Answer,
+};
 use crate::{longpoll::LongPoll, socket::Mount};
 
 const LONG_POLL_PATH: &str = "longpoll";
@@ -31,8 +33,8 @@ pub(crate) struct SocketRequest {
     pub(crate) parts: Parts,
     pub(crate) path_params: Vec<(String, String)>,
     pub(crate) client: Client,
-    /// Its span says no more than its id, until there is something to be said of it.
-    pub(crate) is_brief: bool,
+    /// Its id, if it has no span: one is made when there is something to be said of it.
+    pub(crate) spanless: Option<RequestId>,
 }
 
 impl Mounts {
@@ -81,7 +83,7 @@ impl Found {
         &mut self,
         request: Request<Body>,
         client: Client,
-        is_brief: bool,
+        spanless: Option<RequestId>,
     ) -> (SocketRequest, Body) {
         let (parts, body) = request.into_parts();
         let path_params = mem::take(&mut self.path_params);
@@ -89,7 +91,7 @@ impl Found {
             parts,
             path_params,
             client,
-            is_brief,
+            spanless,
         };
         (request, body)
     }

@@ -14,7 +14,7 @@ use super::{
     mounts::SocketRequest,
     origin::{OriginPolicy, split_authority},
     query::{self, InvalidQuery},
-    service::complete_span,
+    service::late_span,
     vsn,
 };
 use crate::{
@@ -107,8 +107,9 @@ pub(crate) async fn connect(
             Ok(session)
         }
         Err(refusal) => {
-            complete_span(request);
-            tracing::info!(status = refusal.status, reason = %refusal.reason, "connect refused");
+            let (status, reason) = (refusal.status, &refusal.reason);
+            late_span(request)
+                .in_scope(|| tracing::info!(status, reason = %reason, "connect refused"));
             Err(refusal.into())
         }
     }

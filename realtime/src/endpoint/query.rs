@@ -11,14 +11,23 @@ pub(crate) struct InvalidQuery;
 
 /// Key and value of every parameter, in order. Broken percent escapes stay as they are.
 pub(crate) fn parse(query: &str) -> Result<Vec<(String, String)>, InvalidQuery> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(key)?, decode(value)?))
-        })
-        .collect()
+    let mut pairs = Vec::new();
+    let mut rest = query;
+    while !rest.is_empty() {
+        let (pair, behind) = split_once(rest, b'&').unwrap_or((rest, ""));
+        rest = behind;
+        if !pair.is_empty() {
+            let (key, value) = split_once(pair, b'=').unwrap_or((pair, ""));
+            pairs.push((decode(key)?, decode(value)?));
+        }
+    }
+    Ok(pairs)
+}
+
+/// At an ASCII character. Most of a query is a token, which is passed over fast.
+fn split_once(text: &str, at: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(at, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// The value of a parameter; of several the last one wins.
@@ -39,11 +48,7 @@ pub(crate) fn is_structured(params: &[(String, String)], key: &str) -> bool {
 }
 
 fn decode(text: &str) -> Result<String, InvalidQuery> {
-    // Most of a query is a token, which needs none of this.
-    if ![b'%', b'+']
-        .iter()
-        .any(|special| text.as_bytes().contains(special))
-    {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Ok(text.to_owned());
     }
     let spaced: Cow<'_, str> = if text.contains('+') {

@@ -6,7 +6,7 @@ use axum::{Router, body::Body, response::Response};
 use http::{Method, Request, Uri};
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
-use tracing::{Instrument, Level, Span, field};
+use tracing::{Instrument, Level, Span};
 
 use super::{
     admission::{Admission, Full, Permit},
@@ -182,16 +182,17 @@ impl Connection {
         let client = shared.proxies.client(self.peer, self.tls, headers);
         // Of the many sockets that open hardly any is mentioned, and writing down what they asked
         // would take as long as anything else of it.
-        let is_brief =
+        let is_spanless =
             found.as_ref().is_some_and(Found::opens_socket) && !tracing::enabled!(Level::DEBUG);
-        let span = match is_brief {
-            true => brief_span(&id),
+        let span = match is_spanless {
+            true => Span::none(),
             false => span(&id, request.method(), request.uri(), client),
         };
         let method = request.method().clone();
         let mut answer = match found {
             Some(mut found) => {
-                let (mut request, body) = found.request(request, client, is_brief);
+                let spanless = is_spanless.then(|| id.clone());
+                let (mut request, body) = found.request(request, client, spanless);
                 let answered = found.answer(self, &mut request, body);
                 answered.instrument(span).await
             }
@@ -242,28 +243,13 @@ fn span(id: &RequestId, method: &Method, uri: &Uri, client: Client) -> Span {
     )
 }
 
-/// A span that is filled in by [`complete_span`] when something is to be said.
-fn brief_span(id: &RequestId) -> Span {
-    tracing::info_span!(
-        "request",
-        id = id.as_str(),
-        method = field::Empty,
-        path = field::Empty,
-        query = field::Empty,
-        client = field::Empty,
-    )
-}
-
-/// Fills in what the current span lacks, if it is a brief one.
-pub(super) fn complete_span(request: &SocketRequest) {
-    if !request.is_brief {
-        return;
+/// The span of a request that was given none, now that something is to be said of it.
+pub(super) fn late_span(request: &SocketRequest) -> Span {
+    let parts = &request.parts;
+    match &request.spanless {
+        Some(id) => span(id, &parts.method, &parts.uri, request.client),
+        None => Span::none(),
     }
-    let (span, uri) = (Span::current(), &request.parts.uri);
-    span.record("method", field::display(&request.parts.method));
-    span.record("path", uri.path());
-    span.record("query", field::display(redact::Query(uri.query())));
-    span.record("client", field::display(request.client.ip));
 }
 
 /// What machines ask again and again.

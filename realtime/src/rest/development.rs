@@ -17,7 +17,7 @@ use http::{
 };
 
 use super::problem::Problem;
-use crate::errors::Reason;
+use crate::{endpoint::split_authority, errors::Reason};
 
 /// Headers by which proxies say that they are there.
 const FORWARDING: [HeaderName; 7] = [
@@ -42,7 +42,7 @@ pub async fn refuse_strangers(request: Request, next: Next) -> Response {
 /// Whether a request came straight from this machine, to a name of this machine. The authority is
 /// that of the request target, if it has one.
 pub(crate) fn is_direct(authority: Option<&str>, headers: &HeaderMap) -> bool {
-    let forwarded = FORWARDING.iter().any(|name| headers.contains_key(name));
+    let forwarded = headers.keys().any(|name| FORWARDING.contains(name));
     let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().ok());
     let all_loopback = hosts.all(|host| host.is_some_and(is_loopback));
     let named = headers.contains_key(HOST) || authority.is_some();
@@ -51,16 +51,12 @@ pub(crate) fn is_direct(authority: Option<&str>, headers: &HeaderMap) -> bool {
 
 /// A host with or without a port. A userinfo part makes it somebody else's.
 fn is_loopback(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<Authority>() else {
+    let Some((host, _)) = split_authority(authority) else {
         return false;
     };
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let address = bracketed.unwrap_or(&host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -101,6 +97,10 @@ mod tests {
             "localhost.example.com",
             "127.0.0.1.example.com",
             "localhost@example.com",
+            "localhost:80@example.com",
+            "[::1]example.com",
+            "127.0.0.1]",
+            "[[127.0.0.1]",
             "10.0.0.1",
             "[::2]",
             "0.0.0.0",
