@@ -6,9 +6,14 @@
 //! does not know whether the entry was written, loses none. Each has a key that is made of the
 //! entry's place, the person and the event, so that it is written once, however often it is tried.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, stream};
+use memchr::memmem::Finder;
 use quikapp_storage::{
     Conversation, ConversationId, ConversationKind, Entry, EntryKind, JsonText, Key16, Member,
     NewConversation, Person, Role, Seq, StoreError, Timestamp, UserId, WorkspaceId,
@@ -28,7 +33,7 @@ use super::{
 };
 
 /// How a message's payload looks where somebody is mentioned.
-const MENTIONS: &str = r#""mentions":[""#;
+static MENTIONS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""mentions":[""#));
 /// Notices written at the same time.
 const CONCURRENCY: usize = 64;
 /// How often a notice is tried when the store or a shard fails it for a moment.
@@ -87,7 +92,7 @@ pub(crate) fn concerns_somebody(entry: &Entry) -> bool {
     match entry.kind {
         EntryKind::MemberJoined | EntryKind::MemberLeft => true,
         // Most messages mention nobody, and are not read for it.
-        EntryKind::Message => entry.payload.contains(MENTIONS),
+        EntryKind::Message => MENTIONS.find(entry.payload.as_bytes()).is_some(),
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use quikapp_storage::ConversationId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, concurrency::JoinHandle};
 use tokio::{sync::oneshot, time::Instant};
@@ -22,6 +23,10 @@ use super::{
     core::Core,
     handle::Shared,
 };
+
+/// How often a batch lets others run first: whoever answers one command with the next is not ready
+/// at once, but has to be woken by what the runtime reads in between.
+const ROUNDS: usize = 4;
 
 /// How often idle conversations are looked for, as a part of the time they may be idle.
 const SWEEPS_PER_IDLE: u32 = 4;
@@ -68,11 +73,49 @@ pub(crate) struct ShardState {
 /// One conversation that is sequenced here.
 #[derive(Debug)]
 struct Slot {
-    queue: VecDeque<Pending>,
+    queue: Queue,
     /// Absent while something is under way, and before the first batch.
     core: Option<Core>,
     is_busy: bool,
     last_used: Instant,
+}
+
+/// Commands that wait for the next batch.
+#[derive(Debug, Clone, Default)]
+struct Queue(Arc<Mutex<VecDeque<Box<Pending>>>>);
+
+impl Queue {
+    /// Gives the command back if as many wait already.
+    fn push(&self, pending: Box<Pending>, most: usize) -> Result<(), Box<Pending>> {
+        let mut queue = self.0.lock();
+        if queue.len() >= most {
+            return Err(pending);
+        }
+        queue.push_back(pending);
+        Ok(())
+    }
+
+    /// Lets others run that are ready, a few times over, unless there is a whole batch. Where none
+    /// are, it takes as long as so many looks at the network.
+    async fn gather(&self, most: usize) {
+        for _ in 0..ROUNDS {
+            if self.0.lock().len() >= most {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The first of them. Takes the handle too: a queue is its shard's, and ends with it.
+    fn take(self, most: usize) -> Vec<Pending> {
+        let mut queue = self.0.lock();
+        let most = most.min(queue.len());
+        queue.drain(..most).map(|pending| *pending).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
 }
 
 /// See the module.
@@ -109,7 +152,7 @@ impl Actor for Shard {
             ShardMessage::Submit {
                 conversation,
                 pending,
-            } => state.submit(&myself, conversation, *pending),
+            } => state.submit(&myself, conversation, pending),
             ShardMessage::Finished { conversation, core } => {
                 state.finished(&myself, conversation, core.map(|core| *core));
             }
@@ -136,17 +179,16 @@ impl ShardState {
         &mut self,
         myself: &ActorRef<ShardMessage>,
         conversation: ConversationId,
-        pending: Pending,
+        pending: Box<Pending>,
     ) {
         if self.draining.is_some() {
             return pending.reply.refuse(CommandError::Unavailable);
         }
         let most = self.shared.config.conversation_queue;
         let slot = self.slots.entry(conversation.clone()).or_default();
-        if slot.queue.len() >= most {
+        if let Err(pending) = slot.queue.push(pending, most) {
             return pending.reply.refuse(CommandError::Overloaded);
         }
-        slot.queue.push_back(pending);
         slot.last_used = Instant::now();
         self.start_batch(myself, conversation);
     }
@@ -171,6 +213,9 @@ impl ShardState {
         self.go_on_draining(myself);
     }
 
+    /// The batch is taken from the queue when the commands that are on their way have got there
+    /// ([`Queue::gather`]): who speaks together is answered together, and who listens hears it at
+    /// once. Else the first would be written alone, and the others behind it.
     fn start_batch(&mut self, myself: &ActorRef<ShardMessage>, conversation: ConversationId) {
         let Some(slot) = self.slots.get_mut(&conversation) else {
             return;
@@ -179,12 +224,13 @@ impl ShardState {
             return;
         }
         slot.is_busy = true;
-        let most = self.shared.config.batch.min(slot.queue.len());
-        let batch: Vec<_> = slot.queue.drain(..most).collect();
+        let (queue, most) = (slot.queue.clone(), self.shared.config.batch);
         let core = slot.core.take();
         let shared = Arc::clone(&self.shared);
         let finish = Finish::new(myself, conversation);
         self.shared.tasks.spawn(async move {
+            queue.gather(most).await;
+            let batch = queue.take(most);
             let core = batch::run(&shared, &finish.conversation, core, batch).await;
             finish.with(core);
         });
@@ -240,7 +286,7 @@ impl ShardState {
 impl Default for Slot {
     fn default() -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             core: None,
             is_busy: false,
             last_used: Instant::now(),

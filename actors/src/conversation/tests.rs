@@ -43,6 +43,28 @@ async fn fifty_senders_make_a_dense_log_that_everybody_hears_in_order() {
     kit.conversations.stop().await;
 }
 
+/// Some of them are only woken while the first has spoken already.
+#[tokio::test]
+async fn who_speaks_at_the_same_time_is_written_together() {
+    let kit = Kit::faulty().await;
+    let id = kit.group(&["ann", "bob"]).await;
+    for round in 1..=3 {
+        let sends = (0..12).map(|n| {
+            let (kit, id) = (&kit, &id);
+            async move {
+                for _ in 0..n % 3 {
+                    tokio::task::yield_now().await;
+                }
+                let by = ["ann", "bob"][n % 2];
+                kit.send(by, id, message(&format!("{round}-{n}"))).await
+            }
+        });
+        let sent = join_all(sends).await;
+        assert!(sent.iter().all(Result::is_ok));
+        assert_eq!(kit.faults.appends_to(&id), round);
+    }
+}
+
 #[tokio::test]
 async fn a_retry_answers_with_the_original_and_another_content_conflicts() {
     let kit = Kit::new().await;
@@ -231,6 +253,28 @@ async fn after_a_panic_the_shard_is_reached_through_the_same_handle() {
     kit.conversations.crash_shard_of(&id);
     let sent = kit.send_until_done("ann", &id, with_id("c", "after")).await;
     assert_eq!(sent.seq, Seq(2));
+}
+
+/// The shard goes while a batch gathers: what the batch takes is written, and who stands behind it is
+/// told.
+#[tokio::test]
+async fn a_panic_leaves_nobody_who_spoke_before_it_without_an_answer() {
+    let config = Config {
+        batch: 5,
+        ..Config::default()
+    };
+    let kit = Kit::with(config).await;
+    let id = kit.group(&["ann"]).await;
+    kit.send("ann", &id, message("before")).await.unwrap();
+    let sends = (0..12).map(|n| kit.send("ann", &id, message(&format!("{n}"))));
+    let crash = async { kit.conversations.crash_shard_of(&id) };
+    let (sent, ()) = tokio::join!(join_all(sends), crash);
+    let written = sent.iter().filter(|it| it.is_ok()).count() as u64;
+    assert!(written < 12, "the shard went");
+    assert_eq!(
+        kit.log(&id).await,
+        (1..=1 + written).map(Seq).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub(crate) struct Faults {
     stuck: Mutex<Vec<Timer>>,
     stuck_found: AtomicUsize,
     lacking_asked: AtomicUsize,
+    appended_to: Mutex<Vec<ConversationId>>,
 }
 
 impl Faults {
@@ -50,6 +51,12 @@ impl Faults {
     /// Makes the next creation of a conversation fail.
     pub(crate) fn inject_creation(&self, fault: Fault) {
         *self.next_creation.lock() = Some(fault);
+    }
+
+    /// How many appends to a conversation there were, whatever came of them.
+    pub(crate) fn appends_to(&self, id: &ConversationId) -> usize {
+        let appended_to = self.appended_to.lock();
+        appended_to.iter().filter(|it| *it == id).count()
     }
 
     /// Nothing that was injected is still to come.
@@ -209,6 +216,8 @@ impl LogStore for FaultyStore {
     }
 
     async fn append(&self, parts: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let ids = parts.iter().map(|part| part.conversation.clone());
+        self.faults.appended_to.lock().extend(ids);
         let unknown = || StoreError::Unknown("injected".to_owned()).into();
         match self.faults.of_append(&parts) {
             None => self.inner.append(parts).await,

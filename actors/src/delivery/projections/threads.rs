@@ -7,7 +7,7 @@ use quikapp_storage::{
     Consumer, Entry, MessageId, ProjectionStep, SharedStore, StoreError, ThreadEntry, UserId,
 };
 
-use super::message_with;
+use super::{THREAD_ROOT, message_with};
 use crate::delivery::Projection;
 
 /// See the module.
@@ -24,8 +24,7 @@ impl Projection for Threads {
     async fn project(&self, step: &ProjectionStep, entries: &[Entry]) -> Result<bool, StoreError> {
         let mut answers = Vec::new();
         for entry in entries {
-            // A message that hangs on none says `null`.
-            let Some(message) = message_with(entry, &[r#""thread_root":""#]) else {
+            let Some(message) = message_with(entry, &[&THREAD_ROOT]) else {
                 continue;
             };
             if let Some(root) = message.thread_root {

@@ -8,7 +8,7 @@ use quikapp_storage::{
     timer_shard,
 };
 
-use super::message_with;
+use super::{EXPIRES_AT, message_with};
 use crate::{
     conversation::MessageClass,
     delivery::{Projection, timers::Ending},
@@ -38,8 +38,7 @@ impl Projection for Timers {
 }
 
 fn timer_of(step: &ProjectionStep, entry: &Entry) -> Option<NewTimer> {
-    // What stays has no such member.
-    let message = message_with(entry, &[r#""expires_at""#])?;
+    let message = message_with(entry, &[&EXPIRES_AT])?;
     let expires_at = message.expires_at?;
     if message.deleted_at.is_some() {
         return None;
