@@ -4,14 +4,15 @@
 //! The mark is printable ASCII without quotes: it survives any server that takes a string apart
 //! and encodes it anew.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::LazyLock};
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem::Finder};
 use uuid::{Builder, Uuid};
 
 use crate::clock::Nanos;
 
 const MAGIC: &[u8] = b"qb1.";
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MAGIC));
 
 /// What fills a message up to the wished size.
 const FILLER: u8 = b'x';
@@ -71,7 +72,7 @@ impl Mark {
 
     /// Finds and checks the mark in what was received.
     pub(crate) fn read(received: &[u8]) -> Result<Self, Unmarked> {
-        let start = memmem::find(received, MAGIC).ok_or(Unmarked::Missing)?;
+        let start = FINDER.find(received).ok_or(Unmarked::Missing)?;
         let content = &received[start..];
         let end = memchr(b'"', content).unwrap_or(content.len());
         Self::parse(&content[..end]).ok_or(Unmarked::Broken)
