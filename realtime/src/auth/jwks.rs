@@ -83,8 +83,11 @@ impl RemoteKeys {
     /// A file must be readable at once; a URL may come up later than we do.
     pub(super) fn start(source: &JwksSource, config: &Config) -> Result<Self, JwksError> {
         let (text, keys) = match source {
-            JwksSource::File(path) => read_file(path)?,
-            JwksSource::Url(_) => Default::default(),
+            JwksSource::File(path) => {
+                let (text, keys) = read_file(path)?;
+                (Some(text), keys)
+            }
+            JwksSource::Url(_) => (None, Vec::new()),
         };
         let (publish, fetched) = watch::channel(Fetched {
             keys: KeySet::new(keys),
@@ -151,8 +154,8 @@ impl RemoteKeys {
 
 struct Refresher {
     source: Source,
-    /// What the keys in use were read from.
-    text: Vec<u8>,
+    /// What the keys in use were read from, if there are any yet.
+    text: Option<Vec<u8>>,
     interval: Duration,
     publish: watch::Sender<Fetched>,
     demanded: mpsc::Receiver<()>,
@@ -182,11 +185,11 @@ impl Refresher {
     /// The keys of a text, unless it is that of the keys in use: those stay the set that they are,
     /// and the tokens that it verified stay known.
     fn changed(&mut self, text: Vec<u8>) -> Result<Option<KeySet>, JwksError> {
-        if text == self.text {
+        if self.text.as_ref() == Some(&text) {
             return Ok(None);
         }
         let keys = KeySet::new(parse(&text)?);
-        self.text = text;
+        self.text = Some(text);
         Ok(Some(keys))
     }
 

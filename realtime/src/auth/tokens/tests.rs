@@ -733,6 +733,15 @@ async fn a_withdrawn_key_ends_with_the_next_refresh_and_a_failure_keeps_the_last
 }
 
 #[tokio::test]
+async fn an_empty_answer_is_no_set_of_keys() {
+    let server = KeyServer::start(&[]).await;
+    server.answer.write().1.clear();
+    let tokens = server.tokens(RARELY);
+    until(async || tokens.keys_problem().is_some()).await;
+    assert!(tokens.keys_problem().unwrap().contains("not a key set"));
+}
+
+#[tokio::test]
 async fn an_endless_answer_is_cut() {
     let issuer = Issuer::new("k1", jsonwebtoken::Algorithm::ES256);
     let mut padded = issuer.jwk();
