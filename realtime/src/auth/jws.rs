@@ -81,36 +81,6 @@ struct Header {
     refused: Option<&'static str>,
 }
 
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
-    Alg,
-    Kid,
-    Jku,
-    Jwk,
-    X5u,
-    X5c,
-    Crit,
-    B64,
-    #[serde(other)]
-    Other,
-}
-
-impl Name {
-    fn refused(&self) -> Option<&'static str> {
-        let [jku, jwk, x5u, x5c, crit, b64] = REFUSED_HEADERS;
-        Some(match self {
-            Self::Jku => jku,
-            Self::Jwk => jwk,
-            Self::X5u => x5u,
-            Self::X5c => x5c,
-            Self::Crit => crit,
-            Self::B64 => b64,
-            Self::Alg | Self::Kid | Self::Other => return None,
-        })
-    }
-}
-
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(HeaderVisitor)
@@ -128,14 +98,17 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
         let mut header = Header::default();
-        while let Some(name) = map.next_key::<Name>()? {
-            match name {
-                Name::Alg => header.alg = Some(map.next_value()?),
-                Name::Kid => header.kid = Some(map.next_value()?),
-                // Looked through like the others, so that the whole header is valid JSON.
-                _ => drop(map.next_value::<Value>()?),
+        while let Some(name) = map.next_key::<String>()? {
+            // Each value is looked through, so that the whole header is valid JSON.
+            let value: Value = map.next_value()?;
+            match name.as_str() {
+                "alg" => header.alg = Some(value),
+                "kid" => header.kid = Some(value),
+                other => {
+                    let refused = REFUSED_HEADERS.into_iter().find(|it| *it == other);
+                    header.refused = header.refused.or(refused);
+                }
             }
-            header.refused = header.refused.or(name.refused());
         }
         Ok(header)
     }
