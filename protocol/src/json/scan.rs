@@ -3,9 +3,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr2;
-
-use super::string::hex4;
+use super::string::{hex4, plain};
 
 /// How deep arrays and objects may nest in text from outside. Phoenix has no limit of its own;
 /// its recorded test nests 2,000 levels.
@@ -188,29 +186,18 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = &self.bytes[self.at..];
-            let Some(length) = memchr2(b'"', b'\\', rest) else {
-                return Err(JsonError {
-                    kind: JsonErrorKind::UnexpectedEnd,
-                    at: self.bytes.len(),
-                });
-            };
-            if let Some(control) = rest[..length].iter().position(|&byte| byte < 0x20) {
-                let at = self.at + control;
-                return Err(JsonError {
-                    kind: JsonErrorKind::ControlCharacter,
-                    at,
-                });
-            }
-            self.at += length;
-            if self.bytes[self.at] == b'"' {
-                let span = start..self.at;
-                self.at += 1;
-                return Ok(StringSpan { span, escaped });
+            self.at += plain(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err(self.error(JsonErrorKind::ControlCharacter)),
+                None => return Err(self.error(JsonErrorKind::UnexpectedEnd)),
             }
             escaped = true;
-            self.escape()?;
         }
+        let span = start..self.at;
+        self.at += 1;
+        Ok(StringSpan { span, escaped })
     }
 
     fn escape(&mut self) -> Result<(), JsonError> {

@@ -3,17 +3,35 @@
 /// Appends `text` as a JSON string with its quotes. Escapes only what RFC 8259 requires.
 pub fn write_json_string(text: &str, out: &mut String) {
     out.push('"');
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[copied..at]);
+    let mut rest = text;
+    loop {
+        let (as_it_is, special) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(as_it_is);
+        let Some(&byte) = special.as_bytes().first() else {
+            break;
+        };
         write_escape(byte, out);
-        copied = at + 1;
+        rest = &special[1..];
     }
-    out.push_str(&text[copied..]);
     out.push('"');
+}
+
+/// Bytes that are looked at together, in one register.
+const BLOCK: usize = 16;
+
+/// How many bytes in front stand in a JSON string as they are: up to a quote, a backslash or a
+/// control character.
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    let is_special = |&byte: &u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    // Without a way out of a block, so that its bytes can be compared at once.
+    let is_plain = |block: &&[u8]| {
+        !block
+            .iter()
+            .fold(false, |found, byte| found | is_special(byte))
+    };
+    let blocks = bytes.chunks_exact(BLOCK).take_while(is_plain).count();
+    let rest = &bytes[blocks * BLOCK..];
+    blocks * BLOCK + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 fn write_escape(byte: u8, out: &mut String) {
@@ -109,6 +127,18 @@ mod tests {
             written("\"\\\n\r\t\u{8}\u{c}\u{1}\u{1f}"),
             r#""\"\\\n\r\t\b\f\u0001\u001f""#
         );
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_stands() {
+        for special in [0, 0x1f, b'"', b'\\'] {
+            for at in 0..3 * BLOCK {
+                let mut bytes = [b'\x7f'; 3 * BLOCK];
+                assert_eq!(plain(&bytes[..at]), at);
+                bytes[at] = special;
+                assert_eq!(plain(&bytes), at, "{special}");
+            }
+        }
     }
 
     #[test]
