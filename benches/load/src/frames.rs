@@ -79,10 +79,11 @@ fn be(bytes: &[u8]) -> usize {
         .fold(0, |value, &byte| value << 8 | usize::from(byte))
 }
 
-/// Appends a masked frame. The key guards against proxies that misread the stream; here it only
-/// has to be one.
+/// It guards against proxies that misread the stream; here it only has to be one.
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// Appends a masked frame.
 pub(crate) fn write(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     out.push(0x80 | opcode);
     match payload.len() {
         short @ 0..=125 => out.push(0x80 | short as u8),
@@ -96,12 +97,15 @@ pub(crate) fn write(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&KEY);
-    out.extend(
-        payload
-            .iter()
-            .zip(KEY.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    let start = out.len();
+    out.extend_from_slice(payload);
+    let (words, rest) = out[start..].as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(KEY)).to_ne_bytes();
+    }
+    rest.iter_mut()
+        .zip(KEY)
+        .for_each(|(byte, key)| *byte ^= key);
 }
 
 #[cfg(test)]

@@ -113,22 +113,27 @@ pub(crate) fn mix(mut word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Takes a hexadecimal number and the point behind it.
+/// Takes a hexadecimal number of at most 64 bits and the point behind it.
 fn field(rest: &mut &[u8]) -> Option<u64> {
     let mut value: u64 = 0;
-    for (at, &byte) in rest.iter().enumerate() {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'.' if at > 0 => {
-                *rest = &rest[at + 1..];
-                return Some(value);
-            }
-            _ => return None,
-        };
-        value = value.checked_mul(16)? | u64::from(digit);
+    let mut length = 0;
+    while let Some(digit) = rest.get(length).and_then(|&byte| digit(byte)) {
+        value = value << 4 | u64::from(digit);
+        length += 1;
     }
-    None
+    let is_number = (1..=16).contains(&length) && rest.get(length) == Some(&b'.');
+    is_number.then(|| {
+        *rest = &rest[length + 1..];
+        value
+    })
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
 }
 
 fn small(value: u64) -> Option<u32> {

@@ -118,6 +118,8 @@ pub(crate) struct Channel {
     sequenced: bool,
     /// How deliveries begin, to the byte, where the server writes as expected.
     delivery: Vec<u8>,
+    /// Likewise what stands between the number of what is answered and the answer.
+    answer: Vec<u8>,
     /// Joins, where the protocol has that.
     pub(crate) join: Option<String>,
     /// Publishes.

@@ -39,6 +39,7 @@ impl Protocol for Centrifuge {
             arrives_as: talk.arrives_as.clone(),
             sequenced: talk.sequenced,
             delivery: format!(r#"{{"push":{{"channel":{topic},"pub":{{"data":"#).into_bytes(),
+            answer: Vec::new(),
             join: Some(json!({"id": JOIN, "subscribe": {"channel": talk.topic}}).to_string()),
             publish: Template::new(&publish),
         }

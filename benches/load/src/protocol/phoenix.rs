@@ -35,6 +35,7 @@ impl Protocol for Phoenix {
             arrives_as: talk.arrives_as.clone(),
             sequenced: talk.sequenced,
             delivery: format!("[null,null,{topic},{arrives_as},").into_bytes(),
+            answer: format!(r#"",{topic},"phx_reply",{{"response":"#).into_bytes(),
             join: Some(join),
             publish: Template::new(&publish),
         }
@@ -52,10 +53,25 @@ impl Protocol for Phoenix {
             on(Incoming::Delivery { content, seq });
             return Ok(());
         }
+        if let Some(answer) = expected_answer(channel, text) {
+            on(answer);
+            return Ok(());
+        }
         let message = decode_text(Vsn::V2, Bytes::copy_from_slice(text))
             .with_context(|| super::excerpt(text))?;
         read_message(channel, &message, on)
     }
+}
+
+/// That what was sent on a channel went well, where the server says it as expected.
+fn expected_answer(channel: &Channel, text: &[u8]) -> Option<Incoming<'static>> {
+    let (join, rest) = digits(text.strip_prefix(br#"[""#)?)?;
+    let (reference, rest) = digits(rest.strip_prefix(br#"",""#)?)?;
+    let rest = rest.strip_prefix(&channel.answer[..])?;
+    let response = rest.strip_suffix(br#","status":"ok"}]"#)?;
+    let seq = seq_of(response);
+    let outcome = Ok(Answer { seq });
+    (join == JOIN).then_some(Incoming::Answer { reference, outcome })
 }
 
 fn read_message(
@@ -131,13 +147,16 @@ fn seq_of(json: &[u8]) -> Option<u64> {
 }
 
 fn leading_seq(json: &[u8]) -> Option<u64> {
-    let rest = json.strip_prefix(br#"{"seq":"#)?;
-    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-    let (digits, after) = rest.split_at(end);
-    if !matches!(after.first(), Some(b',' | b'}')) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let (seq, after) = digits(json.strip_prefix(br#"{"seq":"#)?)?;
+    matches!(after.first(), Some(b',' | b'}')).then_some(seq)
+}
+
+/// The number in front, and what follows it.
+fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, after) = text.split_at(end);
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((number, after))
 }
 
 fn quoted(text: &str) -> String {

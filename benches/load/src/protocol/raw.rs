@@ -19,6 +19,7 @@ impl Protocol for Raw {
             arrives_as: talk.arrives_as.clone(),
             sequenced: talk.sequenced,
             delivery: Vec::new(),
+            answer: Vec::new(),
             join: None,
             publish: Template::new(&talk.payload),
         }

@@ -33,6 +33,7 @@ impl Protocol for SocketIo {
             arrives_as: talk.arrives_as.clone(),
             sequenced: talk.sequenced,
             delivery: format!("42[{},", json!(talk.arrives_as)).into_bytes(),
+            answer: Vec::new(),
             join: Some(format!(r#"42{JOIN}["join",{topic}]"#)),
             publish: Template::new(&publish),
         }

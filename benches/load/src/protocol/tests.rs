@@ -82,8 +82,20 @@ fn phoenix() {
             r#"{"d":"hi"} None"#,
         ),
         (
+            r#"["2","17","room:\"1\"","phx_reply",{"response":{"seq":9,"id":"x"},"status":"ok"}]"#,
+            "Answer { reference: 17, outcome: Ok(Answer { seq: Some(9) }) }",
+        ),
+        (
+            r#"["2","17","room:\"1\"","phx_reply",{"response":{},"status":"ok"}]"#,
+            "Answer { reference: 17, outcome: Ok(Answer { seq: None }) }",
+        ),
+        (
             r#"["2","17","room:\"1\"","phx_reply",{"status":"ok","response":{"seq":9}}]"#,
             "Answer { reference: 17, outcome: Ok(Answer { seq: Some(9) }) }",
+        ),
+        (
+            r#"["2","17","room:\"1\"","phx_reply",{"response":{"reason":"no"},"status":"error"}]"#,
+            r#"Answer { reference: 17, outcome: Err("error: {\"reason\":\"no\"}") }"#,
         ),
         (
             r#"["2","2","room:\"1\"","phx_reply",{"status":"error","response":{"reason":"no"}}]"#,
