@@ -488,7 +488,17 @@ pub(crate) fn outcome(entry: &Entry, replayed: bool) -> Outcome {
 
 /// JSON of one of our own payloads, which always have one.
 pub(crate) fn text_of(value: &impl serde::Serialize) -> JsonText {
-    serde_json::to_string(value).unwrap_or_default().into()
+    json_of(value).into()
+}
+
+/// Likewise, to be looked at and thrown away.
+pub(crate) fn json_of(value: &impl serde::Serialize) -> String {
+    // Room for all of an ordinary message, so that it need not be moved as it grows.
+    let mut json = Vec::with_capacity(1024);
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => String::from_utf8(json).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
 }
 
 /// Whether a request that the state of a conversation forbids may have been carried out before it

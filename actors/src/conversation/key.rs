@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use uuid::{Uuid, Variant, Version};
 
-use super::{MessageClass, SendMessage};
+use super::{MessageClass, SendMessage, core::json_of};
 
 /// How many bytes of a key say when its id was made: units of 256 ms.
 const TIME_BYTES: usize = 5;
@@ -103,7 +103,7 @@ pub(crate) fn of_message(sender: &UserId, send: &SendMessage, id: EntryId) -> Ke
 /// Hash of the canonical JSON of what the client asked to send, without `client_id`.
 pub(crate) fn content_hash(send: &SendMessage) -> [u8; 32] {
     // What has strings for keys, as this has, always has JSON.
-    hash_of(&serde_json::to_string(&Content::of(send)).unwrap_or_default())
+    hash_of(&json_of(&Content::of(send)))
 }
 
 /// What a retry has to have in common with the message it repeats. The fields stand in the order of

@@ -1,21 +1,20 @@
 //! The sharded map from topics to subscribers.
 
 use std::{
-    collections::HashSet,
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
 use super::{
     Broadcast, Close, Lane, NodeId, Note, Outbox, Relay, SlotKey, Subscription,
-    outbox::ConnectionId,
-    topic::{ByName, Topic},
+    outbox::ConnectionId, topic::Topic,
 };
 
 /// Enough that publishers of different topics rarely meet.
@@ -31,7 +30,7 @@ pub struct Fanout(Arc<Registry>);
 #[derive(Debug)]
 struct Registry {
     shards: Box<[Arc<Shard>]>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     relay: OnceLock<Arc<dyn Relay>>,
     publications: AtomicU64,
     metrics: Metrics,
@@ -42,8 +41,13 @@ struct Metrics {
     deliveries: metrics::Counter,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Shard(RwLock<HashSet<ByName>>);
+/// Some of the topics. A name is hashed once, for its shard and its place there, with a key that is
+/// drawn at every start.
+#[derive(Debug)]
+pub(super) struct Shard {
+    topics: RwLock<HashTable<Arc<Topic>>>,
+    hasher: DefaultHashBuilder,
+}
 
 impl Fanout {
     /// An empty registry. Install the metrics recorder first: its counters are taken here.
@@ -68,21 +72,19 @@ impl Fanout {
         lane: Lane,
     ) -> Subscription {
         let outbox = Arc::clone(outbox);
-        let shard = self.0.shard(topic);
-        let topics = shard.0.read();
-        if let Some(ByName(found)) = topics.get(topic) {
+        let hash = self.0.hasher.hash_one(topic);
+        let shard = self.0.shard(hash);
+        let topics = shard.topics.read();
+        if let Some(found) = topics.find(hash, |it| it.is_called(topic)) {
             // Added under the shard's lock, so that the topic is not dropped as empty meanwhile.
             return Arc::clone(found).add(outbox, slot, lane);
         }
         drop(topics);
-        let mut topics = shard.0.write();
-        let found = topics.get(topic).map(|ByName(found)| Arc::clone(found));
-        let found = found.unwrap_or_else(|| {
-            let new = Arc::new(Topic::new(topic.into(), Arc::clone(shard)));
-            topics.insert(ByName(Arc::clone(&new)));
-            new
-        });
-        found.add(outbox, slot, lane)
+        let mut topics = shard.topics.write();
+        let entry = topics.entry(hash, |it| it.is_called(topic), |it| shard.hash_of(it));
+        let new = || Arc::new(Topic::new(topic.into(), Arc::clone(shard)));
+        let found = entry.or_insert_with(new).into_mut();
+        Arc::clone(found).add(outbox, slot, lane)
     }
 
     /// Hands a broadcast to every subscriber of its topic, on every node. Returns how many there
@@ -172,7 +174,7 @@ impl Fanout {
 
     /// How many topics have subscribers on this node.
     pub fn topics(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.0.read().len()).sum()
+        self.0.shards.iter().map(|it| it.topics.read().len()).sum()
     }
 
     fn publish_except(
@@ -215,22 +217,30 @@ impl Registry {
         }
     }
 
-    fn shard(&self, topic: &str) -> &Arc<Shard> {
-        let hash = self.hasher.hash_one(topic) as usize;
-        &self.shards[hash % self.shards.len()]
+    /// The shard's table looks at the lowest and at the highest bits of a hash.
+    fn shard(&self, hash: u64) -> &Arc<Shard> {
+        &self.shards[(hash >> 32) as usize % self.shards.len()]
     }
 
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        let topics = self.shard(name).0.read();
-        topics.get(name).map(|ByName(topic)| Arc::clone(topic))
+        let hash = self.hasher.hash_one(name);
+        let topics = self.shard(hash).topics.read();
+        topics.find(hash, |it| it.is_called(name)).map(Arc::clone)
     }
 }
 
 impl Default for Registry {
     fn default() -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let shard = || {
+            Arc::new(Shard {
+                topics: RwLock::default(),
+                hasher: hasher.clone(),
+            })
+        };
         Self {
-            shards: (0..SHARDS).map(|_| Arc::default()).collect(),
-            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher,
             relay: OnceLock::new(),
             publications: AtomicU64::new(0),
             metrics: Metrics {
@@ -242,14 +252,20 @@ impl Default for Registry {
 }
 
 impl Shard {
+    fn hash_of(&self, topic: &Topic) -> u64 {
+        let name: &str = topic.name();
+        self.hasher.hash_one(name)
+    }
+
     /// Forgets a topic whose last subscriber left, unless another came meanwhile.
     pub(super) fn remove_if_empty(&self, topic: &Arc<Topic>) {
-        let mut topics = self.0.write();
-        let name: &str = topic.name();
-        let found = topics.get(name);
-        let is_same = found.is_some_and(|ByName(found)| Arc::ptr_eq(found, topic));
-        if is_same && topic.len() == 0 {
-            topics.remove(name);
+        let hash = self.hash_of(topic);
+        let mut topics = self.topics.write();
+        let found = topics.find_entry(hash, |it| Arc::ptr_eq(it, topic));
+        if let Ok(found) = found
+            && topic.len() == 0
+        {
+            found.remove();
         }
     }
 }

@@ -1,11 +1,6 @@
 //! One topic and its subscribers.
 
-use std::{
-    borrow::Borrow,
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -55,6 +50,10 @@ impl Topic {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        *self.name == *name
     }
 
     pub(super) fn len(&self) -> usize {
@@ -119,30 +118,6 @@ impl Topic {
         subscribers.len()
     }
 }
-
-/// A topic that is found by its name, which therefore need not stand beside it once more.
-#[derive(Debug)]
-pub(super) struct ByName(pub(super) Arc<Topic>);
-
-impl Borrow<str> for ByName {
-    fn borrow(&self) -> &str {
-        &self.0.name
-    }
-}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for ByName {}
 
 impl Subscriber {
     fn delivery(&self, broadcast: &Arc<Broadcast>) -> Delivery {

@@ -61,7 +61,7 @@ impl Connection {
 /// A socket that was opened, on its stream, and what came behind the request.
 #[derive(Debug)]
 pub(crate) struct Begun<S> {
-    pub(crate) opened: Opened,
+    pub(crate) opened: Box<Opened>,
     pub(crate) stream: S,
     pub(crate) behind: Bytes,
 }

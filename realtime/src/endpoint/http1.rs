@@ -82,7 +82,7 @@ where
 }
 
 /// Takes the stream out of hyper again.
-async fn begin<S>(opened: Opened, upgraded: Upgraded) -> Option<Begun<S>>
+async fn begin<S>(opened: Box<Opened>, upgraded: Upgraded) -> Option<Begun<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -28,7 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) response: Response,
-    pub(crate) opened: Option<Opened>,
+    /// Boxed, as it is handed on a dozen times until it is served.
+    pub(crate) opened: Option<Box<Opened>>,
 }
 
 impl From<Response> for Answer {
@@ -50,13 +51,16 @@ impl Opened {
     /// Serves the socket; `read_before` came behind the request. What is returned holds nothing
     /// of HTTP any more: an idle socket costs what this costs.
     pub(crate) fn serve(
-        self,
+        self: Box<Self>,
         stream: NetStream,
         read_before: &[u8],
     ) -> impl Future<Output = ()> + Send + use<> {
-        let permits = self.permits;
-        serve_websocket(self.session, stream, self.deflate, read_before)
-            .map(move |()| drop(permits))
+        let Self {
+            session,
+            deflate,
+            permits,
+        } = *self;
+        serve_websocket(session, stream, deflate, read_before).map(move |()| drop(permits))
     }
 
     /// Nothing comes of it: the client has gone.
@@ -113,12 +117,15 @@ async fn open(
     let extensions = deflate.as_ref().map(Deflate::response);
     let now = mount.hub().clock.now();
     let response = handshake.accept(now, offer.subprotocol.as_deref(), extensions.as_deref());
-    let opened = Some(Opened {
+    let opened = Opened {
         session,
         deflate,
         permits,
-    });
-    Ok(Answer { response, opened })
+    };
+    Ok(Answer {
+        response,
+        opened: Some(Box::new(opened)),
+    })
 }
 
 fn deflate(parts: &Parts) -> Option<Deflate> {

@@ -1,8 +1,7 @@
 //! The store-and-forward queue. A row is there while some device lacks the entry.
 
-use std::collections::{HashMap, hash_map::Entry as MapEntry};
-
 use async_trait::async_trait;
+use hashbrown::{HashMap, hash_map::Entry as MapEntry};
 use rusqlite::{Connection, Row};
 
 use super::{
