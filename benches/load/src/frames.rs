@@ -124,6 +124,20 @@ mod tests {
         out
     }
 
+    #[test]
+    fn every_byte_is_masked_with_its_byte_of_the_key() {
+        for length in 0..20 {
+            let payload: Vec<u8> = (0..length).collect();
+            let mut out = Vec::new();
+            write(TEXT, &payload, &mut out);
+            assert_eq!(out[..2], [0x81, 0x80 | length]);
+            let (key, masked) = out[2..].split_at(KEY.len());
+            let unmasked = masked.iter().enumerate();
+            let unmasked: Vec<u8> = unmasked.map(|(at, byte)| byte ^ key[at % 4]).collect();
+            assert_eq!(unmasked, payload);
+        }
+    }
+
     fn read_in_portions(bytes: &[u8], portion: usize) -> Vec<(u8, usize)> {
         let mut reader = FrameReader::default();
         let mut frames = Vec::new();

@@ -93,7 +93,7 @@ fn head(conn: &Connection, id: &ConversationId) -> Sql<Option<Head>> {
 /// The index of the first entry whose key the log, or an earlier entry of the batch, has.
 fn taken_key(conn: &Connection, conv: i64, entries: &[NewEntry]) -> Sql<Option<usize>> {
     let mut lookup = conn.prepare_cached("SELECT 1 FROM entries WHERE conv = ?1 AND key = ?2")?;
-    let mut seen = HashSet::with_capacity(entries.len());
+    let mut seen = HashSet::new();
     for (index, entry) in entries.iter().enumerate() {
         let repeated = entries.len() > 1 && !seen.insert(entry.keys.key);
         if repeated {

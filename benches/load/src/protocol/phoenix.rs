@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use quikapp_protocol::{Message, Ref, Vsn, decode_text, write_json_string};
+use quikapp_protocol::{Json, Message, Ref, Vsn, decode_text, write_json_string};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -69,6 +69,7 @@ fn expected_answer(channel: &Channel, text: &[u8]) -> Option<Incoming<'static>> 
     let (reference, rest) = digits(rest.strip_prefix(br#"",""#)?)?;
     let rest = rest.strip_prefix(&channel.answer[..])?;
     let response = rest.strip_suffix(br#","status":"ok"}]"#)?;
+    Json::parse(std::str::from_utf8(response).ok()?).ok()?;
     let seq = seq_of(response);
     let outcome = Ok(Answer { seq });
     (join == JOIN).then_some(Incoming::Answer { reference, outcome })

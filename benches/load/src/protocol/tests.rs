@@ -118,7 +118,20 @@ fn phoenix() {
     for (text, expected) in cases {
         assert_eq!(understood(Language::Phoenix, &channel, text), [expected]);
     }
-    assert_eq!(understood(Language::Phoenix, &channel, "{").len(), 1);
+    let answer = r#"["2","17","room:\"1\"","phx_reply",{"response":{"seq":9},"status":"ok"}]"#;
+    let mistaken = [
+        "{".to_owned(),
+        answer.replace(r#"{"seq":9}"#, r#"{"seq":9,"id":"x"#),
+        answer.replace(r#"{"seq":9}"#, "{\"seq\":9,\"id\":\"\n\"}"),
+        answer.replace(r#"{"seq":9}"#, r#"{"seq":9},"status":"error""#),
+        answer.repeat(2),
+    ];
+    for text in &mistaken {
+        let [fault] = &understood(Language::Phoenix, &channel, text)[..] else {
+            panic!("{text}");
+        };
+        assert!(!fault.starts_with("Answer"), "{text}: {fault}");
+    }
 }
 
 #[test]
