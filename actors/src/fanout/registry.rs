@@ -72,8 +72,7 @@ impl Fanout {
         lane: Lane,
     ) -> Subscription {
         let outbox = Arc::clone(outbox);
-        let hash = self.0.hasher.hash_one(topic);
-        let shard = self.0.shard(hash);
+        let (shard, hash) = self.0.shard(topic);
         let topics = shard.topics.read();
         if let Some(found) = topics.find(hash, |it| it.is_called(topic)) {
             // Added under the shard's lock, so that the topic is not dropped as empty meanwhile.
@@ -217,14 +216,17 @@ impl Registry {
         }
     }
 
-    /// The shard's table looks at the lowest and at the highest bits of a hash.
-    fn shard(&self, hash: u64) -> &Arc<Shard> {
-        &self.shards[(hash >> 32) as usize % self.shards.len()]
+    /// Where a topic is, and the hash of its name. Bits from the middle choose the shard: its table
+    /// looks at the lowest and at the highest.
+    fn shard(&self, name: &str) -> (&Arc<Shard>, u64) {
+        let hash = self.hasher.hash_one(name);
+        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+        (shard, hash)
     }
 
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        let hash = self.hasher.hash_one(name);
-        let topics = self.shard(hash).topics.read();
+        let (shard, hash) = self.shard(name);
+        let topics = shard.topics.read();
         topics.find(hash, |it| it.is_called(name)).map(Arc::clone)
     }
 }

@@ -215,6 +215,7 @@ fn enqueue(
     entries: &[PendingEntry],
     cap: usize,
 ) -> Sql<()> {
+    // Hashed cheaply: it is asked for each member once for each message, and lasts as long as this.
     let mut people: HashMap<&UserId, (Vec<Device>, u64)> = HashMap::new();
     // Of the entry before: what is queued for many comes entry by entry.
     let mut known = None;

@@ -118,6 +118,13 @@ fn phoenix() {
     for (text, expected) in cases {
         assert_eq!(understood(Language::Phoenix, &channel, text), [expected]);
     }
+}
+
+#[test]
+fn answers_of_phoenix_that_are_not_as_they_should_be() {
+    let channel = Language::Phoenix
+        .speaker()
+        .channel(&talk(r#"{"d":"{content}"}"#));
     let answer = r#"["2","17","room:\"1\"","phx_reply",{"response":{"seq":9},"status":"ok"}]"#;
     let mistaken = [
         "{".to_owned(),
